@@ -1,0 +1,115 @@
+"""What the tests keep on the host between runs: virtualenvs and node modules, with pinned contents.
+
+The caches live below `/var/cache/sudospawner-rs`, or where SUDOSPAWNER_CACHE says. They belong to root
+and are readable by all, since the accounts inside the test machine run from them. Each carries a key
+made of its pinned list of packages; when the list changes, the cache is built anew. The key is
+written last, so a build that was interrupted is never taken for a finished one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).parent / "requirements"
+ROOT = Path(os.environ.get("SUDOSPAWNER_CACHE", "/var/cache/sudospawner-rs"))
+
+# Not the python3 of whoever calls: one under a home directory (pyenv) cannot be entered by others.
+PYTHON = "/usr/bin/python3"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One folder below the cache's root.
+
+    `name` is the folder, `purpose` one phrase for the progress line, `pins` the file or folder that
+    lists the pinned packages.
+    """
+
+    name: str
+    purpose: str
+    pins: Path
+
+    @property
+    def path(self) -> Path:
+        """The folder, the same on the host and inside the machine."""
+        return ROOT / self.name
+
+    @property
+    def bin(self) -> Path:
+        """The folder of its programs."""
+        return self.path / ("node_modules/.bin" if self.pins.is_dir() else "bin")
+
+    @property
+    def ready(self) -> bool:
+        """Whether the folder holds a finished build of exactly the pinned packages."""
+        marker = self.path / ".complete"
+        return marker.is_file() and marker.read_text() == self._key()
+
+    def _key(self) -> str:
+        """A hash of the pins and of the interpreter that the build depends on."""
+        interpreter = "node" if self.pins.is_dir() else PYTHON
+        version = subprocess.run([interpreter, "--version"], capture_output=True, check=True).stdout
+        digest = hashlib.sha256(version)
+        for file in sorted(self.pins.iterdir()) if self.pins.is_dir() else [self.pins]:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+    def ensure(self) -> None:
+        """Build the cache unless it is ready.
+
+        Raises `subprocess.CalledProcessError` when a package cannot be installed.
+        """
+        if self.ready:
+            return
+        with _locked_root():
+            if self.ready:
+                return
+            print(f"==> {self.name}: {self.purpose}, into {self.path}", flush=True)
+            shutil.rmtree(self.path, ignore_errors=True)
+            if self.pins.is_dir():
+                self._install_node_modules()
+            else:
+                self._install_virtualenv()
+            (self.path / ".complete").write_text(self._key())
+
+    def _install_virtualenv(self) -> None:
+        subprocess.run([PYTHON, "-m", "venv", self.path], check=True)
+        pip = [self.path / "bin/pip", "--disable-pip-version-check", "install", "--quiet"]
+        subprocess.run([*pip, "--requirement", self.pins], check=True)
+
+    def _install_node_modules(self) -> None:
+        shutil.copytree(self.pins, self.path)
+        npm = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run(npm, cwd=self.path, check=True)
+
+
+CACHES = (
+    Cache("hub6", "JupyterHub 6 and JupyterLab", REQUIREMENTS / "hub6.txt"),
+    Cache("hub4", "JupyterHub 4.1 and JupyterLab", REQUIREMENTS / "hub4.txt"),
+    Cache("upstream", "JupyterHub 6 with upstream's sudospawner", REQUIREMENTS / "upstream.txt"),
+    Cache("node", "JupyterHub's proxy", REQUIREMENTS / "node"),
+    Cache("tests", "pytest, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"),
+)
+
+
+def cache_named(name: str) -> Cache:
+    """The cache of that name; `KeyError` if there is none."""
+    return {cache.name: cache for cache in CACHES}[name]
+
+
+@contextmanager
+def _locked_root() -> Iterator[None]:
+    """Hold the lock of the cache's root, so that two runs never build at the same time."""
+    os.umask(0o022)
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with (ROOT / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,257 @@
+"""`Machine`: boots the disposable test machine and runs commands in it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from machine import caches
+
+HERE = Path(__file__).parent
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CLONE_NEWNET = 0x40000000
+
+# Enters the machine's cgroups before its namespaces, so that a command belongs to the machine in
+# every respect: it is counted there, and ends with it.
+ENTER_CGROUPS = 'for f in $1; do echo 0 >"$f"; done; shift; exec "$@"'
+
+
+class MachineError(Exception):
+    """The machine could not boot, or a command in it failed. The text says which and why."""
+
+
+class Account(NamedTuple):
+    """A line of the machine's account database."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+
+class Machine:
+    """A copy of this computer, booted with systemd, in which accounts, sudo and services are real.
+
+    It sees the host's files copy-on-write; what it writes goes to memory and is forgotten by `close()`,
+    or when this process ends in whatever way. Needs root. Use it as a context manager, or call
+    `boot()` and `close()`.
+
+    `network`: "private" has its own loopback and nothing else, so ports never collide and nothing is
+    reachable from outside; "host" shares the host's. `options` are passed to systemd-nspawn, for
+    instance `["--bind=/dev/fuse"]`.
+    """
+
+    def __init__(self, network: str = "private", options: Sequence[str] = ()) -> None:
+        if network not in ("private", "host"):
+            raise ValueError(f"network is 'private' or 'host', not {network!r}")
+        self._options = list(options)
+        if network == "private":
+            self._options.append("--private-network")
+        self._warden: subprocess.Popen[str] | None = None
+        self._accounts: dict[str, Account] = {}
+        self._console = tempfile.TemporaryFile("w+", errors="replace")
+        self.leader = 0
+        """The pid, on the host, of the machine's init."""
+
+    def __enter__(self) -> Machine:
+        try:
+            self.boot()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def boot(self) -> None:
+        """Boot, make the accounts and install the sudoers rules; `MachineError` if that fails."""
+        self._warden = subprocess.Popen(
+            [
+                *(sys.executable, str(HERE / "warden.py"), str(caches.ROOT)),
+                *(f"--machine=sudospawner-{os.getpid()}-{id(self):x}", *self._options),
+                *("--resolv-conf=off", "--timezone=off"),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._console,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._warden.stdout is not None
+        answer = self._warden.stdout.readline().split()
+        if answer[:1] != ["ready"]:
+            raise MachineError(f"The test machine did not boot:\n{self.read_console()}")
+        self.leader = int(answer[1])
+        self.run(["sh", "-s"], input=(HERE / "provision.sh").read_text())
+
+    def close(self) -> None:
+        """End the machine with everything in it. Harmless when it is closed already."""
+        if self._warden is not None:
+            assert self._warden.stdin is not None and self._warden.stdout is not None
+            self._warden.stdin.close()
+            self._warden.wait()
+            self._warden.stdout.close()
+            self._warden = None
+        self._console.close()
+
+    def read_console(self) -> str:
+        """What the machine printed while it booted."""
+        self._console.seek(0)
+        return self._console.read()
+
+    # Commands
+
+    def start(
+        self,
+        command: Sequence[str | Path] | str,
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        **popen: Any,
+    ) -> subprocess.Popen[Any]:
+        """Start a command in the machine and return at once.
+
+        `command`: a list of words, or a line for `sh -c`. `user`: the account that it runs as, with
+        its groups. `env` is added to a small login-like environment. `cwd`: the account's home if
+        not given. `popen`: as for `subprocess.Popen`; standard input is empty if not given. The
+        Popen's `pid` is that of an nsenter on the host: killing it leaves the command alone.
+        """
+        account = self.look_up_account(user)
+        environment = {
+            "HOME": account.home,
+            "USER": account.name,
+            "LOGNAME": account.name,
+            "SHELL": account.shell,
+            "PATH": PATH,
+            "LANG": "C.UTF-8",
+            **(env or {}),
+        }
+        words = ["sh", "-c", command] if isinstance(command, str) else [str(w) for w in command]
+        folder = str(cwd) if cwd is not None else account.home
+        become = [
+            *("/usr/bin/setpriv", f"--reuid={account.uid}", f"--regid={account.gid}"),
+            *("--init-groups", "--"),
+        ]
+        return subprocess.Popen(
+            [
+                *("/bin/sh", "-c", ENTER_CGROUPS, "enter", " ".join(self._list_cgroup_files())),
+                *("/usr/bin/nsenter", f"--target={self.leader}", "--all", "--"),
+                *("/usr/bin/env", f"--chdir={folder}"),
+                *([] if user == "root" else become),
+                *words,
+            ],
+            env=environment,
+            **{"stdin": subprocess.DEVNULL, **popen},
+        )
+
+    def run(
+        self,
+        command: Sequence[str | Path] | str,
+        *,
+        user: str = "root",
+        input: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        check: bool = True,
+        timeout: float = 300,
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run a command in the machine and return its exit status, output and errors.
+
+        Command, user, env and cwd are as for `start`. Output is bytes if `input` is, else text.
+        Raises `MachineError` if `check` and the exit status is not 0, `subprocess.TimeoutExpired`
+        after `timeout` seconds.
+        """
+        process = self.start(
+            command,
+            user=user,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **({} if isinstance(input, bytes) else {"encoding": "utf-8", "errors": "replace"}),
+        )
+        try:
+            output, errors = process.communicate(input, timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if check and process.returncode != 0:
+            shown = command if isinstance(command, str) else shlex.join(str(w) for w in command)
+            raise MachineError(
+                f"{shown!r} as {user} ended with status {process.returncode}:\n{output}{errors}"
+            )
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+    def look_up_account(self, name: str) -> Account:
+        """The account of that name in the machine; `MachineError` if there is none."""
+        if name == "root":
+            return Account("root", 0, 0, "/root", "/bin/bash")
+        if name not in self._accounts:
+            line = self.run(["getent", "passwd", name]).stdout.rstrip("\n")
+            _, _, uid, gid, _, home, shell = line.split(":")
+            self._accounts[name] = Account(name, int(uid), int(gid), home, shell)
+        return self._accounts[name]
+
+    def _list_cgroup_files(self) -> Iterator[str]:
+        """The files through which a process enters the cgroups of the machine's init."""
+        top = Path("/sys/fs/cgroup")
+        for line in Path(f"/proc/{self.leader}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            # v1: a folder named for the controllers; v2: the top itself, or `unified` beside v1.
+            folder = top / (controllers.removeprefix("name=") or "unified")
+            if controllers == "cpuset":
+                continue
+            if not folder.is_dir():
+                folder = top
+            yield f"{folder}{path}/cgroup.procs"
+
+    # Files
+
+    def read(self, path: str | Path) -> str:
+        """The text of a file in the machine; `MachineError` if it cannot be read."""
+        return self.run(["cat", path]).stdout
+
+    def write(
+        self, path: str | Path, content: str | bytes, *, owner: str = "root", mode: int = 0o644
+    ) -> None:
+        """Write a file in the machine, with its folders; `owner` is an account, with its group."""
+        account = self.look_up_account(owner)
+        data = content.encode() if isinstance(content, str) else content
+        target = shlex.quote(str(path))
+        self.run(
+            f"mkdir -p $(dirname {target}) && cat >{target} && "
+            f"chown {account.uid}:{account.gid} {target} && chmod {mode:o} {target}",
+            input=data,
+        )
+
+    # Network
+
+    @contextmanager
+    def network(self) -> Iterator[None]:
+        """Within this context, the calling thread and what it starts are in the machine's network."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net") as ours, open(f"/proc/{self.leader}/ns/net") as theirs:
+
+            def enter(namespace: int) -> None:
+                if libc.setns(namespace, CLONE_NEWNET) != 0:
+                    error = ctypes.get_errno()
+                    raise OSError(error, f"setns: {os.strerror(error)}")
+
+            enter(theirs.fileno())
+            try:
+                yield
+            finally:
+                enter(ours.fileno())

@@ -1,0 +1,65 @@
+"""Install and build what the tests need: Debian packages and the caches. Says what it does.
+
+    python3 -m machine.prepare [CACHE …]      without names: every cache and the test machine's packages
+
+Run as root, since the test machine is booted by root; nothing else on the host is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from machine.caches import CACHES, cache_named
+
+# Package and a file that it brings: a file that is there (from another package, or from no package)
+# needs no installation.
+DEBIAN_PACKAGES = {
+    "sudo": "/usr/bin/sudo",
+    "systemd": "/usr/lib/systemd/systemd",
+    "systemd-container": "/usr/bin/systemd-nspawn",
+    "dbus": "/usr/bin/dbus-daemon",
+    "libpam-systemd": "/usr/share/pam-configs/systemd",
+    "python3-venv": "/usr/share/doc/python3-venv",
+    "chromium": "/usr/bin/chromium",
+    "hyperfine": "/usr/bin/hyperfine",
+    "nodejs": "/usr/bin/node",
+    "npm": "/usr/bin/npm",
+    "gcc": "/usr/bin/cc",
+    "libc6-dev": "/usr/include/stdlib.h",
+}
+
+
+def install_debian_packages() -> None:
+    """Install those of `DEBIAN_PACKAGES` that are missing; `CalledProcessError` if apt cannot."""
+    missing = [package for package, file in DEBIAN_PACKAGES.items() if not Path(file).exists()]
+    if not missing:
+        return
+    print(f"==> Debian packages: {' '.join(missing)}", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing]
+    subprocess.run(["apt-get", "update", "--quiet"], env=environment, check=True)
+    subprocess.run(install, env=environment, check=True)
+
+
+def require_rust() -> None:
+    """Exit with a sentence unless cargo is there: which toolchain to use is the developer's choice."""
+    if shutil.which("cargo") is None:
+        sys.exit("cargo is not installed: install Rust with rustup, then try again.")
+
+
+def main(names: list[str]) -> None:
+    """Prepare the named caches, or everything."""
+    if os.geteuid() != 0:
+        sys.exit("The test machine is booted by root: run this as root.")
+    require_rust()
+    install_debian_packages()
+    for cache in [cache_named(name) for name in names] or CACHES:
+        cache.ensure()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
