@@ -1,9 +1,9 @@
 """What the tests keep on the host between runs: virtualenvs and node modules, with pinned contents.
 
-The caches live below `/var/cache/sudospawner-rs`, or where SUDOSPAWNER_CACHE says. They belong to root
-and are readable by all, since the accounts inside the test machine run from them. Each carries a key
-made of its pinned list of packages; when the list changes, the cache is built anew. The key is
-written last, so a build that was interrupted is never taken for a finished one.
+The caches live below `/var/cache/sudospawner-rs`, or where SUDOSPAWNER_CACHE says. They belong to
+root and are readable by all, since the accounts inside the test machine run from them. Each carries
+a key made of its pinned list of packages; when the list changes, the cache is built anew. The key
+is written last, so a build that was interrupted is never taken for a finished one.
 """
 
 from __future__ import annotations

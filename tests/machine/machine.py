@@ -41,12 +41,12 @@ class Account(NamedTuple):
 class Machine:
     """A copy of this computer, booted with systemd, in which accounts, sudo and services are real.
 
-    It sees the host's files copy-on-write; what it writes goes to memory and is forgotten by `close()`,
-    or when this process ends in whatever way. Needs root. Use it as a context manager, or call
-    `boot()` and `close()`.
+    It sees the host's files copy-on-write; what it writes goes to memory and is forgotten by
+    `close()`, or when this process ends in whatever way. Needs root. Use it as a context manager,
+    or call `boot()` and `close()`.
 
-    `network`: "private" has its own loopback and nothing else, so ports never collide and nothing is
-    reachable from outside; "host" shares the host's. `options` are passed to systemd-nspawn, for
+    `network`: "private" has its own loopback and nothing else, so ports never collide and nothing
+    is reachable from outside; "host" shares the host's. `options` are passed to systemd-nspawn, for
     instance `["--bind=/dev/fuse"]`.
     """
 
@@ -58,7 +58,7 @@ class Machine:
             self._options.append("--private-network")
         self._warden: subprocess.Popen[str] | None = None
         self._accounts: dict[str, Account] = {}
-        self._console = tempfile.TemporaryFile("w+", errors="replace")
+        self._console = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self.leader = 0
         """The pid, on the host, of the machine's init."""
 
@@ -241,9 +241,12 @@ class Machine:
 
     @contextmanager
     def network(self) -> Iterator[None]:
-        """Within this context, the calling thread and what it starts are in the machine's network."""
+        """Have the calling thread, and what it starts, in the machine's network for a while."""
         libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as ours, open(f"/proc/{self.leader}/ns/net") as theirs:
+        with (
+            Path("/proc/thread-self/ns/net").open() as ours,
+            Path(f"/proc/{self.leader}/ns/net").open() as theirs,
+        ):
 
             def enter(namespace: int) -> None:
                 if libc.setns(namespace, CLONE_NEWNET) != 0:

@@ -1,8 +1,8 @@
 """Install and build what the tests need: Debian packages and the caches. Says what it does.
 
-    python3 -m machine.prepare [CACHE …]      without names: every cache and the test machine's packages
+    python3 -m machine.prepare [CACHE …]      without names: every cache
 
-Run as root, since the test machine is booted by root; nothing else on the host is changed.
+Changes nothing else on the host. Needs root only if something is missing.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def install_debian_packages() -> None:
     missing = [package for package, file in DEBIAN_PACKAGES.items() if not Path(file).exists()]
     if not missing:
         return
+    require_root()
     print(f"==> Debian packages: {' '.join(missing)}", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing]
@@ -45,20 +46,26 @@ def install_debian_packages() -> None:
     subprocess.run(install, env=environment, check=True)
 
 
+def require_root() -> None:
+    """Exit with a sentence unless we are root."""
+    if os.geteuid() != 0:
+        sys.exit("Installing what the tests need, and booting the test machine, is for root.")
+
+
 def require_rust() -> None:
-    """Exit with a sentence unless cargo is there: which toolchain to use is the developer's choice."""
+    """Exit with a sentence unless cargo is there: the toolchain is the developer's choice."""
     if shutil.which("cargo") is None:
         sys.exit("cargo is not installed: install Rust with rustup, then try again.")
 
 
 def main(names: list[str]) -> None:
     """Prepare the named caches, or everything."""
-    if os.geteuid() != 0:
-        sys.exit("The test machine is booted by root: run this as root.")
     require_rust()
     install_debian_packages()
     for cache in [cache_named(name) for name in names] or CACHES:
-        cache.ensure()
+        if not cache.ready:
+            require_root()
+            cache.ensure()
 
 
 if __name__ == "__main__":

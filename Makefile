@@ -1,0 +1,50 @@
+# Everything below needs a Debian-like system; what is missing is installed first, and said.
+# The machine that tests and demo run in is disposable: nothing of it stays on this computer.
+
+PORT ?= 8000
+CACHE := $(or $(SUDOSPAWNER_CACHE),/var/cache/sudospawner-rs)
+TOOLS := $(CACHE)/tests/bin
+PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
+
+.PHONY: help check test wheel demo bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+check: ## formats, lints, documentation and sudoers rules, without running anything
+	@$(PREPARE) tests
+	cargo fmt --check
+	cargo clippy --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
+	$(TOOLS)/ruff check tests spawner-py
+	$(TOOLS)/ruff format --check tests spawner-py
+	for fragment in sudoers/sudospawner-*; do visudo --check --strict --file "$$fragment" || exit 1; done
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny --log-level error check bans licenses sources; \
+	else \
+		echo "cargo deny is not installed: bans and licences of the crates are not checked."; \
+	fi
+
+test: wheel ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
+	@$(PREPARE)
+	cargo test --quiet
+	cd tests && $(TOOLS)/python -B -m pytest system
+
+wheel: ## build the wheel with the binary, into target/wheels
+	@$(PREPARE) tests
+	@echo "==> the wheel, into target/wheels"
+	@rm -f target/wheels/*.whl
+	cd spawner-py && $(TOOLS)/maturin build --release --locked --compatibility linux --quiet --out ../target/wheels
+
+demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; PORT=8000)
+	@$(PREPARE)
+	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once)
+
+bench: wheel ## compare with upstream's sudospawner: one table
+	@$(PREPARE)
+	benches/run
+
+clean: ## remove what was built here (the caches under /var/cache stay)
+	rm -rf target

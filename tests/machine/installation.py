@@ -1,0 +1,53 @@
+"""Puts what is being tested into the machine: this repository's wheel and its sudoers rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from machine.caches import Cache
+from machine.machine import Machine, MachineError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SUDOERS = REPOSITORY / "sudoers"
+SUDOERS_PLACE = "/etc/sudoers.d/sudospawner"
+
+# The path that the sudoers fragments give as an example.
+EXAMPLE_PATH = "/opt/jupyterhub/bin/sudospawner"
+
+
+def find_wheel() -> Path:
+    """The wheel that `make wheel` built last; `MachineError` if there is none."""
+    wheels = sorted(
+        (REPOSITORY / "target/wheels").glob("sudospawner_rs-*.whl"),
+        key=lambda wheel: wheel.stat().st_mtime,
+    )
+    if not wheels:
+        raise MachineError("There is no wheel in target/wheels: run `make wheel` first.")
+    return wheels[-1]
+
+
+def install_wheel(machine: Machine, *environments: Cache) -> None:
+    """Install our wheel into virtualenvs, in the machine only: the host's caches do not change."""
+    wheel = find_wheel()
+    place = f"/run/{wheel.name}"
+    machine.write(place, wheel.read_bytes())
+    for environment in environments:
+        pip = [environment.bin / "pip", "--disable-pip-version-check", "install", "--quiet"]
+        machine.run([*pip, "--no-index", "--no-deps", "--force-reinstall", place])
+
+
+def install_sudoers(
+    machine: Machine, *environments: Cache, fragment: str = "sudospawner-user-mode", more: str = ""
+) -> None:
+    """Install a fragment of `sudoers/`, its example path replaced by these virtualenvs' mediators.
+
+    `more` is appended: lines that a site may have. Replaces what an earlier call installed. Raises
+    `MachineError` with visudo's words if the rules are wrong.
+    """
+    mediators = ", ".join(str(environment.bin / "sudospawner") for environment in environments)
+    rules = (SUDOERS / fragment).read_text().replace(EXAMPLE_PATH, mediators) + more
+    # Checked under a name that sudo ignores, so that wrong rules never lock anyone out.
+    draft = SUDOERS_PLACE + ".draft"
+    machine.write(draft, rules, mode=0o440)
+    machine.run(["visudo", "--check", "--file", draft])
+    machine.run(["mv", draft, SUDOERS_PLACE])
