@@ -1,0 +1,174 @@
+"""What sudo and sudo-rs say when they refuse, as sentences that say what to fix."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class Command:
+    """A call of the mediator.
+
+    :param argv: the whole command, sudo included.
+    :param program: the path of the mediator, as sudoers has to name it.
+    :param target: the account whose server it is about.
+    """
+
+    argv: tuple[str, ...]
+    program: str
+    target: str
+
+    @property
+    def uses_sudo(self) -> bool:
+        """Whether the mediator is reached through sudo."""
+        return self.argv[0] != self.program
+
+    @property
+    def caller(self) -> str:
+        """The name of the account that the Hub runs as."""
+        try:
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            return f"#{os.getuid()}"
+
+    @property
+    def rule(self) -> str:
+        """The line in sudoers that allows this call."""
+        return f"{self.caller} ALL=({self.target}) NOPASSWD: {self.program}"
+
+    @property
+    def trial(self) -> str:
+        """The command with which to try the configuration by hand."""
+        return f"sudo -nH -u {self.target} {self.program} --help"
+
+
+class Complaint(NamedTuple):
+    """Why sudo did not run the mediator."""
+
+    #: Stable, for programs and metrics.
+    code: str
+    #: For a person, with the remedy.
+    sentence: str
+
+
+# The first pattern that matches wins: the more special ones stand first. `{0}` is what it caught.
+# With -n, sudo says "a password is required" of everything that no NOPASSWD rule allows.
+_ADD_RULE = (
+    "add the rule `{rule}` with `visudo -f /etc/sudoers.d/sudospawner` (a group of targets is "
+    "written as %group in the parentheses), then try as {caller}: {trial}"
+)
+_COMPLAINTS = [
+    (
+        "sudo_no_new_privileges",
+        r'"no new privileges" flag is set',
+        'sudo cannot work in the Hub\'s service or container, since its "no new privileges" flag '
+        "is set. Remove NoNewPrivileges=yes (and the options that imply it, such as "
+        "SystemCallFilter= and RestrictNamespaces= without CAP_SYS_ADMIN) from the Hub's unit, or "
+        "allowPrivilegeEscalation: false from its container.",
+    ),
+    (
+        "sudo_not_setuid",
+        r"must be owned by uid 0 and have the setuid bit set|effective uid is not 0",
+        "sudo has no root rights here: its file has lost its setuid bit, or it lies on a file "
+        "system mounted with nosuid. Reinstall sudo, or mount that file system without nosuid.",
+    ),
+    (
+        "sudo_tty_required",
+        r"you must have a tty to run sudo",
+        "sudo wants a terminal, which a Hub does not have: add the line `Defaults!{program} "
+        "!requiretty` with `visudo -f /etc/sudoers.d/sudospawner`.",
+    ),
+    (
+        "sudo_target_unknown",
+        r"unknown user:? \S+|user '[^']*' not found",
+        "There is no account named {target} on this machine. Create it, or check with `getent "
+        "passwd {target}` why the directory service does not know it.",
+    ),
+    (
+        "sudo_options_refused",
+        r"(invalid option -- '?[^'\n]+'?|unrecognized option '[^']*')"
+        r"|you are not (?:allowed|permitted) to (?:use|set|preserve)",
+        "sudo does not take the arguments in SudoSpawner.sudo_args ({0}). They are meant to be "
+        "['-nH'], as is the default.",
+    ),
+    (
+        "mediator_missing",
+        r"command not found",
+        "sudo finds no executable file {program}. Install sudospawner-rs there with mode 0755, or "
+        "set SudoSpawner.sudospawner_path to the full path of the one in sudoers.",
+    ),
+    (
+        "mediator_not_executable",
+        r"unable to execute [^\n]*: Permission denied"
+        r"|cannot execute '[^\n]*': Permission denied",
+        "The account {target} cannot execute {program}: a directory above it is closed to other "
+        "accounts (`namei -l {program}` shows which; a virtualenv in someone's home is the usual "
+        "reason). Install the Hub's environment where all can read it, such as /opt/jupyterhub.",
+    ),
+    (
+        "mediator_not_executable",
+        r"(unable to execute [^\n]*|cannot execute '[^\n]*|'[^\n']*': invalid command)",
+        "sudo could not execute {program} ({0}). If it is a script, its first line names a program "
+        "that does not exist; otherwise it was built for another machine.",
+    ),
+    (
+        "sudo_configuration_broken",
+        r"(\S*sudoers\S*?):\d+(?::\d+)?:? (?:syntax error|.*expected)"
+        r"|parse error in (\S+)|syntax error near|(\S*sudoers\S*) is (?:world|group) writable"
+        r"|no valid sudoers sources found|invalid sudoers|(\S*sudoers\S*) is owned by uid",
+        "sudo cannot use its configuration ({0}). Run `visudo -c` as root and repair the file "
+        "that it names.",
+    ),
+    (
+        "sudo_password_required",
+        r"a password is required|interactive authentication is required"
+        r"|terminal is required to (?:read the password|authenticate)|no askpass program"
+        r"|incorrect (?:password|authentication) attempts?|\[sudo[^\]]*\] password for",
+        "sudo asks {caller} for a password, because no NOPASSWD rule in sudoers lets {caller} run "
+        "exactly {program} as {target}: " + _ADD_RULE,
+    ),
+    (
+        "sudo_not_permitted",
+        r"is not in the sudoers file|is not allowed to execute|may not run|is not allowed to run"
+        r"|I'm afraid I can't do that",
+        "sudo does not allow {caller} to run {program} as {target}: " + _ADD_RULE,
+    ),
+    (
+        "sudo_account_refused",
+        r"account validation failure|[Aa]ccount expired|PAM account management error"
+        r"|PAM error|PAM authentication error|unable to (?:initialize|open) PAM",
+        "PAM refused the call of sudo ({0}). Check that the accounts {caller} and {target} are "
+        "not locked or expired (`chage -l`), and /etc/pam.d/sudo.",
+    ),
+]
+
+
+def explain_complaint(stderr: str, command: Command) -> Complaint | None:
+    """Recognise a complaint of sudo or sudo-rs, in English, among the mediator's stderr.
+
+    :param stderr: all or the end of what was written.
+    :returns: None if nothing in it is known.
+    """
+    for code, pattern, sentence in _COMPLAINTS:
+        match = re.search(pattern, stderr)
+        if match:
+            caught = next((group for group in match.groups() if group), match.group())
+            return Complaint(code, _fill(sentence, command, caught))
+    return None
+
+
+def _fill(sentence: str, command: Command, caught: str) -> str:
+    words = {
+        "{caller}": command.caller,
+        "{target}": command.target,
+        "{program}": command.program,
+        "{rule}": command.rule,
+        "{trial}": command.trial,
+        "{0}": caught,
+    }
+    # In one pass: what was caught may itself hold braces.
+    return re.sub(r"\{\w+\}", lambda found: words[found.group()], sentence)

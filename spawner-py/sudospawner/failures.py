@@ -1,0 +1,56 @@
+"""Failures as JupyterHub shows them: a sentence on the user's page, a code in its metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import HTTPError
+
+from .printable import escape_control_characters, last_lines
+
+try:
+    from jupyterhub.spawner import SpawnException
+except ImportError:  # JupyterHub before 6
+    SpawnException = None
+
+
+class SpawnFailed(HTTPError):
+    """What :func:`make_failure` makes where JupyterHub has no SpawnException of its own."""
+
+    def __init__(self, log_message: str) -> None:
+        """Make a failure with status 500.
+
+        :param log_message: one line.
+        """
+        super().__init__(500, log_message)
+
+    @property
+    def reason(self) -> str | None:
+        """Nothing: the Hub sets it to "error" and then shows a text of its own for that."""
+        return None
+
+    @reason.setter
+    def reason(self, value: str | None) -> None:
+        pass
+
+
+def make_failure(code: str, sentence: str, stderr: str = "") -> HTTPError:
+    """Make the exception that a spawner raises.
+
+    :param code: stable, e.g. ``exited_early``.
+    :param sentence: what happened and what to do.
+    :param stderr: what the server wrote at last: shown as text, never as HTML, since it may be an
+        admin who looks at the page of another user.
+    """
+    lines = last_lines(escape_control_characters(stderr, keep="\n\t"))
+    message = escape_control_characters(sentence)
+    if lines:
+        message = f"{message}\nIts last output:\n{lines}"
+    log_message = escape_control_characters(message)
+    if SpawnException is None:
+        failure: Any = SpawnFailed(log_message)
+        failure.code = code
+    else:
+        failure = SpawnException(message, reason=code, log_message=log_message, status_code=500)
+    failure.jupyterhub_message = message
+    return failure

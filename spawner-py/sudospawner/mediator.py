@@ -1,0 +1,264 @@
+"""One call of the mediator: a request goes in, a reply comes out, whatever goes wrong between.
+
+Nothing here knows JupyterHub. Every call ends within its time limit and holds a bounded amount of
+memory, whatever the program at the other end does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable
+from typing import Any, Callable
+
+from .complaints import Command, explain_complaint
+from .pipes import Pipes
+from .printable import escape_control_characters, last_lines
+from .reply import REPLY_LIMIT, ReplyParser
+from .server_log import ServerLog
+
+log = logging.getLogger(__name__)
+
+#: Seconds between the moment when a mediator should end and SIGTERM, and then SIGKILL.
+GRACE = 5.0
+
+# What a program has written before its end is read within this time after it.
+_LEFT_TO_READ = 2.0
+# Held here, since asyncio itself keeps only weak references to tasks.
+_background: set[asyncio.Task[None]] = set()
+
+
+class MediatorError(RuntimeError):
+    """The mediator gave no reply that could be used."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        """Describe the failure.
+
+        :param code: stable, for programs and metrics.
+        :param sentence: for a person, with the remedy.
+        """
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+async def read_and_forget(stderr: ServerLog) -> None:
+    """Read stderr to its end: for callers that do not want the log."""
+    await stderr.drain()
+
+
+def ignore_event(event: dict[str, Any]) -> None:
+    """Take an event and do nothing: for callers that ask for none."""
+
+
+async def call(
+    command: Command,
+    request: dict[str, Any],
+    *,
+    time_limit: float,
+    relay_log: Callable[[ServerLog], Awaitable[None]] = read_and_forget,
+    on_event: Callable[[dict[str, Any]], None] = ignore_event,
+    outlives_call: bool = False,
+    preexec_fn: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Hand one request to a mediator and return its reply, be it ``ok`` or not.
+
+    The call ends with the reply; sudo may take its time to close its session behind it. When the
+    call is given up - at the time limit, or because the awaiting task is cancelled - all pipes are
+    closed and sudo gets SIGTERM, which it relays, and SIGKILL after GRACE.
+
+    :param command: the program and whom it is about.
+    :param request: what is written to its stdin, as JSON.
+    :param time_limit: seconds.
+    :param relay_log: a coroutine function that is given stderr and reads it.
+    :param on_event: is called with each event that precedes the reply.
+    :param outlives_call: stderr is a server's log: it is read until it ends, which is long after
+        the call, and nothing is ended behind the reply.
+    :param preexec_fn: is called in the child before the program is executed.
+    :raises MediatorError: if there is no reply.
+    """
+    pipes = await Pipes.open()
+    try:
+        process = await _start(command, pipes, preexec_fn)
+    except BaseException:
+        pipes.close()
+        raise
+    conversation = _Conversation(command, process, pipes, relay_log, on_event)
+    pipes.send(json.dumps(request).encode("ascii"))
+    reading = asyncio.ensure_future(conversation.read_reply())
+    try:
+        await asyncio.wait({reading}, timeout=time_limit)
+        if not reading.done():
+            raise conversation.describe_delay(time_limit)
+        reply = reading.result()
+    except BaseException:
+        reading.cancel()
+        conversation.give_up()
+        raise
+    lives_on = outlives_call and reply["ok"]
+    _run_in_background(conversation.leave_running() if lives_on else conversation.end())
+    return reply
+
+
+class _Conversation:
+    """A running mediator."""
+
+    def __init__(
+        self,
+        command: Command,
+        process: asyncio.subprocess.Process,
+        pipes: Pipes,
+        relay_log: Callable[[ServerLog], Awaitable[None]],
+        on_event: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._command = command
+        self._process = process
+        self._pipes = pipes
+        self._parser = ReplyParser(on_event)
+        self._exit = asyncio.ensure_future(process.wait())
+        self._relaying = _run_in_background(_relay(pipes.stderr, relay_log))
+
+    async def read_reply(self) -> dict[str, Any]:
+        """Read stdout until the reply is there, and explain its absence."""
+        reading = asyncio.ensure_future(self._read_stdout())
+        try:
+            await asyncio.wait({reading, self._exit}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                # It has ended while somebody else holds its stdout: what it wrote is there.
+                await asyncio.wait({reading}, timeout=_LEFT_TO_READ)
+            if reading.done():
+                reading.result()
+        finally:
+            reading.cancel()
+        if self._parser.reply is None:
+            self._parser.finish()
+        if self._parser.reply is None:
+            raise await self._describe_silence()
+        return self._parser.reply
+
+    async def _read_stdout(self) -> None:
+        while self._parser.reply is None:
+            chunk = await self._pipes.stdout.read(64 * 1024)
+            if not chunk:
+                return
+            self._parser.feed(chunk)
+            if self._parser.size > REPLY_LIMIT:
+                raise MediatorError(
+                    "reply_too_large",
+                    f"{self._command.program} wrote more than {REPLY_LIMIT} bytes without a reply."
+                    " Check that SudoSpawner.sudospawner_path names sudospawner and nothing else.",
+                )
+
+    async def _describe_silence(self) -> MediatorError:
+        await asyncio.wait({self._exit, self._relaying}, timeout=_LEFT_TO_READ)
+        status = self._process.returncode
+        ended = "has not ended" if status is None else f"ended with status {status}"
+        heard = last_lines(f"{self._parser.text}\n{self._pipes.stderr.tail}", 6)
+        return self._explain() or MediatorError(
+            "no_reply",
+            f"{self._command.program} {ended} and gave no reply; it said: "
+            f"{escape_control_characters(heard) or 'nothing'}. "
+            f"Try by hand as {self._command.caller}: {self._command.trial}",
+        )
+
+    def describe_delay(self, time_limit: float) -> MediatorError:
+        """Say why the call was given up at its time limit."""
+        return self._explain() or MediatorError(
+            "mediator_timeout",
+            f"{self._command.program}, called for {self._command.target}, gave no reply within "
+            f"{time_limit:.1f} seconds. Find out what it waits for (a directory service, a "
+            f"network home) as {self._command.caller}: time {self._command.trial}",
+        )
+
+    def _explain(self) -> MediatorError | None:
+        if not self._command.uses_sudo:
+            return None
+        heard = f"{self._pipes.stderr.tail}\n{self._parser.text[-4096:]}"
+        complaint = explain_complaint(heard, self._command)
+        return complaint and MediatorError(
+            complaint.code, escape_control_characters(complaint.sentence)
+        )
+
+    def give_up(self) -> None:
+        """Close all pipes and end the process; returns at once."""
+        self._pipes.close()
+        self._signal("terminate")
+        _run_in_background(self._kill_after_grace())
+
+    async def leave_running(self) -> None:
+        """Read what still comes: a wrapper in place of the mediator may itself be the server."""
+        await self._pipes.drain_stdout()
+        await asyncio.wait({self._exit})
+
+    async def end(self) -> None:
+        """See the process off after its reply: nothing is to follow, but sudo may take a while."""
+        draining = asyncio.ensure_future(self._pipes.drain_stdout())
+        await asyncio.wait({self._exit}, timeout=GRACE)
+        await asyncio.wait({self._relaying}, timeout=_LEFT_TO_READ)
+        draining.cancel()
+        self.give_up()
+
+    async def _kill_after_grace(self) -> None:
+        await asyncio.wait({self._exit}, timeout=GRACE)
+        self._signal("kill")
+
+    def _signal(self, method: str) -> None:
+        if self._process.returncode is not None:
+            return
+        try:
+            getattr(self._process, method)()
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            # Where sudo has nothing to do after the command it becomes the command, and so
+            # another account's process; that its pipes are closed has to do.
+            log.debug("may not %s process %d", method, self._process.pid)
+
+
+async def _start(
+    command: Command, pipes: Pipes, preexec_fn: Callable[[], None] | None
+) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command.argv,
+            stdin=pipes.child_stdin,
+            stdout=pipes.child_stdout,
+            stderr=pipes.child_stderr,
+            # Complaints are recognised in English.
+            env={**os.environ, "LC_ALL": "C", "LANGUAGE": ""},
+            # sudo does not relay signals that come from its own process group, and Ctrl-C at the
+            # Hub's terminal is not meant for it.
+            start_new_session=True,
+            preexec_fn=preexec_fn,
+        )
+    except OSError as error:
+        remedy = (
+            "Install sudo, and see that the PATH of the Hub finds it."
+            if command.uses_sudo
+            else "Check SudoSpawner.sudospawner_path."
+        )
+        raise MediatorError(
+            "sudo_missing" if command.uses_sudo else "mediator_missing",
+            f"{command.argv[0]} could not be executed: {error.strerror}. {remedy}",
+        ) from error
+    finally:
+        pipes.close_child_ends()
+
+
+async def _relay(stderr: ServerLog, relay_log: Callable[[ServerLog], Awaitable[None]]) -> None:
+    try:
+        await relay_log(stderr)
+    except Exception:
+        log.exception("the log of a server is no longer relayed")
+    # The writer must not block or die because the reader has lost interest.
+    await stderr.drain()
+    stderr.close()
+
+
+def _run_in_background(work: Awaitable[None]) -> asyncio.Task[None]:
+    task = asyncio.ensure_future(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+    return task

@@ -1,0 +1,71 @@
+"""The three pipes to a mediator, closed at will and at once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+
+from .server_log import ServerLog
+
+
+class Pipes:
+    """Both ends of stdin, stdout and stderr.
+
+    They are ours and not asyncio's: some versions of asyncio do not notice the end of a process
+    while one of their pipes to it is open, and stderr stays open on purpose.
+    """
+
+    def __init__(self) -> None:
+        """Open the pipes; :meth:`open` connects our ends to the event loop."""
+        self.child_stdin, self._stdin_file = _open_pipe()
+        self._stdout_file, self.child_stdout = _open_pipe()
+        self._stderr_file, self.child_stderr = _open_pipe()
+
+    @classmethod
+    async def open(cls) -> Pipes:
+        """Open the pipes in the running event loop."""
+        pipes = cls()
+        loop = asyncio.get_running_loop()
+        pipes._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, pipes._stdin_file)
+        pipes.stdout, pipes._stdout = await _connect_reader(pipes._stdout_file)
+        pipes.stderr = ServerLog(*await _connect_reader(pipes._stderr_file))
+        return pipes
+
+    def send(self, request: bytes) -> None:
+        """Write the request in the background, and then the end of stdin."""
+        self._stdin.write(request)
+        self._stdin.close()
+
+    async def drain_stdout(self) -> None:
+        """Read stdout to its end and throw away what comes."""
+        while await self.stdout.read(64 * 1024):
+            pass
+        self._stdout.close()
+
+    def close_child_ends(self) -> None:
+        """Close what the child has inherited, so that its end is seen here."""
+        for end in (self.child_stdin, self.child_stdout, self.child_stderr):
+            end.close()
+
+    def close(self) -> None:
+        """Close everything: who reads gets EOF, who writes gets EPIPE."""
+        self.close_child_ends()
+        # A transport that is closed already must not be aborted: its descriptor is another's.
+        if not self._stdin.is_closing() or self._stdin.get_write_buffer_size():
+            self._stdin.abort()
+        self._stdout.close()
+        self.stderr.close()
+
+
+def _open_pipe() -> tuple[io.FileIO, io.FileIO]:
+    read_end, write_end = os.pipe()
+    return io.FileIO(read_end, "rb"), io.FileIO(write_end, "wb")
+
+
+async def _connect_reader(pipe: io.FileIO) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    return reader, transport
