@@ -29,6 +29,10 @@ c.Authenticator.allowed_users = {{"zoe", "wash", "nohome", "mal"}}
 c.Authenticator.admin_users = {{"rhea"}}
 c.JupyterHub.spawner_class = "{spawner}"
 c.JupyterHub.allow_named_servers = True
+# Servers outlive a restart of the Hub.
+c.JupyterHub.cleanup_servers = False
+# The Hub notices the end of a server soon.
+c.Spawner.poll_interval = 2
 c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}]
 c.JupyterHub.load_roles = [
     {{
@@ -211,11 +215,21 @@ class Hub:
     def stop_server(self, user: str, name: str = "", seconds: float = 120) -> None:
         """Stop a user's server and wait until it is gone."""
         self.request("DELETE", self._server_path(user, name))
+        self.wait_until_gone(user, name, seconds)
+
+    def wait_until_gone(self, user: str, name: str = "", seconds: float = 120) -> None:
+        """Wait until the Hub has noticed the end of a server; `HubError` if it does not."""
         deadline = time.monotonic() + seconds
         while self.find_server(user, name) is not None:
             if time.monotonic() > deadline:
-                raise HubError(f"The server of {user} does not stop:\n{self.read_log()[-4000:]}")
+                raise HubError(f"The server of {user} is not gone:\n{self.read_log()[-4000:]}")
             time.sleep(0.05)
+
+    def stop_all_servers(self) -> None:
+        """Stop whatever servers there are, of any user, and wait until they are gone."""
+        for user in self.request("GET", "/hub/api/users"):
+            for name in user["servers"]:
+                self.stop_server(user["name"], name)
 
     def find_server(self, user: str, name: str = "") -> dict[str, Any] | None:
         """What the Hub knows of a server (`ready`, `pending`, `state`, …), None if it has none."""

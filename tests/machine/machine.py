@@ -104,6 +104,11 @@ class Machine:
             self._warden = None
         self._console.close()
 
+    @property
+    def warden(self) -> int:
+        """The pid of the process that keeps the machine; 0 if it is not booted."""
+        return self._warden.pid if self._warden else 0
+
     def read_console(self) -> str:
         """What the machine printed while it booted."""
         self._console.seek(0)

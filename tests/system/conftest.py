@@ -1,0 +1,91 @@
+"""Fixtures of the system tests: one machine, one Hub of each version in it, one browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from machine.caches import Cache, cache_named
+from machine.hub import Hub
+from machine.installation import REPOSITORY, install_sudoers, install_wheel
+from machine.machine import Machine
+from system.browser import Browser
+
+# A slow computer is no failure.
+expect.set_options(timeout=120_000)
+
+HUB_VERSIONS = ("hub6", "hub4")
+PORTS = {"hub6": 8000, "hub4": 8010}
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """The booted machine: our wheel in both Hubs' virtualenvs, sudoers for all mediators."""
+    with Machine() as machine:
+        hubs = [cache_named(version) for version in HUB_VERSIONS]
+        install_wheel(machine, *hubs)
+        install_sudoers(machine, *hubs, cache_named("upstream"))
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def hub6(machine: Machine) -> Cache:
+    """The virtualenv of JupyterHub 6, with our wheel in it (inside the machine)."""
+    return cache_named("hub6")
+
+
+@pytest.fixture(scope="session")
+def upstream(machine: Machine) -> Cache:
+    """The virtualenv of upstream's sudospawner."""
+    return cache_named("upstream")
+
+
+@pytest.fixture(scope="session")
+def hubs(machine: Machine) -> Iterator[dict[str, Hub]]:
+    """The Hubs that have been started so far, by version. Use `hub`, which starts them."""
+    running: dict[str, Hub] = {}
+    yield running
+    for hub in running.values():
+        hub.stop()
+
+
+@pytest.fixture(params=HUB_VERSIONS)
+def hub(request: pytest.FixtureRequest, machine: Machine, hubs: dict[str, Hub]) -> Iterator[Hub]:
+    """A Hub of each version, shared by all tests; no server runs before or after a test."""
+    version = request.param
+    if version not in hubs:
+        hubs[version] = Hub(machine, cache_named(version), port=PORTS[version])
+        hubs[version].start()
+    yield hubs[version]
+    hubs[version].stop_all_servers()
+
+
+@pytest.fixture(scope="session")
+def browser(machine: Machine) -> Iterator[Browser]:
+    """One chromium for all tests."""
+    browser = Browser(machine)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest, browser: Browser, artifacts: Path) -> Iterator[Page]:
+    """An empty page in a browser session of its own; if the test fails, its picture is kept."""
+    session = browser.open_session()
+    page = session.new_page()
+    failures = request.session.testsfailed
+    yield page
+    if request.session.testsfailed > failures:
+        page.screenshot(path=artifacts / f"{request.node.name}.png", full_page=True)
+    session.close()
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Where tests leave what a person may want to look at."""
+    folder = REPOSITORY / "target/test-artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

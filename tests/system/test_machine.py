@@ -1,0 +1,73 @@
+"""The test machine leaves nothing on the host, however its owner ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from machine.machine import Machine
+from machine.warden import PREFIX, list_cgroup_hierarchies
+
+OWNER = """
+import signal
+from machine.machine import Machine
+with Machine() as machine:
+    print(machine.leader, machine.warden, flush=True)
+    signal.pause()
+"""
+SECONDS = 60
+
+
+def list_traces(warden: int) -> list[str]:
+    """What a machine that is gone would have left: mounts and cgroups."""
+    mounts = [m for m in Path("/proc/mounts").read_text().splitlines() if "/mnt/upper" in m]
+    groups = [top / f"{PREFIX}{warden}" for top in list_cgroup_hierarchies()]
+    return mounts + [str(group) for group in groups if group.exists()]
+
+
+def has_ended(process: int) -> bool:
+    """Wait for the end of a process; false if it still runs after a minute."""
+    return bool(select.select([process], [], [], SECONDS)[0])
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_the_owner_is_ended(end: signal.Signals) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-B", "-c", OWNER],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert owner.stdout is not None
+    leader, warden = (int(pid) for pid in owner.stdout.readline().split())
+    processes = [os.pidfd_open(leader), os.pidfd_open(warden)]
+    owner.send_signal(end)
+    owner.wait(SECONDS)
+    owner.stdout.close()
+    assert all(has_ended(process) for process in processes)
+    assert list_traces(warden) == []
+
+
+def test_the_machine_ends_with_its_warden() -> None:
+    machine = Machine()
+    with machine:
+        leader = os.pidfd_open(machine.leader)
+        os.kill(machine.warden, signal.SIGKILL)
+        assert has_ended(leader)
+
+
+def test_two_machines_do_not_share_processes_or_files() -> None:
+    with Machine() as one, Machine() as other:
+        one.write("/etc/only-here", "one")
+        assert other.run(["test", "-e", "/etc/only-here"], check=False).returncode == 1
+        assert not Path("/etc/only-here").exists()
+        assert one.run(["systemctl", "is-system-running"]).stdout == "running\n"
+        assert other.run(["systemctl", "is-system-running"]).stdout == "running\n"
+        assert one.run("cat /proc/[0-9]*/comm").stdout.count("systemd\n") == 1
