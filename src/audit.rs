@@ -1,0 +1,46 @@
+//! One line in the system's authentication log for every decision, yes or no.
+
+use std::os::unix::net::UnixDatagram;
+
+use crate::account::Caller;
+use crate::escape::{Lines, escape_control_characters};
+
+/// Facility authpriv (10), severity info (6), as syslog(3) and RFC 3164 number them.
+const PRIORITY: u8 = 10 * 8 + 6;
+
+/// What is written of one call.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Who called, if that could be told.
+    pub caller: Option<Caller>,
+    /// The target's name, if it is known.
+    pub target: Option<&'a str>,
+    /// The action, if the request could be read.
+    pub action: Option<&'a str>,
+    /// `ok`, or the code of the failure.
+    pub code: &'a str,
+}
+
+/// Writes the line to `/dev/log`; where there is none, or nobody reads it, to our own log. A log
+/// that cannot be written is never a reason to fail, and never one to wait.
+pub fn write_record(record: &Record<'_>) {
+    let unknown = "?";
+    let text = format!(
+        "caller={} target={} action={} code={}",
+        record.caller.map_or_else(|| unknown.to_owned(), |caller| caller.uid.to_string()),
+        record.target.unwrap_or(unknown),
+        record.action.unwrap_or(unknown),
+        record.code,
+    );
+    let text = escape_control_characters(text.as_bytes(), Lines::One);
+    let line = format!("<{PRIORITY}>sudospawner[{}]: {text}", std::process::id());
+    if let Err(error) = send(line.as_bytes()) {
+        log::info!("audit (not in syslog: {error}): {text}");
+    }
+}
+
+fn send(line: &[u8]) -> std::io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to(line, "/dev/log").map(drop)
+}

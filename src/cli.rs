@@ -1,0 +1,191 @@
+//! The command line, as upstream's (tornado's) options are written: one dash or two, `-` or `_`.
+
+use std::ffi::OsString;
+
+use log::LevelFilter;
+
+use crate::error::Error;
+
+/// What `--help` shows; administrators run it through sudo to test their sudoers.
+pub const HELP: &str = "\
+Usage: sudospawner [OPTIONS] < REQUEST
+
+Starts and ends the JupyterHub server of the account that it runs as. It is called
+by a Hub through sudo (sudo -nH -u USER sudospawner), reads one JSON request from
+stdin and writes one JSON reply to stdout. The server is jupyterhub-singleuser, or
+if it is there sudospawner-singleuser, in the directory of this program.
+
+Options:
+  --help                            show this help information
+  --version                         show the version
+  --logging=debug|info|warning|error|none
+                                    log level of this program (default info)
+  --log-to-stderr                   accepted; the log always goes to stderr
+  --user=NAME                       refuse to run as any other account than NAME
+
+Requests: {\"action\": \"spawn\", \"args\": [], \"env\": {}}
+          {\"action\": \"kill\", \"pid\": PID, \"signal\": NUMBER}
+          {\"action\": \"stop\", \"pid\": PID}
+          {\"action\": \"status\", \"pid\": PID}
+";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Show [`HELP`].
+    Help,
+    /// Show the version.
+    Version,
+    /// Read a request and answer it.
+    Answer(Options),
+}
+
+/// The options of a call.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What is logged.
+    pub logging: Option<LevelFilter>,
+    /// The account that the caller means.
+    pub user: Option<String>,
+}
+
+/// tornado's options that would write a file as the target, or that name one.
+const REFUSED: [&str; 6] = [
+    "log-file-prefix",
+    "log-file-max-size",
+    "log-file-num-backups",
+    "log-rotate-mode",
+    "log-rotate-when",
+    "log-rotate-interval",
+];
+
+/// Reads the command line, without the program's name.
+///
+/// # Errors
+/// [`Error::Usage`] for an option that is unknown, repeated or has a wrong value, and for words
+/// that are no option; [`Error::OptionRefused`] for those that would write files.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
+    let mut options = Options::default();
+    let mut seen: Vec<String> = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let word = word.into_string().map_err(|_| usage("an option is not UTF-8"))?;
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word.as_str(), None),
+        };
+        let Some(name) = name.strip_prefix("--").or_else(|| name.strip_prefix('-')) else {
+            return Err(usage(&format!("{word:?} is not an option")));
+        };
+        let name = name.replace('_', "-");
+        if seen.contains(&name) {
+            return Err(usage(&format!("the option --{name} is given twice")));
+        }
+        match (name.as_str(), value) {
+            ("help", None) => return Ok(Command::Help),
+            ("version", None) => return Ok(Command::Version),
+            ("logging", Some(level)) => options.logging = Some(parse_level(&level)?),
+            ("log-to-stderr", value) => parse_switch(value.as_deref())?,
+            ("user", Some(user)) => options.user = Some(user),
+            ("user", None) => {
+                let user = words.next().and_then(|word| word.into_string().ok());
+                options.user = Some(user.ok_or_else(|| usage("--user needs a name"))?);
+            }
+            (refused, _) if REFUSED.contains(&refused) => {
+                return Err(Error::OptionRefused(name));
+            }
+            ("logging", None) => {
+                return Err(usage("--logging needs a level, as in --logging=info"));
+            }
+            ("help" | "version", Some(_)) => {
+                return Err(usage(&format!("--{name} takes no value")));
+            }
+            _ => return Err(usage(&format!("the option {word:?} is unknown"))),
+        }
+        seen.push(name);
+    }
+    Ok(Command::Answer(options))
+}
+
+fn usage(sentence: &str) -> Error {
+    Error::Usage(sentence.to_owned())
+}
+
+/// Python's names of levels in any case of letters, and tornado's `none`.
+fn parse_level(level: &str) -> Result<LevelFilter, Error> {
+    match level.to_ascii_lowercase().as_str() {
+        "debug" => Ok(LevelFilter::Debug),
+        "info" => Ok(LevelFilter::Info),
+        "warning" | "warn" => Ok(LevelFilter::Warn),
+        "error" | "critical" => Ok(LevelFilter::Error),
+        "none" => Ok(LevelFilter::Off),
+        _ => Err(usage("--logging takes debug, info, warning, error or none")),
+    }
+}
+
+fn parse_switch(value: Option<&str>) -> Result<(), Error> {
+    match value.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("true" | "t" | "1" | "false" | "f" | "0") => Ok(()),
+        Some(_) => Err(usage("--log-to-stderr takes true or false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &[&str]) -> Result<Command, Error> {
+        parse(line.iter().map(OsString::from))
+    }
+
+    fn level_of(line: &[&str]) -> Option<LevelFilter> {
+        match parse_line(line).unwrap() {
+            Command::Answer(options) => options.logging,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_level_is_read_in_any_case_with_one_dash_or_two() {
+        assert_eq!(level_of(&["--logging=INFO"]), Some(LevelFilter::Info));
+        assert_eq!(level_of(&["-logging=Debug", "--log_to_stderr"]), Some(LevelFilter::Debug));
+        assert_eq!(level_of(&["--logging=none", "--log-to-stderr=False"]), Some(LevelFilter::Off));
+        assert_eq!(level_of(&[]), None);
+    }
+
+    #[test]
+    fn an_option_that_writes_files_is_refused_however_it_is_written() {
+        for option in
+            ["--log-file-prefix=/home/zoe/.bashrc", "-log_file_prefix=x", "--log_rotate_mode=time"]
+        {
+            assert_eq!(parse_line(&[option]).unwrap_err().code(), "option_refused", "{option}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_repeated_or_without_its_value_is_refused() {
+        for line in [
+            &["--policy=/tmp/p"][..],
+            &["--logging"],
+            &["--logging=loud"],
+            &["--logging=info", "--logging=info"],
+            &["--log-to-stderr", "--log_to_stderr"],
+            &["--user"],
+            &["--help=x"],
+            &["spawn"],
+            &["--"],
+            &[""],
+            &["---help"],
+        ] {
+            assert_eq!(parse_line(line).unwrap_err().code(), "usage", "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_user_is_read_with_an_equals_sign_or_a_space() {
+        for line in [&["--user=zoe"][..], &["--user", "zoe"]] {
+            let options = Options { user: Some("zoe".to_owned()), logging: None };
+            assert_eq!(parse_line(line).unwrap(), Command::Answer(options));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The parts of `sudospawner`, in the order in which a call goes through them.
+//!
+//! ```text
+//! stdin ─► Request ─► Grant ─► Unprivileged ─► launcher ═► [inside: environment ─► exec server]
+//!          request    policy   privileges      launcher              server
+//!                                 └──────────────────────────► Reply ─► stdout
+//! ```
+//!
+//! Each arrow consumes a value that only the stage before can make, so that a check which was
+//! skipped does not compile. `docs/architecture.md` is the map with the reasons.
+
+// The flow.
+pub mod account;
+pub mod cli;
+pub mod environment;
+pub mod launcher;
+pub mod policy;
+pub mod privileges;
+pub mod process;
+pub mod reply;
+pub mod request;
+pub mod server;
+pub mod supervisor;
+
+// What every stage may use.
+pub mod audit;
+pub mod diagnostics;
+pub mod error;
+pub mod escape;
+pub mod json;
+pub mod system_calls;

@@ -1,0 +1,169 @@
+//! The server: which file it is, whether the target can execute it, and its execution.
+//!
+//! It is the sibling of this program's own binary, found by `/proc/self/exe`. Nothing that the
+//! caller says, and no PATH, takes part in that.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, chdir, execve};
+
+use crate::error::Error;
+use crate::privileges::Unprivileged;
+use crate::system_calls;
+
+/// The server executables, in the order in which they are looked for. The first is where a site
+/// wraps the second.
+const SIBLINGS: [&str; 2] = ["sudospawner-singleuser", "jupyterhub-singleuser"];
+
+/// A server's file that the target may execute.
+#[derive(Debug)]
+pub struct Executable {
+    path: PathBuf,
+}
+
+/// Why a server was not executed; small enough to be sent through a pipe by a forked child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The home could not be entered.
+    Home(Errno),
+    /// The file could not be executed.
+    Execution(Errno),
+}
+
+impl Executable {
+    /// Finds the server's file beside our own binary.
+    ///
+    /// # Errors
+    /// [`Error::ServerMissing`] and [`Error::ServerNotExecutable`].
+    pub fn find(unprivileged: &Unprivileged) -> Result<Self, Error> {
+        let own = fs::read_link("/proc/self/exe").unwrap_or_default();
+        let directory = own.parent().unwrap_or(Path::new("/"));
+        for name in SIBLINGS {
+            let path = directory.join(name);
+            let reason = match access(&path, AccessFlags::X_OK) {
+                Ok(()) if path.is_file() => return Ok(Self { path }),
+                Ok(()) => "it is not a regular file".to_owned(),
+                Err(Errno::ENOENT) if fs::symlink_metadata(&path).is_err() => continue,
+                Err(errno) => explain_access(&path, errno),
+            };
+            let target = unprivileged.target().name.clone();
+            return Err(Error::ServerNotExecutable { path, target, reason });
+        }
+        Err(Error::ServerMissing { directory: directory.to_owned() })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Becomes the server: enters the target's home and executes the file with exactly these
+    /// arguments and variables, signals as a program expects them at its start. Returns only if
+    /// that is refused.
+    pub fn execute(
+        &self,
+        args: &[CString],
+        variables: &[CString],
+        unprivileged: &Unprivileged,
+    ) -> Refusal {
+        if let Err(errno) = chdir(&unprivileged.target().home) {
+            return Refusal::Home(errno);
+        }
+        let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
+            return Refusal::Execution(Errno::EINVAL);
+        };
+        let mut argv = vec![path.as_c_str()];
+        argv.extend(args.iter().map(CString::as_c_str));
+        system_calls::reset_signals();
+        match execve(&path, &argv, variables) {
+            Err(errno) => Refusal::Execution(errno),
+        }
+    }
+
+    /// The error for a refusal, with the cause where the file tells it.
+    #[must_use]
+    pub fn explain(&self, refusal: Refusal, unprivileged: &Unprivileged) -> Error {
+        match refusal {
+            Refusal::Home(errno) => Error::HomeMissing {
+                home: unprivileged.target().home.clone(),
+                target: unprivileged.target().name.clone(),
+                errno,
+            },
+            Refusal::Execution(errno) => {
+                let reason = match (errno, read_interpreter(&self.path)) {
+                    (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
+                        let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);
+                        format!(
+                            "its first line names the interpreter {}, and {}",
+                            interpreter.display(),
+                            explain_access(&interpreter, cause)
+                        )
+                    }
+                    (Errno::ENOEXEC, None) => {
+                        "it is neither a binary of this machine nor does it begin with #!"
+                            .to_owned()
+                    }
+                    (errno, _) => errno.to_string(),
+                };
+                Error::ExecFailed { path: self.path.clone(), reason }
+            }
+        }
+    }
+}
+
+/// Says what stands between this process and a file that it cannot execute.
+fn explain_access(path: &Path, errno: Errno) -> String {
+    match (errno, find_closed_directory(path)) {
+        (Errno::EACCES, Some(directory)) => format!(
+            "the directory {0} is closed to this account; give others the right to pass \
+             (chmod o+x {0}), or install to a place that all may reach",
+            directory.display()
+        ),
+        (Errno::EACCES, None) => format!(
+            "this account lacks the permission to execute it (chmod o+rx {}); a file system that \
+             is mounted noexec refuses it, too",
+            path.display()
+        ),
+        (Errno::ENOENT, _) if path.is_symlink() => {
+            format!("{} is a symbolic link to nothing", path.display())
+        }
+        (Errno::ENOENT, _) => format!("{} does not exist", path.display()),
+        (errno, _) => errno.to_string(),
+    }
+}
+
+/// The first directory on the way to a file that this process may not pass. Links are followed: the
+/// commonest mistake is an environment for all whose Python is somewhere below /root.
+fn find_closed_directory(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_owned();
+    // As many links as the kernel follows, path_resolution(7).
+    for _ in 0..40 {
+        let above: Vec<&Path> = path.ancestors().skip(1).collect();
+        let closed = above
+            .into_iter()
+            .rev()
+            .find(|directory| access(*directory, AccessFlags::X_OK) == Err(Errno::EACCES));
+        if let Some(directory) = closed {
+            return Some(directory.to_owned());
+        }
+        path = path.parent()?.join(fs::read_link(&path).ok()?);
+    }
+    None
+}
+
+/// The interpreter that a script's first line names.
+fn read_interpreter(path: &Path) -> Option<PathBuf> {
+    let mut line = Vec::new();
+    // The kernel itself looks at 256 bytes, see BINPRM_BUF_SIZE.
+    let mut head = BufReader::new(fs::File::open(path).ok()?.take(256));
+    head.read_until(b'\n', &mut line).ok()?;
+    let rest = line.strip_prefix(b"#!")?.trim_ascii();
+    let name = rest.split(|byte| byte.is_ascii_whitespace()).next()?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(name)))
+}

@@ -1,0 +1,100 @@
+//! The only file with `unsafe`: what neither std nor nix offers as a safe function.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
+};
+use nix::unistd::{ForkResult, Pid};
+
+/// Which side of a fork this is.
+pub enum Fork {
+    /// The process that called, with the child's pid.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// fork(2).
+///
+/// # Errors
+/// What the kernel says, EAGAIN at the limit of processes above all.
+pub fn fork() -> Result<Fork, Errno> {
+    // SAFETY: this program never starts a thread, so the child's copy of memory is consistent and
+    // it may do whatever the parent could.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+        ForkResult::Child => Ok(Fork::Child),
+    }
+}
+
+/// Ends this process at once: no exit handler of a library runs in a forked child.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit(2) takes any number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Takes over a descriptor that this process was started with; `None` if it is not open.
+#[must_use]
+pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
+    if number < 3 {
+        return None;
+    }
+    // SAFETY: borrowed only for the fcntl call, which says EBADF where nothing is open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_GETFD).ok()?;
+    // SAFETY: it is open, and nothing else in this program owns it: this is called at the start
+    // alone, before the program opens anything of its own, and once for each number.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes every descriptor but stdin, stdout and stderr, which std has opened to `/dev/null` where
+/// they were closed. To be called before anything else is opened.
+pub fn close_inherited_descriptors() {
+    let Ok(directory) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<RawFd> =
+        directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // The directory itself is among the numbers and closed by now, which adopting notices.
+    numbers.into_iter().for_each(|number| drop(adopt_descriptor(number)));
+}
+
+/// Gives every signal its default action and blocks none, as a program may expect at its start.
+pub fn reset_signals() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator() {
+        // SAFETY: the default action runs no code of ours. EINVAL for SIGKILL and SIGSTOP, which
+        // always have it.
+        let _ = unsafe { sigaction(signal, &default) };
+    }
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// pidfd_open(2).
+///
+/// # Errors
+/// ESRCH for no such process, ENOSYS before Linux 5.3.
+pub fn open_pidfd(pid: Pid) -> Result<OwnedFd, Errno> {
+    // SAFETY: the call takes two integers.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let number = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made this descriptor for us; it closes on exec by itself.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// pidfd_send_signal(2), with any number, since what is no signal is the kernel's to refuse.
+///
+/// # Errors
+/// ESRCH, EPERM, EINVAL.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    let no_info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: the descriptor is open while it is borrowed, and a null siginfo is allowed.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0)
+    };
+    Errno::result(result).map(drop)
+}

@@ -1,0 +1,147 @@
+//! The invariants of `docs/architecture.md` that can be read off the sources.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// What each module of the library may use of the others. What is not listed here is not allowed:
+/// a new arrow is a decision, and this is where it is made.
+const MAY_USE: [(&str, &[&str]); 16] = [
+    ("system_calls", &[]),
+    ("escape", &[]),
+    ("error", &["process"]),
+    ("diagnostics", &["escape"]),
+    ("json", &["error"]),
+    ("cli", &["error"]),
+    ("account", &["error"]),
+    ("audit", &["account", "escape"]),
+    ("request", &["error", "json", "process"]),
+    ("policy", &["account", "error", "request"]),
+    ("privileges", &["account", "error", "policy", "request"]),
+    ("environment", &["error"]),
+    ("server", &["error", "privileges", "system_calls"]),
+    ("process", &["error", "privileges", "request", "supervisor", "system_calls"]),
+    ("supervisor", &["process", "server", "system_calls"]),
+    ("reply", &["error", "escape", "process"]),
+];
+
+/// The launcher is where everything comes together, and only the program itself uses it.
+const TOP: &str = "launcher";
+
+struct Source {
+    path: PathBuf,
+    /// Without comments and without the unit tests, which stand last in a file.
+    code: String,
+}
+
+fn read_sources() -> Vec<Source> {
+    fn collect(directory: &Path, found: &mut Vec<Source>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap().lines();
+                let code = code.filter(|line| !line.trim_start().starts_with("//"));
+                found.push(Source { path, code: code.collect::<Vec<_>>().join("\n") });
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 10);
+    found
+}
+
+/// The top module that a file belongs to: `launcher` for `src/launcher/process.rs`.
+fn module_of(path: &Path) -> String {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let first = path.strip_prefix(src).unwrap().iter().next().unwrap().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn used_modules(code: &str) -> BTreeSet<String> {
+    code.split("crate::")
+        .skip(1)
+        .flat_map(|rest| {
+            // `use crate::{a, b}` is not used in this repository, so that this stays simple.
+            assert!(!rest.starts_with('{'), "write one `use crate::…` for each module");
+            rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next()
+        })
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_module_uses_only_what_it_may_use() {
+    for source in read_sources() {
+        let module = module_of(&source.path);
+        if ["main", "lib", TOP].contains(&module.as_str()) {
+            continue;
+        }
+        let (_, allowed) = MAY_USE
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{module} is not in the table of this test"));
+        for used in used_modules(&source.code) {
+            assert!(
+                used == module || allowed.contains(&used.as_str()),
+                "{} uses {used}",
+                source.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_one_file_and_each_block_says_why() {
+    for source in read_sources() {
+        let blocks = source.code.matches("unsafe {").count();
+        if module_of(&source.path) != "system_calls" {
+            assert_eq!(blocks, 0, "{}", source.path.display());
+            assert!(!source.code.contains("unsafe_code"), "{}", source.path.display());
+            continue;
+        }
+        let text = std::fs::read_to_string(&source.path).unwrap();
+        assert_eq!(text.matches("// SAFETY:").count(), blocks);
+    }
+}
+
+#[test]
+fn only_the_reply_is_written_to_stdout_and_nothing_is_started_but_the_server() {
+    for source in read_sources() {
+        let name = source.path.display();
+        if module_of(&source.path) != "reply" {
+            assert!(!source.code.contains("stdout()"), "{name}");
+        }
+        for forbidden in ["println!", "print!", "Command::new", "set_var", "sleep("] {
+            assert!(!source.code.contains(forbidden), "{name}: {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn the_stages_of_the_flow_can_only_be_made_by_their_own_module() {
+    for (stage, module) in [("Grant {", "policy"), ("Unprivileged {", "privileges")] {
+        for source in read_sources() {
+            if module_of(&source.path) != module {
+                assert!(!source.code.contains(&format!("Ok({stage}")), "{}", source.path.display());
+            }
+            let definition = format!("pub struct {stage}");
+            if let Some((_, body)) = source.code.split_once(&definition) {
+                let fields = body.split('}').next().unwrap();
+                assert!(!fields.contains("pub"), "{stage} has a field that others can set");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_what_one_reads_at_a_time() {
+    for source in read_sources() {
+        let lines = source.code.lines().count();
+        assert!(lines <= 300, "{} has {lines} lines of code", source.path.display());
+    }
+}
