@@ -1,0 +1,133 @@
+"""What sudo 1.9 and sudo-rs 0.2 print, word for word, becomes a sentence with the remedy."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sudospawner.complaints import Command, explain_complaint
+
+PROGRAM = "/opt/jupyterhub/bin/sudospawner"
+COMMAND = Command(("sudo", "-u", "zoe", "-nH", PROGRAM), PROGRAM, "zoe")
+
+# (code, what was printed, words that the sentence has to have)
+SUDO = [
+    (
+        "sudo_password_required",
+        "sudo: a password is required\n",
+        [f"ALL=(zoe) NOPASSWD: {PROGRAM}", "/etc/sudoers.d/", f"sudo -nH -u zoe {PROGRAM} --help"],
+    ),
+    (
+        "sudo_password_required",
+        "\nWe trust you have received the usual lecture from the local System\n"
+        "Administrator. It usually boils down to these three things:\n\n"
+        "    #1) Respect the privacy of others.\n\n"
+        "sudo: a terminal is required to read the password; either use the -S option to read from "
+        "standard input or configure an askpass helper\nsudo: a password is required\n",
+        ["NOPASSWD"],
+    ),
+    (
+        "sudo_not_permitted",
+        "Sorry, user rhea is not allowed to execute '/opt/jupyterhub/bin/sudospawner' as zoe on "
+        "node08.\n",
+        ["NOPASSWD", "zoe"],
+    ),
+    ("sudo_not_permitted", "rhea is not in the sudoers file.\n", ["NOPASSWD"]),
+    ("sudo_not_permitted", "Sorry, user rhea may not run sudo on node08.\n", ["NOPASSWD"]),
+    (
+        "mediator_missing",
+        "sudo: /opt/jupyterhub/bin/sudospawner: command not found\n",
+        [PROGRAM, "sudospawner_path", "0755"],
+    ),
+    (
+        "mediator_not_executable",
+        "sudo: unable to execute /opt/jupyterhub/bin/sudospawner: Permission denied\n",
+        ["zoe", f"namei -l {PROGRAM}"],
+    ),
+    (
+        "mediator_not_executable",
+        "sudo: unable to execute /opt/jupyterhub/bin/sudospawner: No such file or directory\n",
+        ["first line", "No such file"],
+    ),
+    (
+        "sudo_no_new_privileges",
+        'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.\n'
+        "sudo: If sudo is running in a container, you may need to adjust the container "
+        "configuration to disable the flag.\n",
+        ["NoNewPrivileges", "allowPrivilegeEscalation"],
+    ),
+    (
+        "sudo_target_unknown",
+        "sudo: unknown user zoe\nsudo: error initializing audit plugin sudoers_audit\n",
+        ["getent passwd zoe"],
+    ),
+    ("sudo_target_unknown", "sudo: unknown user: zoe\n", ["getent passwd zoe"]),
+    ("sudo_tty_required", "sudo: sorry, you must have a tty to run sudo\n", ["!requiretty"]),
+    (
+        "sudo_options_refused",
+        "sudo: invalid option -- 'Q'\nusage: sudo -h | -K | -k | -V\n",
+        ["sudo_args", "'Q'"],
+    ),
+    (
+        "sudo_configuration_broken",
+        "/etc/sudoers.d/sudospawner:4:15: syntax error\nrhea ALL=(zoe NOPASSWD: ALL\n"
+        "              ^~~~~~~~~\nsudo: a password is required\n",
+        ["visudo -c", "/etc/sudoers.d/sudospawner"],
+    ),
+    (
+        "sudo_not_setuid",
+        "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set\n",
+        ["nosuid"],
+    ),
+    (
+        "sudo_account_refused",
+        'sudo: Account expired or PAM config lacks an "account" section for sudo, contact your '
+        "system administrator\nsudo: a password is required\n"[:101],
+        ["chage -l"],
+    ),
+]
+SUDO_RS = [
+    ("sudo_password_required", "sudo: interactive authentication is required\n", ["NOPASSWD"]),
+    ("sudo_not_permitted", "sudo: I'm sorry rhea. I'm afraid I can't do that\n", ["NOPASSWD"]),
+    (
+        "sudo_not_permitted",
+        "sudo: Sorry, user rhea is not allowed to execute '/opt/jupyterhub/bin/sudospawner' as zoe "
+        "on node08.\n",
+        ["NOPASSWD"],
+    ),
+    ("mediator_missing", f"sudo: '{PROGRAM}': command not found\n", [PROGRAM]),
+    (
+        "mediator_not_executable",
+        f"sudo: cannot execute '{PROGRAM}': Permission denied (os error 13)\n",
+        ["namei"],
+    ),
+    ("mediator_not_executable", f"sudo: '{PROGRAM}': invalid command\n", ["another machine"]),
+    ("sudo_target_unknown", "sudo: user 'zoe' not found\n", ["getent"]),
+    ("sudo_not_setuid", "sudo: sudo must be owned by uid 0 and have the setuid bit set\n", []),
+    (
+        "sudo_no_new_privileges",
+        'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.\n',
+        ["NoNewPrivileges"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "printed", "words"), SUDO + SUDO_RS)
+def test_a_complaint_is_recognised_and_its_remedy_is_named(code, printed, words):
+    complaint = explain_complaint(printed, COMMAND)
+    assert complaint is not None
+    assert complaint.code == code
+    for word in words:
+        assert word in complaint.sentence
+    assert not re.search(r"\{\w+\}", complaint.sentence), "a placeholder was left"
+
+
+def test_what_is_no_complaint_of_sudo_is_not_explained():
+    for text in ("", "Traceback: No module named 'jupyterhub'", "sudo: unable to resolve host a"):
+        assert explain_complaint(text, COMMAND) is None
+
+
+def test_braces_in_what_was_caught_are_only_text():
+    complaint = explain_complaint("sudo: invalid option -- '{rule}'", COMMAND)
+    assert "'{rule}'" in complaint.sentence
