@@ -69,8 +69,8 @@ class SudoSpawner(LocalProcessSpawner):
         beside_python = os.path.join(os.path.dirname(sys.executable), "sudospawner")
         return shutil.which("sudospawner") or shutil.which(beside_python) or "sudospawner"
 
-    # The server of `pid`, or one that the mediator has started and not reported in a reply yet.
-    _server: ServerProcess | None = None
+    # The process of `pid`, or one that the mediator has started and not reported in a reply yet.
+    _watched: ServerProcess | None = None
     _starting: asyncio.Task[None] | None = None
     _start_deadline = 0.0
     _news: StartNews | None = None
@@ -235,9 +235,9 @@ class SudoSpawner(LocalProcessSpawner):
         return bool(reply.get("alive"))
 
     async def _look(self) -> Liveness:
-        if self.pid and (self._server is None or self._server.pid != self.pid):
+        if self.pid and (self._watched is None or self._watched.pid != self.pid):
             self._watch(self.pid, "", vouched_for=False)
-        server = self._server
+        server = self._watched
         if server is None:
             return Liveness.GONE
         liveness = server.look()
@@ -255,21 +255,22 @@ class SudoSpawner(LocalProcessSpawner):
             return Liveness.ALIVE
         if not reply.get("alive"):
             return Liveness.GONE
+        server.started = server.started or str(reply.get("started") or "")
         server.vouch()
         return Liveness.ALIVE
 
     def _watch(self, pid: int, started: str, *, vouched_for: bool) -> None:
         self._forget_server()
-        self._server = ServerProcess(pid, started, vouched_for=vouched_for)
+        self._watched = ServerProcess(pid, started, vouched_for=vouched_for)
 
     def _forget_server(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._watched is not None:
+            self._watched.close()
+            self._watched = None
 
     def _identify(self) -> dict[str, Any]:
         """Return the fields of a request that name the server."""
-        server = self._server
+        server = self._watched
         pid = self.pid or (server.pid if server else 0)
         known = server is not None and server.pid == pid and server.started
         return {"pid": pid, "started": server.started} if known else {"pid": pid}

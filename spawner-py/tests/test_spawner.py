@@ -6,15 +6,32 @@ import asyncio
 import logging
 import os
 import pwd
+import re
+from pathlib import Path
 
+import jupyterhub
 import pytest
 from conftest import LIMIT, RECORD, UnderTest
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from sudospawner import failures, identity
+from sudospawner import spawner as spawner_module
 
 REPLY = "print(json.dumps({'ok': True, 'pid': %d}))"
+
+
+def test_no_private_name_of_jupyterhub_is_used_for_something_else():
+    # The Hub keeps its own notes on spawners under private names, `_server` for one.
+    name = re.compile(r"\b(?:self|spawner)\.(_\w+)")
+    ours = set(name.findall(Path(spawner_module.__file__).read_text()))
+    files = (
+        Path(jupyterhub.__file__).parent / path for path in ("spawner.py", "user.py", "app.py")
+    )
+    handlers = Path(jupyterhub.__file__).parent.glob("*handlers/*.py")
+    theirs = {found for file in (*files, *handlers) for found in name.findall(file.read_text())}
+    assert "_server" in theirs
+    assert ours & theirs <= {"_log_name", "_signal"}
 
 
 async def test_a_reply_with_nothing_but_a_pid_is_enough(programs, make_spawner, child):
