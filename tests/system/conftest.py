@@ -13,6 +13,7 @@ from machine.hub import Hub
 from machine.installation import REPOSITORY, install_sudoers, install_wheel
 from machine.machine import Machine
 from system.browser import Browser
+from system.mediator import Mediator, wait_until
 
 # A slow computer is no failure.
 expect.set_options(timeout=120_000)
@@ -53,13 +54,21 @@ def hubs(machine: Machine) -> Iterator[dict[str, Hub]]:
 
 
 @pytest.fixture(params=HUB_VERSIONS)
-def hub(request: pytest.FixtureRequest, machine: Machine, hubs: dict[str, Hub]) -> Iterator[Hub]:
-    """A Hub of each version, shared by all tests; no server runs before or after a test."""
+def hub(
+    request: pytest.FixtureRequest, machine: Machine, hubs: dict[str, Hub], artifacts: Path
+) -> Iterator[Hub]:
+    """A Hub of each version, shared by all tests; no server runs before or after a test.
+
+    If the test fails, the Hub's log is kept.
+    """
     version = request.param
     if version not in hubs:
         hubs[version] = Hub(machine, cache_named(version), port=PORTS[version])
         hubs[version].start()
+    failures = request.session.testsfailed
     yield hubs[version]
+    if request.session.testsfailed > failures:
+        (artifacts / f"{request.node.name}.log").write_text(hubs[version].read_log())
     hubs[version].stop_all_servers()
 
 
@@ -89,3 +98,23 @@ def artifacts() -> Path:
     folder = REPOSITORY / "target/test-artifacts"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def installed_mediator(machine: Machine, hub6: Cache) -> Mediator:
+    """The binary of the wheel in a folder of its own, beside a server that does as it is told."""
+    mediator = Mediator(machine, "/opt/mediator/bin")
+    machine.run(["install", "-D", hub6.bin / "sudospawner", mediator.path])
+    return mediator
+
+
+@pytest.fixture
+def mediator(installed_mediator: Mediator) -> Iterator[Mediator]:
+    """A mediator with its own server and rules; no process of zoe's may outlive the test."""
+    installed_mediator.put_server()
+    installed_mediator.permit()
+    yield installed_mediator
+    try:
+        wait_until(lambda: installed_mediator.list_processes() == [], "the end of zoe's processes")
+    finally:
+        installed_mediator.kill_processes()

@@ -1,0 +1,135 @@
+"""`Mediator`: the binary in a folder of its own in the machine, called as the Hub calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from machine.machine import Machine
+
+SERVER = Path(__file__).with_name("server.py")
+
+
+class Answer(NamedTuple):
+    """What came back from one call."""
+
+    reply: dict[str, Any]
+    events: list[dict[str, Any]]
+    status: int
+    log: str
+
+
+class Mediator:
+    """A mediator with `server.py` as the server beside it, and sudoers that let rhea call it."""
+
+    def __init__(self, machine: Machine, folder: str) -> None:
+        """Use the mediator that is, or will be, at `folder`/sudospawner."""
+        self.machine = machine
+        self.folder = Path(folder)
+        self.path = self.folder / "sudospawner"
+
+    def permit(self, runas: str = "%jupyterhub", more: str = "") -> None:
+        """Let rhea call it as these accounts; `more` are further lines of sudoers."""
+        # sudo passes over files with a dot in their name.
+        place = "/etc/sudoers.d/" + str(self.path).strip("/").replace("/", "-").replace(".", "-")
+        self.machine.write(place, f"rhea ALL=({runas}) NOPASSWD: {self.path}\n{more}", mode=0o440)
+        self.machine.run(["visudo", "--check", "--file", place])
+
+    def put_server(
+        self, program: str | None = None, *, name: str = "sudospawner-singleuser"
+    ) -> None:
+        """Lay a server beside the mediator: `server.py`, or another program."""
+        self.machine.write(self.folder / name, program or SERVER.read_text(), mode=0o755)
+
+    def start(
+        self,
+        request: dict[str, Any] | str,
+        *,
+        target: str = "zoe",
+        options: list[str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Begin a call: stdout and stderr are pipes, the request is written, stdin is closed."""
+        process = self.machine.start(
+            ["sudo", "-nH", "-u", target, self.path, *(options or [])],
+            user="rhea",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(request if isinstance(request, str) else json.dumps(request))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def call(self, request: dict[str, Any] | str, **how: Any) -> Answer:
+        """Make a call and take its reply, with what stderr has by then."""
+        process = self.start(request, **how)
+        assert process.stdout is not None and process.stderr is not None
+        lines = [json.loads(line) for line in process.stdout.read().splitlines()]
+        status = process.wait()
+        # A server holds the other end of stderr: what is not there yet will never be asked for.
+        log = read_what_is_there(process.stderr.fileno())
+        process.stdout.close()
+        process.stderr.close()
+        return Answer(lines[-1] if lines else {}, lines[:-1], status, log)
+
+    def spawn(self, *args: str, env: dict[str, str] | None = None, **fields: Any) -> Answer:
+        """Spawn the server with these arguments; `target` is the account, zoe if not given."""
+        target = fields.pop("target", "zoe")
+        request = {"action": "spawn", "args": list(args), "env": env or {}, **fields}
+        return self.call(request, target=target)
+
+    def stop(self, spawned: Answer, **fields: Any) -> dict[str, Any]:
+        """Stop what was spawned."""
+        request = {"action": "stop", "pid": spawned.reply["pid"], "interrupt_seconds": 0, **fields}
+        return self.call(request).reply
+
+    def list_processes(self, user: str = "zoe") -> list[str]:
+        """The command lines of an account's processes that have not ended."""
+        ps = ["ps", "--user", user, "--format", "stat=,args="]
+        lines = self.machine.run(ps, check=False).stdout.splitlines()
+        return [line.split(maxsplit=1)[1] for line in lines if not line.startswith("Z")]
+
+    def kill_processes(self, user: str = "zoe") -> None:
+        """End every process of an account, for a test that failed to."""
+        pids = self.machine.run(["ps", "--user", user, "--format", "pid="], check=False).stdout
+        for pid in pids.split():
+            self.machine.run(["kill", "-KILL", pid], check=False)
+
+
+def read_what_is_there(descriptor: int) -> str:
+    """Everything that can be read from a pipe now, without waiting for more."""
+    os.set_blocking(descriptor, False)
+    parts = []
+    while True:
+        try:
+            part = os.read(descriptor, 65536)
+        except BlockingIOError:
+            break
+        if not part:
+            break
+        parts.append(part)
+    return b"".join(parts).decode(errors="replace")
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait for what sends no event; fail with `what` when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"This did not come within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def wait_for_file(mediator: Mediator, path: str) -> None:
+    """Wait until a file of the machine has some content."""
+    has_content = ["test", "-s", path]
+    wait_until(
+        lambda: mediator.machine.run(has_content, check=False).returncode == 0, f"the file {path}"
+    )

@@ -1,0 +1,210 @@
+"""What remains when something dies: mediator, Hub, supervisor, server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from machine.machine import Machine
+from system.mediator import Answer, Mediator, wait_until
+
+PORT = 4001
+WAITING = {"action": "spawn", "args": [], "env": {}, "wait": {"port": PORT, "seconds": 600}}
+
+
+def find_pids(machine: Machine, name: str, user: str = "zoe") -> list[str]:
+    """The pids of an account's processes whose command line begins with `name`."""
+    lines = machine.run(["ps", "-u", user, "-o", "pid=,stat=,args="], check=False).stdout
+    fields = [line.split(maxsplit=2) for line in lines.splitlines()]
+    return [pid for pid, stat, args in fields if args.startswith(name) and not stat.startswith("Z")]
+
+
+def start_waiting(mediator: Mediator) -> subprocess.Popen[str]:
+    """A spawn that waits for a port on which the server never listens; the server runs."""
+    process = mediator.start({**WAITING, "events": True})
+    assert process.stdout is not None
+    assert '"started"' in process.stdout.readline()
+    return process
+
+
+def wait_for_nothing(mediator: Mediator) -> None:
+    """Wait until the account has no process any more."""
+    wait_until(lambda: mediator.list_processes() == [], "the end of the undelivered server")
+
+
+def test_a_mediator_that_is_killed_takes_its_undelivered_server_along(mediator: Mediator) -> None:
+    process = start_waiting(mediator)
+    [pid] = find_pids(mediator.machine, str(mediator.path))
+    mediator.machine.run(["kill", "-KILL", pid])
+    process.communicate()
+    wait_for_nothing(mediator)
+
+
+def test_a_caller_that_closes_stdout_takes_its_undelivered_server_along(mediator: Mediator) -> None:
+    process = start_waiting(mediator)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    process.wait()
+    process.stderr.close()
+    wait_for_nothing(mediator)
+
+
+@pytest.mark.parametrize("site", ["", "Defaults use_pty, log_output\n"])
+def test_sigterm_to_sudo_takes_the_undelivered_server_along(mediator: Mediator, site: str) -> None:
+    mediator.permit(more=site)
+    process = start_waiting(mediator)
+    sudo = find_pids(mediator.machine, "sudo -nH", user="root")
+    mediator.machine.run(["kill", "-TERM", *sudo])
+    process.communicate()
+    wait_for_nothing(mediator)
+
+
+def test_a_reply_that_nobody_can_read_is_undone(mediator: Mediator) -> None:
+    # Without `wait` the mediator watches for a second, and stdout is closed before that.
+    process = mediator.start({"action": "spawn", "args": [], "env": {}})
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    process.wait()
+    process.stderr.close()
+    wait_for_nothing(mediator)
+
+
+def test_an_undelivered_server_that_ignores_sigterm_is_killed(mediator: Mediator) -> None:
+    process = mediator.start(
+        {**WAITING, "args": ["stubborn", "report", "/home/zoe/ready", "leave"], "events": True}
+    )
+    wait_until(lambda: len(mediator.list_processes()) == 5, "the server and what it left")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.communicate()
+    wait_for_nothing(mediator)
+    mediator.machine.run(["rm", "/home/zoe/ready"])
+
+
+def test_without_its_supervisor_a_server_can_be_stopped_with_all_that_it_started(
+    mediator: Mediator,
+) -> None:
+    spawned = mediator.spawn("leave", "say", "ready")
+    wait_until(lambda: len(mediator.list_processes()) == 4, "both processes of the server")
+    [supervisor] = find_pids(mediator.machine, "sudospawner-supervisor")
+    mediator.machine.run(["kill", "-KILL", supervisor])
+    assert mediator.call({"action": "status", "pid": spawned.reply["pid"]}).reply["alive"] is True
+    stopped = mediator.stop(spawned)
+    assert (stopped["alive"], stopped["leftovers_killed"]) == (False, 2)
+
+
+def test_a_signal_to_the_supervisor_reaches_the_server(mediator: Mediator) -> None:
+    mediator.spawn()
+    mediator.machine.run(["kill", "-TERM", *find_pids(mediator.machine, "sudospawner-supervisor")])
+    wait_for_nothing(mediator)
+
+
+def spawn_with_open_log(mediator: Mediator, *args: str) -> tuple[Answer, subprocess.Popen[str]]:
+    """A spawn whose log pipe stays open, and unread, as that of a Hub does."""
+    process = mediator.start({"action": "spawn", "args": list(args), "env": {}})
+    assert process.stdout is not None
+    reply = json.loads(process.stdout.readline())
+    process.wait()
+    return Answer(reply, [], 0, ""), process
+
+
+def test_a_hub_that_does_not_read_blocks_no_server_and_is_told_what_it_missed(
+    mediator: Mediator,
+) -> None:
+    machine = mediator.machine
+    spawned, process = spawn_with_open_log(
+        mediator, "flood", "10", "wait-for", "/home/zoe/go", "say", "after"
+    )
+    wait_until(
+        lambda: machine.run(["test", "-e", "/home/zoe/flooded"], check=False).returncode == 0,
+        "the server's end of writing",
+    )
+    # Now the Hub reads again, and the server says something.
+    assert process.stderr is not None
+    reader = process.stderr
+    machine.run(["touch", "/home/zoe/go"], user="zoe")
+    lines = []
+    for line in reader:
+        lines.append(line)
+        if line == "after\n":
+            break
+    machine.run(["rm", "/home/zoe/go", "/home/zoe/flooded"])
+    notice = [line for line in lines if "lines of this server's log were dropped" in line]
+    written = sum(line == "x" * 99 + "\n" for line in lines)
+    dropped = sum(int(line.split("] ")[1].split()[0]) for line in notice)
+    assert dropped > 90_000
+    # A line that was cut counts on neither side or on both.
+    assert abs(written + dropped - 100_000) < 10
+    mediator.stop(spawned)
+    reader.close()
+
+
+def test_the_log_goes_on_in_the_journal_when_the_hub_is_gone(mediator: Mediator) -> None:
+    machine = mediator.machine
+    spawned, process = spawn_with_open_log(
+        mediator, "say", "to-the-hub", "wait-for", "/home/zoe/go", "say", "to-the-journal"
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line == "to-the-hub\n":
+            break
+    process.stderr.close()
+    machine.run(["touch", "/home/zoe/go"], user="zoe")
+
+    def look() -> bool:
+        machine.run(["journalctl", "--sync"])
+        query = ["journalctl", "--identifier=jupyterhub-singleuser", "--output=cat", "_UID=" + uid]
+        return "to-the-journal\n" in machine.run(query).stdout
+
+    uid = str(machine.look_up_account("zoe").uid)
+    wait_until(look, "the line in the journal")
+    machine.run(["rm", "/home/zoe/go"])
+    mediator.stop(spawned)
+
+
+def test_a_supervisor_holds_less_than_300_kb(mediator: Mediator) -> None:
+    # Two, so that the pages of the binary, which all supervisors share, count for none.
+    spawned = [mediator.spawn(), mediator.spawn()]
+    for supervisor in find_pids(mediator.machine, "sudospawner-supervisor"):
+        text = mediator.machine.read(f"/proc/{supervisor}/smaps_rollup")
+        private = [line.split()[1] for line in text.splitlines() if line.startswith("Private_")]
+        assert sum(map(int, private)) <= 300, text
+    for server in spawned:
+        mediator.stop(server)
+
+
+def test_a_request_that_never_ends_is_refused_after_a_minute(mediator: Mediator) -> None:
+    process = mediator.machine.start(
+        ["sudo", "-nH", "-u", "zoe", mediator.path],
+        user="rhea",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    begin = time.monotonic()
+    assert process.stdin is not None and process.stdout is not None
+    os.write(process.stdin.fileno(), b'{"action":')
+    output = process.stdout.read()
+    assert b'"request_timeout"' in output
+    assert process.wait() == 1
+    assert time.monotonic() - begin >= 59
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_twenty_spawns_killed_at_different_moments_leave_nothing(mediator: Mediator) -> None:
+    for milliseconds in range(0, 40, 2):
+        process = mediator.start(WAITING)
+        time.sleep(milliseconds / 1000)
+        for pid in find_pids(mediator.machine, str(mediator.path)):
+            mediator.machine.run(["kill", f"-{signal.SIGKILL.value}", pid], check=False)
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        process.wait()
+        process.stderr.close()
+    wait_for_nothing(mediator)
