@@ -42,11 +42,13 @@ def make_failure(code: str, sentence: str, stderr: str = "") -> HTTPError:
     :param stderr: what the server wrote at last: shown as text, never as HTML, since it may be an
         admin who looks at the page of another user.
     """
-    lines = last_lines(escape_control_characters(stderr, keep="\n\t"))
     message = escape_control_characters(sentence)
+    log_message = message
+    lines = last_lines(escape_control_characters(stderr, keep="\n\t"))
     if lines:
-        message = f"{message}\nIts last output:\n{lines}"
-    log_message = escape_control_characters(message)
+        message = f"{message}. Its last output:\n{lines}"
+        # Before JupyterHub 6 some of its pages show this one.
+        log_message = " | ".join(message.replace("\t", " ").splitlines())
     if SpawnException is None:
         failure: Any = SpawnFailed(log_message)
         failure.code = code

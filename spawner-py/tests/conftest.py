@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pwd
 import stat
@@ -39,8 +40,6 @@ class Programs:
 
     def requests(self) -> list[dict]:
         """What `record()` has recorded."""
-        import json
-
         path = self.folder / "requests"
         return [json.loads(line) for line in path.read_text().splitlines()]
 

@@ -98,7 +98,7 @@ async def test_a_broken_server_is_explained_by_its_last_lines(mediator, write_se
     spawner = make_spawner(mediator)
     with pytest.raises(HTTPError) as raised:
         await spawner.start()
-    assert raised.value.jupyterhub_message.startswith("Exited with status: 1\nIts last output:\n")
+    assert raised.value.jupyterhub_message.startswith("Exited with status: 1. Its last output:\n")
     assert "No module named 'a_module_that_does_not_exist'" in raised.value.jupyterhub_message
     assert spawner.pid == 0
 
