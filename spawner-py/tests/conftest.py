@@ -1,4 +1,10 @@
-"""Small programs in place of a mediator, and spawners without a Hub around them."""
+"""Small programs in place of a mediator, and spawners without a Hub around them.
+
+The tests run with the installed wheel, under each JupyterHub, as an ordinary account with a home
+(the mediator refuses root), and not in this folder, whose module would be taken instead:
+
+    cd && VENV/bin/python -B -m pytest .../spawner-py/tests
+"""
 
 from __future__ import annotations
 
@@ -50,6 +56,9 @@ request = json.load(sys.stdin)
 with open(folder / "requests", "a") as file:
     file.write(json.dumps(request) + "\\n")
 """
+
+#: A program that replies with the pid of a server.
+REPLY = "print(json.dumps({'ok': True, 'pid': %d}))"
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+"""A server that runs: it is watched without sudo, and ended in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+
+import pytest
+from conftest import LIMIT, RECORD
+from tornado.web import HTTPError
+
+from sudospawner import identity
+
+
+async def test_state_of_another_spawner_is_taken_up_by_pid_and_owner(programs, make_spawner, child):
+    spawner = make_spawner("/nonexistent/mediator")
+    spawner.load_state({"pid": child.pid})
+    assert await spawner.poll() is None
+    assert spawner.get_state()["started"].startswith(identity.read_boot_id())
+    spawner = make_spawner("/nonexistent/mediator")
+    spawner.user.name = next(
+        entry.pw_name for entry in pwd.getpwall() if entry.pw_uid != os.getuid()
+    )
+    spawner.load_state({"pid": child.pid})
+    assert await spawner.poll() == 0
+    assert spawner.pid == 0
+
+
+async def test_a_recycled_pid_is_not_taken_for_the_server(make_spawner, child):
+    spawner = make_spawner("/nonexistent/mediator")
+    spawner.load_state({"pid": child.pid, "started": f"{identity.read_boot_id()}:1"})
+    assert await spawner.poll() == 0
+    assert spawner.get_state() == {}
+
+
+async def test_a_stop_is_one_call_with_the_three_times(programs, make_spawner, child):
+    program = programs.write(RECORD + "os.kill(request['pid'], 9); print('{\"ok\": true}')")
+    spawner = make_spawner(program, interrupt_timeout=3, term_timeout=2, kill_timeout=1)
+    spawner.load_state({"pid": child.pid})
+    await spawner.stop()
+    (request,) = programs.requests()
+    assert request.pop("started").startswith(identity.read_boot_id())
+    assert request == {
+        "action": "stop",
+        "pid": child.pid,
+        "server_name": "",
+        "interrupt_seconds": 3,
+        "term_seconds": 2,
+        "kill_seconds": 1,
+    }
+    assert spawner.pid == 0
+
+
+async def test_a_stop_now_leaves_out_the_interrupt(programs, make_spawner, child):
+    program = programs.write(RECORD + "os.kill(request['pid'], 9); print('{\"ok\": true}')")
+    spawner = make_spawner(program)
+    spawner.load_state({"pid": child.pid})
+    await spawner.stop(now=True)
+    assert programs.requests()[0]["interrupt_seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    ['print(\'{"ok": false, "error": "what?"}\')', "sys.exit('TypeError: spawn or kill')"],
+)
+async def test_a_mediator_that_knows_no_stop_is_sent_signals(
+    programs, make_spawner, child, refusal
+):
+    program = programs.write(
+        RECORD + f"if request['action'] == 'stop': {refusal}; sys.exit(1)\n"
+        "os.kill(request['pid'], request['signal']); print('{\"ok\": true, \"alive\": true}')"
+    )
+    spawner = make_spawner(program)
+    spawner.load_state({"pid": child.pid})
+    await spawner.stop()
+    assert [request.get("signal") for request in programs.requests()] == [None, 2]
+    assert await asyncio.wait_for(child.wait(), LIMIT) == -2
+    assert spawner.pid == 0
+
+
+async def test_a_stop_that_cannot_be_done_is_an_error_and_leaves_no_pid(make_spawner, child):
+    spawner = make_spawner("/nonexistent/mediator")
+    spawner.load_state({"pid": child.pid})
+    with pytest.raises(HTTPError, match="could not be executed"):
+        await spawner.stop()
+    assert spawner.pid == 0
+
+
+async def test_a_signal_is_sent_with_the_identity(programs, make_spawner, child):
+    spawner = make_spawner(programs.write(RECORD + 'print(\'{"ok": true, "alive": true}\')'))
+    spawner.load_state({"pid": child.pid})
+    assert await spawner._signal(0) is True
+    assert await spawner._signal(15) is True
+    (request,) = programs.requests()
+    assert (request["action"], request["signal"]) == ("kill", 15)
+    assert request["started"] == spawner.get_state()["started"]
+
+
+async def test_a_pid_that_is_set_from_outside_is_watched(make_spawner, child):
+    spawner = make_spawner("/nonexistent/mediator")
+    spawner.pid = child.pid
+    assert await spawner.poll() is None
+
+
+async def test_a_hidden_server_is_asked_for_once_after_a_restart_of_the_hub(
+    programs, make_spawner, child, monkeypatch, tmp_path
+):
+    boot_id = identity.read_boot_id()
+    monkeypatch.setattr(identity, "read_boot_id", lambda: boot_id)
+    spawner = make_spawner(programs.write(RECORD + 'print(\'{"ok": true, "alive": true}\')'))
+    spawner.load_state({"pid": child.pid, "started": f"{boot_id}:1"})
+    monkeypatch.setattr(identity, "_PROC", tmp_path / "hidden")
+    assert await spawner.poll() is None
+    assert await spawner.poll() is None
+    assert [request["action"] for request in programs.requests()] == ["status"]
+    child.kill()
+    await child.wait()
+    assert await spawner.poll() == 0
