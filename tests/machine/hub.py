@@ -60,7 +60,14 @@ TimeoutStopSec=120
 
 
 class HubError(Exception):
-    """The Hub did not do what was asked. The text holds its answer and the end of its log."""
+    """The Hub did not do what was asked.
+
+    `message` is what it answered, as its users see it; the text has the end of its log, too.
+    """
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(f"{message}\nThe Hub's log:\n{log[-4000:]}" if log else message)
+        self.message = message
 
 
 class Hub:
@@ -165,7 +172,7 @@ class Hub:
                 if self.machine.run(state, check=False).returncode != 0:
                     break
                 time.sleep(0.05)
-        raise HubError(f"The Hub does not answer. Its log:\n{self.read_log()[-4000:]}")
+        raise HubError("The Hub does not answer.", self.read_log())
 
     # The REST API
 
@@ -187,7 +194,8 @@ class Hub:
                 return urllib.request.urlopen(request, timeout=timeout)
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
-            raise HubError(f"{method} {path}: {error.code} {text}") from error
+            log = self.read_log() if error.code >= 500 else ""
+            raise HubError(f"{method} {path}: {error.code} {text}", log) from None
 
     def request(self, method: str, path: str, body: Any = None, *, timeout: float = 120) -> Any:
         """As `open`; returns the decoded JSON of the answer, or None if it is empty."""
@@ -202,8 +210,8 @@ class Hub:
             if event.get("ready"):
                 return
             if event.get("failed"):
-                raise HubError(f"The server of {user} failed to start: {event}")
-        raise HubError(f"The Hub told neither success nor failure:\n{self.read_log()[-4000:]}")
+                raise HubError(f"The server of {user} failed to start: {event}", self.read_log())
+        raise HubError("The Hub told neither success nor failure.", self.read_log())
 
     def follow_progress(self, user: str, name: str = "") -> Iterator[dict[str, Any]]:
         """The events of a start, as the Hub's page shows them, until the last."""
@@ -222,7 +230,7 @@ class Hub:
         deadline = time.monotonic() + seconds
         while self.find_server(user, name) is not None:
             if time.monotonic() > deadline:
-                raise HubError(f"The server of {user} is not gone:\n{self.read_log()[-4000:]}")
+                raise HubError(f"The server of {user} is not gone.", self.read_log())
             time.sleep(0.05)
 
     def stop_all_servers(self) -> None:

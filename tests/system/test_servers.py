@@ -124,11 +124,14 @@ def test_hidden_processes_are_watched_all_the_same(hub: Hub) -> None:
 
 
 def test_an_account_without_a_home_is_told_so(hub: Hub) -> None:
-    with pytest.raises(HubError, match="/home/nohome"):
+    with pytest.raises(HubError) as refusal:
         hub.start_server("nohome")
+    assert "/home/nohome" in refusal.value.message
 
 
 def test_an_account_that_sudo_does_not_permit_is_told_so(hub: Hub) -> None:
-    with pytest.raises(HubError, match="sudoers"):
+    with pytest.raises(HubError) as refusal:
         hub.start_server("mal")
+    assert "sudo" in refusal.value.message
+    assert "mal" in refusal.value.message.partition(": ")[2]
     assert not any("singleuser" in line for line in list_processes(hub, "mal"))

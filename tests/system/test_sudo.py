@@ -28,7 +28,7 @@ FRAGMENTS = ("sudospawner-user-mode", "sudospawner-user-mode-list")
 
 
 @pytest.fixture
-def configured_hub(request: pytest.FixtureRequest, hub: Hub, fragment: str) -> Iterator[Hub]:
+def configured_hub(hub: Hub, fragment: str) -> Iterator[Hub]:
     """A Hub under a site's sudo configuration; the tests' own comes back afterwards."""
     install_sudoers(hub.machine, hub.environment, fragment=fragment, more=SITE)
     yield hub
@@ -62,8 +62,8 @@ def test_a_site_that_records_sudo_sessions_has_servers_and_no_tokens_on_record(
 def test_no_sudo_stays_beside_a_running_server(configured_hub: Hub) -> None:
     hub = configured_hub
     hub.start_server("zoe")
-    pids = hub.machine.run(["ps", "-C", "sudo", "--format", "args="], check=False).stdout
-    assert pids == ""
+    sudos = hub.machine.run(["ps", "-C", "sudo", "--format", "args="], check=False).stdout
+    assert sudos == ""
 
 
 @pytest.mark.parametrize("hub", ["hub6"], indirect=True)
