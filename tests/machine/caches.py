@@ -107,9 +107,22 @@ def cache_named(name: str) -> Cache:
 
 @contextmanager
 def _locked_root() -> Iterator[None]:
-    """Hold the lock of the cache's root, so that two runs never build at the same time."""
+    """Hold the caches for building: nobody else builds, and no machine runs from them."""
     os.umask(0o022)
     ROOT.mkdir(parents=True, exist_ok=True)
     with (ROOT / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"==> waiting for whoever uses {ROOT}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def held_caches() -> Iterator[None]:
+    """Hold the caches for use: nobody builds them anew meanwhile. Waits for a build to end."""
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with (ROOT / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
         yield

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,9 +56,11 @@ class Machine:
         self._options = list(options)
         if network == "private":
             self._options.append("--private-network")
+        self._resources = ExitStack()
         self._warden: subprocess.Popen[str] | None = None
         self._accounts: dict[str, Account] = {}
-        self._console = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        console = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._console = self._resources.enter_context(console)
         self.leader = 0
         """The pid, on the host, of the machine's init."""
 
@@ -74,7 +76,8 @@ class Machine:
         self.close()
 
     def boot(self) -> None:
-        """Boot, make the accounts and install the sudoers rules; `MachineError` if that fails."""
+        """Boot and make the accounts; `MachineError` if that fails."""
+        self._resources.enter_context(caches.held_caches())
         self._warden = subprocess.Popen(
             [
                 *(sys.executable, str(HERE / "warden.py"), str(caches.ROOT)),
@@ -102,7 +105,7 @@ class Machine:
             self._warden.wait()
             self._warden.stdout.close()
             self._warden = None
-        self._console.close()
+        self._resources.close()
 
     @property
     def warden(self) -> int:

@@ -21,6 +21,10 @@ useradd --create-home --shell /bin/bash mal
 # An account that may have a server, but whose home was never made.
 useradd --no-create-home --groups jupyterhub --shell /bin/bash nohome
 
+# JupyterLab would start npm to look for language servers, which takes longer than all the rest.
+mkdir -p /etc/jupyter
+echo '{"LanguageServerManager": {"autodetect": false}}' >/etc/jupyter/jupyter_server_config.json
+
 # On cgroup v1, nspawn makes all but systemd's own hierarchy read-only. They are the machine's own part
 # of each hierarchy (warden.py), and systemd needs them for limits.
 for controller in memory pids cpu cpuacct blkio; do
