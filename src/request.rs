@@ -178,9 +178,9 @@ impl Request {
             }),
             "stop" => Self::Stop(Stop {
                 server: read_identity(&mut fields)?,
-                // Absent, they are LocalProcessSpawner's own defaults.
-                interrupt: read_seconds(&mut fields, "interrupt_seconds", 10)?,
-                term: read_seconds(&mut fields, "term_seconds", 5)?,
+                // Absent, they are the defaults of JupyterHub 6's LocalProcessSpawner.
+                interrupt: read_seconds(&mut fields, "interrupt_seconds", 30)?,
+                term: read_seconds(&mut fields, "term_seconds", 30)?,
                 kill: read_seconds(&mut fields, "kill_seconds", 5)?,
                 server_name,
             }),

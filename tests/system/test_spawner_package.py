@@ -1,0 +1,36 @@
+"""The tests of the Python package, and upstream's own of its package, with the installed wheel."""
+
+from __future__ import annotations
+
+import pytest
+
+from machine.caches import Cache, cache_named
+from machine.installation import REPOSITORY
+from machine.machine import Machine
+
+TESTS = REPOSITORY / "spawner-py/tests"
+
+
+@pytest.mark.parametrize("version", ["hub6", "hub4"])
+def test_the_packages_own_tests_pass_under(machine: Machine, version: str) -> None:
+    # A copy, since the repository may be where other accounts cannot read.
+    place = f"/run/spawner-tests-{version}"
+    machine.run(["cp", "-r", TESTS, place])
+    python = cache_named(version).bin / "python"
+    run = machine.run([python, "-B", "-m", "pytest", "-q", "-c", "/dev/null", "-p",
+                       "no:cacheprovider", "-o", "asyncio_mode=auto", place],
+                      user="zoe", check=False, timeout=900)  # fmt: skip
+    print(run.stdout)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_upstreams_own_tests_pass_with_our_module_and_binary(
+    machine: Machine, hub6: Cache, upstream: Cache
+) -> None:
+    script = "/run/upstream_compatibility.sh"
+    machine.run(["cp", TESTS / "upstream_compatibility.sh", script])
+    [tests] = upstream.path.glob("lib/python3*/site-packages/sudospawner/tests")
+    run = machine.run(["sh", script, hub6.path, tests, "zoe"], check=False, timeout=900)
+    print(run.stdout)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "3 passed" in run.stdout
