@@ -26,6 +26,12 @@ use process::Link;
 const EARLY: Duration = Duration::from_secs(1);
 /// How often the kernel's list of sockets is read; there is no event for a socket that listens.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(10);
+/// After a look at the list, the pause is this many times as long as the look, so that fifty servers
+/// that start at once do not wait for their mediators: the kernel walks through all of its table of
+/// connections, which takes milliseconds on a machine with much memory.
+const LOOK_SHARE: u32 = 30;
+/// But no user waits longer than this for a server that listens already.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server that was started, until its caller has been told: dropped before
 /// [`Launched::deliver`], the server is ended.
@@ -59,7 +65,13 @@ pub fn launch_server(spawn: Spawn, unprivileged: &Unprivileged) -> Result<Launch
     let environment = Environment::prepare(spawn.env)?;
     log::info!("starting {} for {}", executable.path().display(), unprivileged.target().name);
     let link = process::start(&executable, &spawn.args, &environment.variables, unprivileged)?;
-    let mut watch = Watch { link, server: None, wait: spawn.wait, announce: spawn.events };
+    let mut watch = Watch {
+        link,
+        server: None,
+        wait: spawn.wait,
+        announce: spawn.events,
+        pause: LISTEN_INTERVAL,
+    };
     match watch.until_up(&executable, unprivileged) {
         Ok(listening) => {
             let (pid, started) =
@@ -83,6 +95,8 @@ struct Watch {
     server: Option<Identity>,
     wait: Option<Wait>,
     announce: bool,
+    /// How long to pause before the next look at the sockets.
+    pause: Duration,
 }
 
 impl Watch {
@@ -114,7 +128,12 @@ impl Watch {
                     }
                 }
             } else if let (Some(wait), Some(server)) = (self.wait, &self.server) {
-                match listener::find_listeners(server.pid, wait.port, unprivileged.target().uid) {
+                let look = Instant::now();
+                let uid = unprivileged.target().uid;
+                let listening = listener::find_listeners(server.pid, wait.port, uid);
+                let pause = look.elapsed().saturating_mul(LOOK_SHARE);
+                self.pause = pause.clamp(LISTEN_INTERVAL, LONGEST_PAUSE);
+                match listening {
                     Listening::Target => return Ok(Some(true)),
                     Listening::Other(uid) => return Err(Error::PortTaken { port: wait.port, uid }),
                     Listening::Nobody if left.is_zero() => return Ok(Some(false)),
@@ -137,7 +156,7 @@ impl Watch {
     /// Waits for a report, at most until it is time to look at the sockets again; whether there is
     /// one.
     fn wait_for_report(&self, left: Duration) -> Result<bool, Error> {
-        let pause = if self.wait.is_some() { left.min(LISTEN_INTERVAL) } else { left };
+        let pause = if self.wait.is_some() { left.min(self.pause) } else { left };
         // No event is asked of stdout: what poll(2) tells without being asked is that nobody is
         // left to read it.
         let stdout = reply::descriptor();
