@@ -1,0 +1,247 @@
+"""Times calls through sudo. Runs inside the test machine, as the Hub's account.
+
+    python3 calls.py kill|spawn|burst|hold PLAN
+
+PLAN is JSON, see `main`. Prints one JSON object with durations in seconds; progress goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# A pid that no process has: Linux counts to 2^22 at most, and kernels begin anew far below.
+NO_PROCESS = 4_194_303
+FIRST_PORT = 20_000
+
+
+class Call:
+    """One run of a command, begun at once with `request` on its stdin.
+
+    The three standard streams are pipes, as they are for a call that the Hub makes. `began`,
+    `replied` and `ended` are readings of CLOCK_MONOTONIC in seconds.
+    """
+
+    def __init__(self, command: list[str], request: dict[str, Any]) -> None:
+        stdin, requests = os.pipe()
+        self._replies, stdout = os.pipe()
+        self._log, stderr = os.pipe()
+        actions = [(os.POSIX_SPAWN_DUP2, end, n) for n, end in enumerate((stdin, stdout, stderr))]
+        self.command = command
+        self.replied = self.ended = 0.0
+        self.began = time.monotonic()
+        self._pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
+        for end in (stdin, stdout, stderr):
+            os.close(end)
+        # A command that reads no request may have ended.
+        with suppress(BrokenPipeError):
+            os.write(requests, json.dumps(request).encode())
+        os.close(requests)
+
+    def finish(self) -> str:
+        """Read stdout, wait for the end, and return what was read; `RuntimeError` if it failed."""
+        text = b""
+        while part := os.read(self._replies, 65536):
+            self.replied = time.monotonic()
+            text += part
+        _, status = os.waitpid(self._pid, 0)
+        self.ended = time.monotonic()
+        os.close(self._replies)
+        if status != 0:
+            raise RuntimeError(f"{self.command}: status {status}, {text!r}, {self.read_log()}")
+        return text.decode()
+
+    def read_log(self) -> str:
+        """Read stderr to its end, which comes when the server and all beside it are gone."""
+        log = b""
+        while part := os.read(self._log, 65536):
+            log += part
+        os.close(self._log)
+        return log.decode(errors="replace")
+
+
+class Mediator:
+    """A mediator as the Hub calls it. `waits`: whether it knows the field `wait`."""
+
+    def __init__(self, sudo: list[str], path: str, waits: bool, folder: Path) -> None:
+        self._command = [*sudo, path, "--logging=INFO"]
+        self._waits = waits
+        self._folder = folder
+
+    def kill(self, pid: int) -> Call:
+        """Ask for a process with signal 0."""
+        return Call(self._command, {"action": "kill", "pid": pid, "signal": 0})
+
+    def spawn(self, tag: int) -> Call:
+        """Spawn a server that listens on a port of its own and is stamped with `tag`."""
+        port = FIRST_PORT + tag
+        args = [str(tag), str(self._folder / "stamps"), str(port), str(self._folder / "lease")]
+        env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "JUPYTERHUB_API_TOKEN": "0" * 32}
+        request: dict[str, Any] = {"action": "spawn", "args": args, "env": env}
+        if self._waits:
+            request["wait"] = {"port": port, "seconds": 120}
+        return Call(self._command, request)
+
+
+class Lease:
+    """Servers live while this context lasts; at its end all of `calls` have gone with theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lease = folder / "lease"
+        self._stamps = os.open(folder / "stamps", os.O_RDWR)
+        self.calls: list[Call] = []
+
+    def __enter__(self) -> Lease:
+        self._descriptor = os.open(self._lease, os.O_RDWR)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        os.close(self._stamps)
+        for call in self.calls:
+            call.read_log()
+
+    def take_server(self, call: Call) -> dict[str, Any]:
+        """Wait for the reply to a spawn and return it; `RuntimeError` if there is no server."""
+        text = call.finish()
+        reply = json.loads(text[text.index("{") : text.rindex("}") + 1])
+        if not reply.get("ok"):
+            raise RuntimeError(f"{call.command}: {reply}")
+        self.calls.append(call)
+        return reply
+
+    def read_stamp(self) -> float:
+        """When a server that has replied began, in seconds of CLOCK_MONOTONIC."""
+        _, nanoseconds = os.read(self._stamps, 128).split()
+        return int(nanoseconds) / 1e9
+
+
+class Measurement:
+    """What all parts need: the limit, the mediators, and how often to call each."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._folder = Path(plan["folder"])
+        self._limit: list[str] = plan["limit"]
+        self._rounds: int = plan["rounds"]
+        # Calls of the slow one are few: it is far away, and time is short.
+        self._seldom: int = plan["seldom"]
+        self._count: int = plan["count"]
+        self._mediators = {
+            name: Mediator(plan["sudo"], one["path"], one["waits"], self._folder)
+            for name, one in plan["mediators"].items()
+        }
+
+    def _order(self, number: int) -> list[str]:
+        """Who is called in a round: limit and ours in turns first, so that neither gains by it."""
+        pair = ["limit", "ours"] if number % 2 else ["ours", "limit"]
+        return pair + (["upstream"] if number % self._seldom == 0 else [])
+
+    def _time_limit(self) -> float:
+        call = Call(self._limit, {"action": "kill", "pid": NO_PROCESS, "signal": 0})
+        call.finish()
+        call.read_log()
+        return call.ended - call.began
+
+    def _time_kill(self, name: str, pid: int, alive: bool) -> float:
+        if name == "limit":
+            return self._time_limit()
+        call = self._mediators[name].kill(pid)
+        reply = json.loads(call.finish())
+        log = call.read_log()
+        if reply != {"ok": True, "alive": alive}:
+            raise RuntimeError(f"{name}: kill 0 of {pid}: {reply} {log}")
+        return call.ended - call.began
+
+    def kill(self) -> dict[str, Any]:
+        """Durations of kill with signal 0: of no process (`absent`) and of a server (`alive`)."""
+        times: dict[str, dict[str, list[float]]] = {}
+        with Lease(self._folder) as lease:
+            server = lease.take_server(self._mediators["ours"].spawn(0))["pid"]
+            for what, pid in (("absent", NO_PROCESS), ("alive", server)):
+                times[what] = {"limit": [], "ours": [], "upstream": []}
+                self._time_kill("ours", pid, what == "alive")  # to warm up
+                for number in range(self._rounds):
+                    for name in self._order(number):
+                        duration = self._time_kill(name, pid, what == "alive")
+                        times[what][name].append(duration)
+        return times
+
+    def _time_spawn(self, name: str, tag: int) -> tuple[float, float]:
+        if name == "limit":
+            duration = self._time_limit()
+            return duration, duration
+        with Lease(self._folder) as lease:
+            call = self._mediators[name].spawn(tag)
+            lease.take_server(call)
+            return lease.read_stamp() - call.began, call.replied - call.began
+
+    def spawn(self) -> dict[str, Any]:
+        """Durations from the call of sudo to the `first` instruction, and to the `reply`."""
+        times: dict[str, dict[str, list[float]]] = {
+            what: {"limit": [], "ours": [], "upstream": []} for what in ("first", "reply")
+        }
+        self._time_spawn("ours", 0)  # to warm up
+        for number in range(self._rounds):
+            for name in self._order(number):
+                first, reply = self._time_spawn(name, number)
+                times["first"][name].append(first)
+                times["reply"][name].append(reply)
+        return times
+
+    def _start_many(self, name: str, lease: Lease) -> tuple[float, list[int]]:
+        """Start servers at the same time; the time until all have replied, and their pids."""
+        calls = [self._mediators[name].spawn(tag) for tag in range(self._count)]
+        servers = [lease.take_server(call)["pid"] for call in calls]
+        return max(call.replied for call in calls) - calls[0].began, servers
+
+    def _run_limit_many_times(self) -> float:
+        calls = [Call(self._limit, {}) for _ in range(self._count)]
+        for call in calls:
+            call.finish()
+            call.read_log()
+        return max(call.ended for call in calls) - calls[0].began
+
+    def burst(self) -> dict[str, Any]:
+        """Durations of many spawns at the same time, until the last has replied."""
+        times: dict[str, list[float]] = {"limit": [], "ours": [], "upstream": []}
+        for number in range(self._rounds):
+            for name in self._order(number):
+                if name == "limit":
+                    times[name].append(self._run_limit_many_times())
+                else:
+                    with Lease(self._folder) as lease:
+                        times[name].append(self._start_many(name, lease)[0])
+        return {"burst": times}
+
+    def hold(self) -> None:
+        """For each mediator print the pids of many running servers; a line on stdin ends them."""
+        for name in self._mediators:
+            print(json.dumps({"self": os.getpid()}), flush=True)
+            sys.stdin.readline()
+            with Lease(self._folder) as lease:
+                servers = self._start_many(name, lease)[1]
+                print(json.dumps({"name": name, "servers": servers}), flush=True)
+                sys.stdin.readline()
+
+
+def main(part: str, plan: str) -> None:
+    """Carry out one part. The plan: `folder` with the FIFOs `stamps` and `lease`; `sudo`, the words
+    before a mediator's path; `limit`, the command that is compared with; `mediators`, for each name
+    its `path` and whether it `waits`; `rounds`; `seldom`, every how many rounds upstream is called;
+    `count`, how many servers make many.
+    """
+    # A FIFO or pipe that nobody reads is an error that says so.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    measurement = Measurement(json.loads(plan))
+    if result := getattr(measurement, part)():
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
