@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from machine.caches import cache_named
-from machine.hub import Hub
+from machine.hub import Hub, HubError
 from machine.installation import install_sudoers, install_wheel
 from machine.kernel import Kernel
-from machine.machine import Machine
+from machine.machine import Machine, MachineError
 
 LOGIN = """
   {url}    log in as zoe or wash (rhea is the Hub's admin), password {password}
@@ -90,6 +90,8 @@ def main() -> None:
         signal.pause()
     except KeyboardInterrupt:
         print("\n  The end.", flush=True)
+    except (HubError, MachineError) as error:
+        sys.exit(f"\n{error}")
     finally:
         machine.close()
 

@@ -54,11 +54,16 @@ def test_markup_of_a_dying_server_is_text_on_its_users_page(
     assert_markup_is_text(page)
 
 
-def test_markup_of_a_dying_server_is_text_on_the_admins_page(
+def test_markup_of_a_dying_server_is_text_on_the_admins_pages(
     hub: Hub, page: Page, replace_server: Callable[[str], None]
 ) -> None:
     replace_server(DIES_AT_ONCE)
-    log_in(page, hub, "rhea", "/hub/spawn/zoe")
+    log_in(page, hub, "rhea", "/hub/admin")
+    row = page.get_by_role("row").filter(has_text="zoe")
+    row.get_by_role("button", name="Start Server").click()
+    expect(page.get_by_text("Failed to start server")).to_be_visible()
+    assert page.evaluate("window.owned") is None
+    page.goto(f"{hub.url}/hub/spawn/zoe")
     assert_markup_is_text(page)
 
 
