@@ -1,8 +1,10 @@
 //! The mediator's own log lines: on stderr, which the Hub copies into its log.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use log::LevelFilter;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::escape::{Lines, escape_control_characters};
 
@@ -12,10 +14,35 @@ use crate::escape::{Lines, escape_control_characters};
 pub fn start_logging(level: LevelFilter) {
     env_logger::Builder::new()
         .filter_level(level)
+        .target(env_logger::Target::Pipe(Box::new(PatientStderr)))
         .format(|line, record| {
             let text = escape_control_characters(record.args().to_string().as_bytes(), Lines::One);
             let initial = record.level().as_str().chars().next().unwrap_or('?');
             writeln!(line, "[{initial} sudospawner] {text}")
         })
         .init();
+}
+
+/// How long, in milliseconds, a line may wait for a Hub that does not read its pipe.
+const PATIENCE: u16 = 100;
+/// What fits into a pipe at once when poll(2) calls it writable: pipe(7), PIPE_BUF.
+const CHUNK: usize = 4096;
+
+/// Stderr that never blocks a call for long: a caller may read the reply first and the log later, and
+/// the pipe of the log may be full with what the server has written.
+struct PatientStderr;
+
+impl Write for PatientStderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let stderr = io::stderr();
+        let mut watched = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut watched, PollTimeout::from(PATIENCE)).is_ok_and(|ready| ready > 0) {
+            stderr.lock().write_all(line.get(..CHUNK).unwrap_or(line))?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

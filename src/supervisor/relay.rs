@@ -125,23 +125,27 @@ impl Relay {
     /// Reads the next chunk; whether there was one.
     fn read_chunk(&mut self) -> bool {
         let Some(output) = &self.output else { return false };
-        let mut chunk = [0; CHUNK];
-        let count = match nix::unistd::read(output, &mut chunk) {
+        // Read where it is needed, since a buffer of its own would stay in memory for good.
+        let kept = self.pending.len();
+        self.pending.resize(kept.saturating_add(CHUNK), 0);
+        let room = self.pending.get_mut(kept..).unwrap_or_default();
+        let count = nix::unistd::read(output, room);
+        self.pending.truncate(kept.saturating_add(count.unwrap_or(0)));
+        match count {
             Ok(0) => {
                 // Nobody has the writing end any more, and so nobody ever will.
                 self.output = None;
                 return false;
             }
-            Ok(count) => count,
+            Ok(_) => {}
             Err(_) => return false,
-        };
-        let chunk = chunk.get(..count).unwrap_or_default();
-        if let Some(tail) = &mut self.tail {
-            tail.extend_from_slice(chunk);
-            let excess = tail.len().saturating_sub(TAIL_BYTES);
-            tail.drain(..excess);
         }
-        self.pending.extend_from_slice(chunk);
+        if let Some(tail) = &mut self.tail {
+            let chunk = self.pending.get(kept..).unwrap_or_default();
+            let excess = tail.len().saturating_add(chunk.len()).saturating_sub(TAIL_BYTES);
+            tail.drain(..excess.min(tail.len()));
+            tail.extend_from_slice(chunk);
+        }
         true
     }
 

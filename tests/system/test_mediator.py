@@ -124,6 +124,16 @@ def test_an_end_before_listening_is_told_with_its_last_words(
     assert answer.status == 0
 
 
+def test_a_caller_that_reads_the_log_last_gets_its_reply_all_the_same(mediator: Mediator) -> None:
+    # The pipe of the log is full when the mediator has something to log itself.
+    process = mediator.start({"action": "spawn", "args": ["flood", "1", "exit", "1"], "env": {}})
+    assert process.stdout is not None and process.stderr is not None
+    assert '"exited_early"' in process.stdout.read()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+
+
 def test_of_many_last_words_the_last_4_kib_are_told(mediator: Mediator) -> None:
     stderr = mediator.spawn("flood", "1", "say", "end", "exit", "1").reply["stderr"]
     assert stderr.endswith("x\nend\n")
