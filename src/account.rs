@@ -1,8 +1,9 @@
 //! Who is who: accounts as NSS knows them (files, LDAP, SSSD), and who called.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
-use nix::unistd::{Gid, Uid, User, getuid};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist, geteuid, getuid};
 
 use crate::error::Error;
 
@@ -17,6 +18,8 @@ pub struct Account {
     pub gid: Gid,
     /// Its home directory; nothing is known of whether it exists.
     pub home: PathBuf,
+    /// Its login shell.
+    pub shell: PathBuf,
 }
 
 impl Account {
@@ -25,17 +28,49 @@ impl Account {
     /// # Errors
     /// [`Error::TargetUnknown`] if the account database has no entry for our real uid.
     pub fn of_this_process() -> Result<Self, Error> {
-        Self::by_uid(getuid()).ok_or(Error::TargetUnknown { uid: getuid().as_raw() })
+        let uid = getuid();
+        Self::by_uid(uid).ok_or_else(|| Error::TargetUnknown { asked: format!("uid {uid}") })
     }
 
-    fn by_uid(uid: Uid) -> Option<Self> {
-        let user = User::from_uid(uid).ok()??;
-        Some(Self { name: user.name, uid: user.uid, gid: user.gid, home: user.dir })
+    /// The account with this uid.
+    #[must_use]
+    pub fn by_uid(uid: Uid) -> Option<Self> {
+        User::from_uid(uid).ok()?.map(Self::from)
+    }
+
+    /// The account with exactly this name. Directories that do not tell letters' cases apart, or that
+    /// know one account by several names, answer with another name, which is not accepted.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        User::from_name(name).ok()?.map(Self::from).filter(|account| account.name == name)
+    }
+
+    /// Whether the account is in one of these groups, by its primary group or by being listed.
+    #[must_use]
+    pub fn is_in_any(&self, groups: &[String]) -> bool {
+        let Ok(name) = CString::new(self.name.as_str()) else { return false };
+        let Ok(own) = getgrouplist(&name, self.gid) else { return false };
+        groups
+            .iter()
+            .filter_map(|group| Group::from_name(group).ok()?)
+            .any(|group| own.contains(&group.gid))
+    }
+
+    /// Whether the login shell is one that lets nobody in, as nologin(8) and false(1).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shell.file_name().is_some_and(|name| name == "nologin" || name == "false")
     }
 }
 
-/// The account that called us, for the audit line; in user mode it is no proof, since whoever may
-/// run us as the target may set the environment as well.
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self { name: user.name, uid: user.uid, gid: user.gid, home: user.dir, shell: user.shell }
+    }
+}
+
+/// The account that called us. In user mode it is no proof, since whoever may run us as the target
+/// may set the environment as well; in root mode sudo, or the kernel, says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// Its uid.
@@ -43,7 +78,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Reads who called: `SUDO_UID` as sudo sets it, or nobody but ourselves without sudo.
+    /// Reads who called: our real uid if a setuid bit made us another, else `SUDO_UID` as sudo sets
+    /// it, else nobody but ourselves.
     ///
     /// # Errors
     /// [`Error::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which say
@@ -56,13 +92,16 @@ impl Caller {
                 )));
             }
         }
-        match std::env::var_os("SUDO_UID") {
+        let sudo_uid = std::env::var_os("SUDO_UID").map(|value| {
+            value.to_str().and_then(parse_uid).map(|uid| Self { uid }).ok_or_else(|| {
+                Error::CallerUnknown("SUDO_UID is no uid".to_owned())
+            })
+        });
+        match sudo_uid.transpose()? {
+            // Whoever starts a setuid copy chooses its environment.
+            _ if getuid() != geteuid() => Ok(Self { uid: getuid() }),
+            Some(caller) => Ok(caller),
             None => Ok(Self { uid: getuid() }),
-            Some(value) => value
-                .to_str()
-                .and_then(parse_uid)
-                .map(|uid| Self { uid })
-                .ok_or_else(|| Error::CallerUnknown("SUDO_UID is no uid".to_owned())),
         }
     }
 }
