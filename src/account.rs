@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist, geteuid, getuid};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist, getuid};
 
 use crate::error::Error;
 
@@ -93,9 +93,11 @@ impl Caller {
             }
         }
         let sudo_uid = std::env::var_os("SUDO_UID").map(|value| {
-            value.to_str().and_then(parse_uid).map(|uid| Self { uid }).ok_or_else(|| {
-                Error::CallerUnknown("SUDO_UID is no uid".to_owned())
-            })
+            value
+                .to_str()
+                .and_then(parse_uid)
+                .map(|uid| Self { uid })
+                .ok_or_else(|| Error::CallerUnknown("SUDO_UID is no uid".to_owned()))
         });
         match sudo_uid.transpose()? {
             // Whoever starts a setuid copy chooses its environment.

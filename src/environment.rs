@@ -1,45 +1,137 @@
-//! The server's environment: exactly what the request says, less what it must not say.
+//! The server's environment: what the request says, less what it must not say, and what the policy
+//! sets.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
 use crate::error::Error;
-
-/// Without a policy file, this alone is removed, as the Python sudospawner does: with it the
-/// caller would choose the code that the server runs.
-const REMOVED: [&str; 1] = ["PYTHONPATH"];
+use crate::policy::file;
 
 /// An environment in the form that execve(2) takes.
 #[derive(Debug)]
 pub struct Environment {
     /// `NAME=value`, each.
     pub variables: Vec<CString>,
-    /// The names that were removed.
+    /// The names of the request that were not passed on.
     pub dropped: Vec<String>,
 }
 
 impl Environment {
-    /// Makes the server's environment of the request's.
+    /// Makes the server's environment of the request's, by the rules of the policy.
     ///
     /// # Errors
     /// [`Error::MalformedRequest`] if a variable has a NUL; a parsed request has none.
-    pub fn prepare(requested: BTreeMap<String, String>) -> Result<Self, Error> {
-        let mut environment = Self { variables: Vec::new(), dropped: Vec::new() };
-        for (name, value) in requested {
-            if REMOVED.contains(&name.as_str()) {
-                environment.dropped.push(name);
-                continue;
+    pub fn prepare(
+        requested: BTreeMap<String, String>,
+        rules: &file::Environment,
+    ) -> Result<Self, Error> {
+        let (mut passed, dropped): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            requested.into_iter().partition(|(name, _)| is_passed(name, rules));
+        let dropped: Vec<String> = dropped.into_keys().collect();
+        if !dropped.is_empty() {
+            log::warn!("not passed on to the server, for security: {}", dropped.join(", "));
+        }
+        passed.extend(rules.set.clone());
+        let variables = passed
+            .into_iter()
+            .map(|(name, value)| {
+                CString::new(format!("{name}={value}"))
+                    .map_err(|_| Error::MalformedRequest("NUL in env".to_owned()))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { variables, dropped })
+    }
+}
+
+fn is_passed(name: &str, rules: &file::Environment) -> bool {
+    let is_in = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
+    !is_in(&rules.remove) && rules.keep.as_deref().is_none_or(is_in)
+}
+
+/// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
+fn matches(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    // Which beginnings of the pattern match what has been read of the name so far.
+    let mut reached = vec![false; pattern.len().saturating_add(1)];
+    let pass_stars = |reached: &mut [bool]| {
+        for (place, sign) in pattern.iter().enumerate() {
+            if *sign == '*' && reached.get(place) == Some(&true) {
+                if let Some(next) = reached.get_mut(place.saturating_add(1)) {
+                    *next = true;
+                }
             }
-            let variable = CString::new(format!("{name}={value}"))
-                .map_err(|_| Error::MalformedRequest("NUL in env".to_owned()))?;
-            environment.variables.push(variable);
         }
-        if !environment.dropped.is_empty() {
-            log::warn!(
-                "not passed on to the server, for security: {}",
-                environment.dropped.join(", ")
-            );
+    };
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    pass_stars(&mut reached);
+    for letter in name.chars() {
+        let mut next = vec![false; reached.len()];
+        for ((place, sign), was_reached) in pattern.iter().enumerate().zip(&reached) {
+            let stays = if *sign == '*' { place } else { place.saturating_add(1) };
+            if *was_reached && (['*', '?'].contains(sign) || *sign == letter) {
+                if let Some(cell) = next.get_mut(stays) {
+                    *cell = true;
+                }
+            }
         }
-        Ok(environment)
+        reached = next;
+        pass_stars(&mut reached);
+    }
+    reached.last() == Some(&true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks_stand_for_text_and_a_character() {
+        for (pattern, name, expected) in [
+            ("PATH", "PATH", true),
+            ("PATH", "PATHS", false),
+            ("PATH", "XPATH", false),
+            ("JUPYTERHUB_*", "JUPYTERHUB_API_TOKEN", true),
+            ("JUPYTERHUB_*", "JUPYTERHUB_", true),
+            ("JUPYTERHUB_*", "JUPYTERHUB", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "A", false),
+            ("LD_?????", "LD_AUDIT", true),
+            ("LD_?????", "LD_PRELOAD", false),
+            ("*A*B*", "xxAxxBxx", true),
+            ("*A*B*", "xxBxxAxx", false),
+            ("a**b", "ab", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern:?} {name:?}");
+        }
+    }
+
+    fn prepare(names: &[&str], rules: &file::Environment) -> (Vec<String>, Vec<String>) {
+        let requested = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        let environment = Environment::prepare(requested, rules).unwrap();
+        let text = |variable: CString| variable.into_string().unwrap();
+        (environment.variables.into_iter().map(text).collect(), environment.dropped)
+    }
+
+    #[test]
+    fn what_chooses_code_is_removed_by_default() {
+        let (variables, dropped) =
+            prepare(&["PATH", "LD_PRELOAD", "PYTHONPATH", "ENV"], &file::Environment::default());
+        assert_eq!(variables, ["PATH=x"]);
+        assert_eq!(dropped, ["ENV", "LD_PRELOAD", "PYTHONPATH"]);
+    }
+
+    #[test]
+    fn with_a_list_of_what_to_keep_nothing_else_passes_and_removal_still_counts() {
+        let rules = file::Environment {
+            keep: Some(vec!["P*".to_owned()]),
+            set: BTreeMap::from([("PATH".to_owned(), "root's".to_owned())]),
+            ..Default::default()
+        };
+        let (variables, dropped) = prepare(&["PATH", "PYTHONPATH", "LANG"], &rules);
+        assert_eq!(variables, ["PATH=root's"]);
+        assert_eq!(dropped, ["LANG", "PYTHONPATH"]);
     }
 }

@@ -37,18 +37,76 @@ pub enum Error {
         seconds: u64,
     },
     /// The server name is longer than a unit or file name can hold.
-    #[error(
-        "the server name is too long: it may have at most 255 bytes when it is escaped for a file name"
-    )]
+    #[error("the server name is too long: escaped for a file name, it may have at most 238 bytes")]
     ServerNameTooLong,
     /// Who called cannot be told.
     #[error("the caller is unknown: {0}")]
     CallerUnknown(String),
-    /// The account that we run as has no entry in the account database.
-    #[error("there is no account with uid {uid}; check `getent passwd {uid}`")]
-    TargetUnknown {
-        /// The uid that was looked up.
+    /// The caller may not call root mode.
+    #[error(
+        "the account with uid {uid} may not call root mode: add it to hub_users in the policy if it is the Hub's"
+    )]
+    CallerNotPermitted {
+        /// Who called.
         uid: u32,
+    },
+    /// Root mode without a policy file.
+    #[error("root mode needs the policy file {}", crate::policy::file::PATH)]
+    PolicyMissing,
+    /// Others than root could have written the policy file.
+    #[error("the policy file is not trusted: {0}")]
+    PolicyUntrusted(String),
+    /// The policy file cannot be read by the target, whose process this is in user mode.
+    #[error(
+        "{path} cannot be read: {errno}; its mode is 0644, and its directories are open to all"
+    )]
+    PolicyUnreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What open(2) said.
+        errno: Errno,
+    },
+    /// The policy file says something that it cannot say.
+    #[error("{path}: {reason}")]
+    PolicyMalformed {
+        /// The file.
+        path: PathBuf,
+        /// Line and key.
+        reason: String,
+    },
+    /// Others than root could replace our own binary.
+    #[error("this program's own file is not trusted: {0}")]
+    BinaryUntrusted(String),
+    /// Others than root could replace the server's executable.
+    #[error("the server's executable is not trusted: {0}")]
+    ServerUntrusted(String),
+    /// There is no such account.
+    #[error("there is no account with {asked}; check `getent passwd`")]
+    TargetUnknown {
+        /// The name or uid that was looked up.
+        asked: String,
+    },
+    /// The policy does not let this account have a server.
+    #[error("{target} may not have a server: {reason}")]
+    TargetNotPermitted {
+        /// The account.
+        target: String,
+        /// Which rule says so.
+        reason: String,
+    },
+    /// The policy has a limit that cannot be enforced.
+    #[error(
+        "the policy limits {limit}, which the process launcher cannot enforce: remove the limit"
+    )]
+    LimitNotEnforceable {
+        /// Which limit.
+        limit: &'static str,
+    },
+    /// A hook did not succeed, and the policy says that this matters.
+    #[error("the hook {name} did not succeed, so the server was not started (hooks.on_failure)")]
+    HookFailed {
+        /// The hook.
+        name: String,
     },
     /// uid 0 is never a target.
     #[error(
@@ -67,7 +125,7 @@ pub enum Error {
     },
     /// Ids or capabilities that would let the server become someone else.
     #[error(
-        "privileges are left that the server must not have ({0}): call this program through sudo -u USER, not by a setuid bit or with capabilities"
+        "privileges are left, or could not be given up ({0}): call this program through sudo, and give it no setuid bit and no capabilities"
     )]
     PrivilegesLeft(String),
     /// Neither sibling exists.
@@ -128,7 +186,7 @@ pub enum Error {
     #[error("the server could not be launched: {step}: {errno}")]
     LaunchFailed {
         /// What was being done.
-        step: &'static str,
+        step: String,
         /// What the kernel said.
         errno: Errno,
     },
@@ -162,7 +220,17 @@ impl Error {
             Self::RequestTimeout { .. } => "request_timeout",
             Self::ServerNameTooLong => "server_name_too_long",
             Self::CallerUnknown(_) => "caller_unknown",
+            Self::CallerNotPermitted { .. } => "caller_not_permitted",
+            Self::PolicyMissing => "policy_missing",
+            Self::PolicyUntrusted(_) => "policy_untrusted",
+            Self::PolicyUnreadable { .. } => "policy_unreadable",
+            Self::PolicyMalformed { .. } => "policy_malformed",
+            Self::BinaryUntrusted(_) => "binary_untrusted",
+            Self::ServerUntrusted(_) => "server_untrusted",
             Self::TargetUnknown { .. } => "target_unknown",
+            Self::TargetNotPermitted { .. } => "target_not_permitted",
+            Self::LimitNotEnforceable { .. } => "limit_not_enforceable",
+            Self::HookFailed { .. } => "hook_failed",
             Self::TargetIsRoot => "target_is_root",
             Self::TargetMismatch { .. } => "target_mismatch",
             Self::PrivilegesLeft(_) => "privileges_left",
@@ -191,11 +259,21 @@ impl Error {
             | Self::RequestTimeout { .. }
             | Self::ServerNameTooLong
             | Self::CallerUnknown(_)
+            | Self::CallerNotPermitted { .. }
+            | Self::PolicyMissing
+            | Self::PolicyUntrusted(_)
+            | Self::PolicyUnreadable { .. }
+            | Self::PolicyMalformed { .. }
+            | Self::BinaryUntrusted(_)
+            | Self::ServerUntrusted(_)
             | Self::TargetUnknown { .. }
+            | Self::TargetNotPermitted { .. }
+            | Self::LimitNotEnforceable { .. }
             | Self::TargetIsRoot
             | Self::TargetMismatch { .. }
             | Self::PrivilegesLeft(_) => 1,
-            Self::ServerMissing { .. }
+            Self::HookFailed { .. }
+            | Self::ServerMissing { .. }
             | Self::ServerNotExecutable { .. }
             | Self::HomeMissing { .. }
             | Self::ExecFailed { .. }

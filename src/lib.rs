@@ -1,9 +1,9 @@
 //! The parts of `sudospawner`, in the order in which a call goes through them.
 //!
 //! ```text
-//! stdin ─► Request ─► Grant ─► Unprivileged ─► launcher ═► [inside: environment ─► exec server]
-//!          request    policy   privileges      launcher              server
-//!                                 └──────────────────────────► Reply ─► stdout
+//! caller, --user ─► Target ─► Unprivileged ─► Grant ─► launcher ═► [inside: environment ─► exec server]
+//!                   policy    privileges      policy   launcher                     server
+//!                      └─► monitor: hooks ─► Prepared ─► privileges ═►┘
 //! ```
 //!
 //! Each arrow consumes a value that only the stage before can make, so that a check which was
@@ -12,15 +12,18 @@
 // The flow.
 pub mod account;
 pub mod cli;
+pub mod ending;
 pub mod environment;
+pub mod hooks;
+pub mod keeper;
 pub mod launcher;
 pub mod policy;
 pub mod privileges;
 pub mod process;
 pub mod reply;
-pub mod request;
 pub mod server;
 pub mod supervisor;
+pub mod trusted_file;
 
 // What every stage may use.
 pub mod audit;

@@ -4,22 +4,26 @@
 use std::process::ExitCode;
 
 use log::LevelFilter;
+use nix::sys::stat::{Mode as FileMode, umask};
 use sudospawner::account::{Account, Caller};
 use sudospawner::audit::{self, Record};
 use sudospawner::cli::{self, Command, Options};
 use sudospawner::error::Error;
-use sudospawner::launcher::{Launched, launch_server};
-use sudospawner::policy::{grant_in_user_mode, resolve_target};
-use sudospawner::privileges::confirm_unprivileged;
+use sudospawner::hooks::Prepared;
+use sudospawner::launcher::{Launched, launch_server, process};
+use sudospawner::monitor::Monitor;
+use sudospawner::policy::{Grant, Mode, Rules};
+use sudospawner::privileges::become_target;
 use sudospawner::process::{send_signal, stop::stop_server, usage::measure_server};
 use sudospawner::reply::{self, Reply};
 use sudospawner::request::Request;
-use sudospawner::{diagnostics, supervisor, system_calls};
+use sudospawner::{diagnostics, keeper, supervisor, system_calls};
 
 fn main() -> ExitCode {
-    if let Some(status) = supervisor::run_if_asked() {
+    if let Some(status) = supervisor::run_if_asked().or_else(keeper::run_if_asked) {
         return status;
     }
+    let inherited_umask = umask(FileMode::S_IWGRP | FileMode::S_IWOTH);
     system_calls::close_inherited_descriptors();
     let command = cli::parse(std::env::args_os().skip(1));
     let logging = match &command {
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
     match command {
         Ok(Command::Help) => show(cli::HELP),
         Ok(Command::Version) => show(concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Answer(options)) => Call::default().answer(&options),
+        Ok(Command::Answer(options)) => Call::default().answer(&options, inherited_umask),
         Err(error) => Call::default().fail(&error),
     }
 }
@@ -53,53 +57,82 @@ struct Call {
     caller: Option<Caller>,
     target: Option<Account>,
     action: Option<&'static str>,
+    /// In root mode, until the decision: the process that is still root.
+    monitor: Option<Monitor>,
 }
 
 impl Call {
-    fn answer(mut self, options: &Options) -> ExitCode {
-        match self.carry_out(options) {
+    fn answer(mut self, options: &Options, inherited_umask: FileMode) -> ExitCode {
+        match self.carry_out(options, inherited_umask) {
             Err(error) => self.fail(&error),
-            Ok(outcome) => {
-                self.audit("ok");
-                match outcome {
-                    Outcome::Launched(launched) => launched.deliver(),
-                    Outcome::Done(reply) => write(&reply),
-                }
+            Ok(Outcome::Launched(launched)) => {
+                launched.deliver();
+                ExitCode::SUCCESS
+            }
+            Ok(Outcome::Done(reply)) => {
+                write(&reply);
                 ExitCode::SUCCESS
             }
         }
     }
 
-    /// The flow. Each stage takes what only the stage before can make.
-    fn carry_out(&mut self, options: &Options) -> Result<Outcome, Error> {
+    /// The flow. Each stage takes what only the stage before can make; the request is read when there
+    /// is nothing left of root.
+    fn carry_out(&mut self, options: &Options, umask: FileMode) -> Result<Outcome, Error> {
         let caller = *self.caller.insert(Caller::identify()?);
-        let target = self.target.insert(resolve_target(options.user.as_deref())?).clone();
-        let request = Request::read(std::io::stdin().lock())?;
+        let rules = Rules::load(options.user.as_deref())?;
+        rules.admit_caller(caller)?;
+        let target = rules.admit_target(options.user.as_deref())?;
+        self.target = Some(target.account().clone());
+        if target.mode() == Mode::Root {
+            self.monitor = Some(Monitor::start(&target, rules.policy(), caller, umask)?);
+        }
+        let unprivileged = become_target(Prepared::without_hooks(target), rules.policy())?;
+        let bytes = Request::read(std::io::stdin().lock())?;
+        let request = Request::parse(&bytes)?;
         self.action = Some(request.action());
-        let grant = grant_in_user_mode(request, target, caller)?;
-        let (unprivileged, request) = confirm_unprivileged(grant)?;
+        let grant = rules.grant(unprivileged, &request)?;
+        let Request::Spawn(spawn) = request else {
+            self.audit("ok");
+            return Ok(Outcome::Done(self.act_on_server(&request, &grant)?));
+        };
+        let name = spawn.server_name.clone();
+        let launched = launch_server(spawn, &grant, |plan| match self.monitor.take() {
+            Some(monitor) => monitor.spawn(&bytes, &name),
+            None => {
+                self.audit("ok");
+                process::start(plan, grant.policy(), umask, grant.unprivileged())
+            }
+        })?;
+        Ok(Outcome::Launched(launched))
+    }
+
+    fn act_on_server(&self, request: &Request, grant: &Grant) -> Result<Reply, Error> {
+        let proof = grant.unprivileged();
         Ok(match request {
-            Request::Spawn(spawn) => Outcome::Launched(launch_server(spawn, &unprivileged)?),
-            Request::Kill(kill) => {
-                Outcome::Done(Reply::signalled(send_signal(&kill, &unprivileged)?))
-            }
+            Request::Kill(kill) => Reply::signalled(send_signal(kill, proof)?),
             Request::Stop(stop) => {
-                Outcome::Done(Reply::stopped(stop_server(&stop, &unprivileged)?))
+                Reply::stopped(stop_server(stop, grant.policy().server.leftovers, proof)?)
             }
-            Request::Status(status) => {
-                Outcome::Done(Reply::status(measure_server(&status, &unprivileged)?))
-            }
+            Request::Status(status) => Reply::status(measure_server(status, proof)?),
+            Request::Spawn(_) => return Err(Error::CallerGone),
         })
     }
 
-    fn fail(&self, error: &Error) -> ExitCode {
+    fn fail(&mut self, error: &Error) -> ExitCode {
         self.audit(error.code());
         log::error!("{error}");
         write(&Reply::failed(error));
         ExitCode::from(error.exit_status())
     }
 
-    fn audit(&self, code: &str) {
+    /// Writes the decision down: by the monitor as long as there is one, since in root mode what root
+    /// says is a proof.
+    fn audit(&mut self, code: &str) {
+        if let Some(monitor) = self.monitor.take() {
+            monitor.tell(self.action.unwrap_or("?"), code);
+            return;
+        }
         audit::write_record(&Record {
             caller: self.caller,
             target: self.target.as_ref().map(|target| target.name.as_str()),

@@ -1,66 +1,215 @@
-//! Decides whether a request is granted.
+//! Decides whether a request is granted. The numbers are those of the checks in `docs/security.md`.
 //!
-//! In user mode sudoers has decided already who may act for whom: sudo made this process the
-//! target. What is left is what no configuration may allow.
+//! In user mode sudoers has decided who may act for whom: sudo made this process the target. In root
+//! mode the policy file decides it.
+
+pub mod file;
+
+use std::path::PathBuf;
 
 use nix::unistd::{Uid, geteuid, getuid};
 
 use crate::account::{Account, Caller};
 use crate::error::Error;
+use crate::privileges::Unprivileged;
 use crate::request::Request;
+use crate::trusted_file::open_trusted;
+use file::{Launcher, Policy};
 
-/// A request that was granted, for a target that is not root. Only [`grant_in_user_mode`] makes one.
+/// How this program was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As the target: `sudo -u zoe sudospawner`.
+    User,
+    /// As root: `sudo sudospawner --user=zoe`.
+    Root,
+}
+
+/// An account that may have a server. Only [`Rules::admit_target`] makes one.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Target {
+    account: Account,
+    mode: Mode,
+}
+
+impl Target {
+    /// The account.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// How we were called for it.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+/// A request that was granted, to a process that can do no more than its target. Only
+/// [`Rules::grant`] makes one.
 #[derive(Debug)]
 #[must_use]
 pub struct Grant {
-    target: Account,
-    request: Request,
+    unprivileged: Unprivileged,
+    policy: Policy,
 }
 
 impl Grant {
-    /// Takes the grant apart for the one stage that may use it up.
-    pub(crate) fn into_parts(self) -> (Account, Request) {
-        (self.target, self.request)
+    /// The proof that we are the target.
+    pub fn unprivileged(&self) -> &Unprivileged {
+        &self.unprivileged
+    }
+
+    /// The policy under which it was granted.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 }
 
-/// Resolves the account that sudo made us, whom the Hub calls the target.
-///
-/// # Errors
-/// [`Error::TargetIsRoot`] for uid 0, whatever sudoers says, [`Error::TargetUnknown`], and
-/// [`Error::TargetMismatch`] if `--user` names another account.
-pub fn resolve_target(asked: Option<&str>) -> Result<Account, Error> {
-    if getuid().is_root() || geteuid().is_root() {
-        return Err(Error::TargetIsRoot);
-    }
-    let target = Account::of_this_process()?;
-    // A second name for uid 0 never gets here, and nothing but the kernel's word counts.
-    refuse_root(target.uid)?;
-    match asked {
-        Some(name) if name != target.name => {
-            Err(Error::TargetMismatch { asked: name.to_owned(), actual: target.name })
+/// The policy, and the mode in which it applies.
+#[derive(Debug)]
+pub struct Rules {
+    policy: Policy,
+    mode: Mode,
+}
+
+impl Rules {
+    /// Finds out the mode and reads the policy file. `asked` is the value of `--user`.
+    ///
+    /// # Errors
+    /// [`Error::TargetIsRoot`] for root without `--user`, [`Error::PolicyMissing`] for root mode
+    /// without a file, [`Error::BinaryUntrusted`] (check 2), and what is wrong with a file that is
+    /// there, in either mode.
+    pub fn load(asked: Option<&str>) -> Result<Self, Error> {
+        let mode = match (geteuid().is_root(), asked) {
+            (false, _) => Mode::User,
+            (true, Some(_)) => Mode::Root,
+            (true, None) => return Err(Error::TargetIsRoot),
+        };
+        if mode == Mode::Root {
+            check_own_binary()?;
         }
-        _ => Ok(target),
+        let policy = match (Policy::load()?, mode) {
+            (Some(policy), _) => policy,
+            (None, Mode::User) => Policy::without_file(),
+            (None, Mode::Root) => return Err(Error::PolicyMissing),
+        };
+        Ok(Self { policy, mode })
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Check 3: whether this caller may call root mode; root itself may.
+    ///
+    /// # Errors
+    /// [`Error::CallerNotPermitted`].
+    pub fn admit_caller(&self, caller: Caller) -> Result<(), Error> {
+        if self.mode == Mode::User || caller.uid.is_root() || self.is_hub_user(caller.uid) {
+            return Ok(());
+        }
+        Err(Error::CallerNotPermitted { uid: caller.uid.as_raw() })
+    }
+
+    /// Check 4: resolves the target, once, and decides whether it may have a server.
+    ///
+    /// # Errors
+    /// [`Error::TargetIsRoot`], [`Error::TargetUnknown`], [`Error::TargetMismatch`] and
+    /// [`Error::TargetNotPermitted`].
+    pub fn admit_target(&self, asked: Option<&str>) -> Result<Target, Error> {
+        let account = match self.mode {
+            Mode::User => self.resolve_this_process(asked)?,
+            Mode::Root => self.resolve_name(asked.unwrap_or_default())?,
+        };
+        refuse_root(account.uid)?;
+        let refused = |reason: &str| {
+            let (target, reason) = (account.name.clone(), reason.to_owned());
+            Err(Error::TargetNotPermitted { target, reason })
+        };
+        if account.uid.as_raw() < self.policy.targets.min_uid {
+            return refused("its uid is below targets.min_uid");
+        }
+        if self.mode == Mode::Root {
+            let targets = &self.policy.targets;
+            if self.is_hub_user(account.uid) {
+                return refused("it is one of hub_users");
+            }
+            if !targets.users.contains(&account.name) && !account.is_in_any(&targets.groups) {
+                return refused("it is neither in targets.users nor in one of targets.groups");
+            }
+            if account.is_closed() && !targets.allow_nologin {
+                return refused("its shell lets nobody log in, and targets.allow_nologin is false");
+            }
+        }
+        Ok(Target { account, mode: self.mode })
+    }
+
+    /// Check 5, of what the policy has to say about a request that is within its bounds.
+    ///
+    /// # Errors
+    /// [`Error::LimitNotEnforceable`].
+    pub fn grant(self, unprivileged: Unprivileged, request: &Request) -> Result<Grant, Error> {
+        if self.mode == Mode::Root && matches!(request, Request::Spawn(_)) {
+            let limits = &self.policy.limits;
+            let limit = [
+                ("memory", limits.memory.is_some()),
+                ("cpus", limits.cpus.is_some()),
+                ("tasks", limits.tasks.is_some()),
+            ]
+            .into_iter()
+            .find(|(_, is_set)| *is_set);
+            if let (Launcher::Process, Some((limit, _))) = (self.policy.server.launcher, limit) {
+                return Err(Error::LimitNotEnforceable { limit });
+            }
+        }
+        Ok(Grant { unprivileged, policy: self.policy })
+    }
+
+    fn is_hub_user(&self, uid: Uid) -> bool {
+        self.policy
+            .hub_users
+            .iter()
+            .filter_map(|name| Account::by_name(name))
+            .any(|account| account.uid == uid)
+    }
+
+    fn resolve_this_process(&self, asked: Option<&str>) -> Result<Account, Error> {
+        refuse_root(getuid())?;
+        let account = Account::of_this_process()?;
+        match asked {
+            Some(name) if name != account.name => {
+                Err(Error::TargetMismatch { asked: name.to_owned(), actual: account.name })
+            }
+            _ => Ok(account),
+        }
+    }
+
+    /// By exact name. What getpwnam(3) or a directory might read as something else - a number, an
+    /// option, a name with blanks around it - does not get there.
+    fn resolve_name(&self, asked: &str) -> Result<Account, Error> {
+        let is_name = !asked.is_empty()
+            && !asked.starts_with(['-', '#', '+'])
+            && !asked.contains(|c: char| c.is_whitespace() || c.is_control() || ":/,".contains(c));
+        is_name
+            .then(|| Account::by_name(asked))
+            .flatten()
+            .ok_or_else(|| Error::TargetUnknown { asked: format!("the name {asked:?}") })
     }
 }
 
-/// Grants a request in user mode.
-///
-/// # Errors
-/// [`Error::TargetIsRoot`].
-pub fn grant_in_user_mode(
-    request: Request,
-    target: Account,
-    caller: Caller,
-) -> Result<Grant, Error> {
-    refuse_root(target.uid)?;
-    if caller.uid == target.uid && std::env::var_os("SUDO_UID").is_some() {
-        log::warn!(
-            "{} starts its own server: the account that runs the Hub should not be a user of it",
-            target.name
-        );
+/// Check 2, of our own binary: whoever can replace it is root already.
+fn check_own_binary() -> Result<(), Error> {
+    let own: PathBuf = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    match open_trusted(&own) {
+        Ok(_) => Ok(()),
+        Err(distrust) => Err(Error::BinaryUntrusted(distrust.to_string())),
     }
-    Ok(Grant { target, request })
 }
 
 fn refuse_root(uid: Uid) -> Result<(), Error> {

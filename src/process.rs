@@ -122,6 +122,14 @@ impl Process {
         Ok(Some(Self { pidfd, pid: identity.pid }))
     }
 
+    /// Holds whatever process has this pid now, be it another account's: to wait for its end.
+    ///
+    /// # Errors
+    /// What pidfd_open(2) says.
+    pub fn hold(pid: Pid) -> Result<Self, Errno> {
+        Ok(Self { pidfd: system_calls::open_pidfd(pid)?, pid })
+    }
+
     /// Sends a signal; whether the kernel took it. Signal 0 asks only.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::escape::{Lines, escape_control_characters};
+use crate::hooks::HookResult;
 use crate::process::stop::Stopped;
 use crate::process::usage::Usage;
 use crate::process::{End, Started};
@@ -29,8 +30,8 @@ pub enum Reply {
         /// Whether it listens; only where the request asked to wait.
         #[serde(skip_serializing_if = "Option::is_none")]
         listening: Option<bool>,
-        /// The results of root hooks: none are run in user mode.
-        hooks: [(); 0],
+        /// The results of root's hooks; none are run in user mode.
+        hooks: Vec<HookResult>,
         /// The variables that were not passed on.
         dropped_env: Vec<String>,
     },
@@ -98,6 +99,8 @@ pub struct EarlyEndFields {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// A hook runs, or has run: `status` tells which.
+    Hook(HookResult),
     /// The server's process exists; it need not listen yet.
     Started {
         /// Its pid.
@@ -171,6 +174,12 @@ impl Event {
     #[must_use]
     pub fn started(pid: Pid, started: Option<Started>) -> Self {
         Self::Started { pid: pid.as_raw(), started }
+    }
+
+    /// The event of a hook.
+    #[must_use]
+    pub fn hook(result: &HookResult) -> Self {
+        Self::Hook(result.clone())
     }
 
     /// Writes the event; a caller that is gone is noticed soon enough by who waits for the server.

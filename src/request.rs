@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use crate::error::Error;
 use crate::json::{self, Fields};
 use crate::process::{Identity, Started};
+use crate::server_name::ServerName;
 
 /// A request has at most this many bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -94,45 +95,13 @@ pub struct Status {
     pub server_name: ServerName,
 }
 
-/// The name of one of a user's servers; the default server's name is empty.
-///
-/// At most 255 bytes without control characters, and short enough for a file name when it is
-/// escaped as systemd-escape(1) does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ServerName(String);
-
-impl ServerName {
-    /// The name as it was given.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn parse(text: String) -> Result<Self, Error> {
-        if text.len() > 255 || text.chars().any(char::is_control) {
-            return Err(Error::MalformedRequest(
-                "the field \"server_name\" has to have at most 255 bytes and no control characters"
-                    .to_owned(),
-            ));
-        }
-        // Letters, digits, ':', '_' and '.' stand for themselves, any other byte becomes \xNN.
-        let escaped: usize = text
-            .bytes()
-            .map(|byte| if byte.is_ascii_alphanumeric() || b":_.".contains(&byte) { 1 } else { 4 })
-            .sum();
-        if escaped > 255 {
-            return Err(Error::ServerNameTooLong);
-        }
-        Ok(Self(text))
-    }
-}
-
 impl Request {
-    /// Reads stdin to its end and parses it.
+    /// Reads stdin to its end.
     ///
     /// # Errors
-    /// [`Error::RequestTooLarge`], [`Error::RequestTimeout`], and all of [`Request::parse`].
-    pub fn read(mut input: impl Read + AsFd) -> Result<Self, Error> {
+    /// [`Error::RequestTooLarge`], [`Error::RequestTimeout`], and [`Error::MalformedRequest`] if stdin
+    /// cannot be read.
+    pub fn read(mut input: impl Read + AsFd) -> Result<Vec<u8>, Error> {
         let deadline = Instant::now().checked_add(TIME_LIMIT);
         let mut bytes = Vec::new();
         loop {
@@ -144,7 +113,7 @@ impl Request {
                 Err(error) => return Err(unreadable(&error.to_string())),
             };
             if count == 0 {
-                return Self::parse(&bytes);
+                return Ok(bytes);
             }
             bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
             if bytes.len() > MAX_BYTES {
@@ -193,6 +162,17 @@ impl Request {
         };
         fields.finish()?;
         Ok(request)
+    }
+
+    /// Which of the target's servers it is about.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName {
+        match self {
+            Self::Spawn(Spawn { server_name, .. })
+            | Self::Kill(Kill { server_name, .. })
+            | Self::Stop(Stop { server_name, .. })
+            | Self::Status(Status { server_name, .. }) => server_name,
+        }
     }
 
     /// The action's name, for the audit line.

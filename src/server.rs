@@ -1,11 +1,12 @@
 //! The server: which file it is, whether the target can execute it, and its execution.
 //!
-//! It is the sibling of this program's own binary, found by `/proc/self/exe`. Nothing that the
+//! It is the sibling of this program's own binary, found by `/proc/self/exe`, or in the directory that
+//! the policy names. Nothing that the
 //! caller says, and no PATH, takes part in that.
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +14,11 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, chdir, execve};
 
 use crate::error::Error;
+use crate::policy::file::Policy;
+use crate::policy::Mode;
 use crate::privileges::Unprivileged;
 use crate::system_calls;
+use crate::trusted_file::{Distrust, open_trusted};
 
 /// The server executables, in the order in which they are looked for. The first is where a site
 /// wraps the second.
@@ -36,25 +40,45 @@ pub enum Refusal {
 }
 
 impl Executable {
-    /// Finds the server's file beside our own binary.
+    /// Finds the server's file beside our own binary, or in the policy's directory, and checks who
+    /// could have written it (check 2).
     ///
     /// # Errors
-    /// [`Error::ServerMissing`] and [`Error::ServerNotExecutable`].
-    pub fn find(unprivileged: &Unprivileged) -> Result<Self, Error> {
+    /// [`Error::ServerMissing`], [`Error::ServerUntrusted`] in root mode and for a directory of the
+    /// policy's, [`Error::ServerNotExecutable`].
+    pub fn find(policy: &Policy, unprivileged: &Unprivileged) -> Result<Self, Error> {
         let own = fs::read_link("/proc/self/exe").unwrap_or_default();
-        let directory = own.parent().unwrap_or(Path::new("/"));
+        let beside = own.parent().unwrap_or(Path::new("/"));
+        let directory = policy.server.directory.as_deref().unwrap_or(beside);
         for name in SIBLINGS {
-            let path = directory.join(name);
-            let reason = match access(&path, AccessFlags::X_OK) {
-                Ok(()) if path.is_file() => return Ok(Self { path }),
-                Ok(()) => "it is not a regular file".to_owned(),
-                Err(Errno::ENOENT) if fs::symlink_metadata(&path).is_err() => continue,
-                Err(errno) => explain_access(&path, errno),
-            };
-            let target = unprivileged.target().name.clone();
-            return Err(Error::ServerNotExecutable { path, target, reason });
+            let executable = Self { path: directory.join(name) };
+            match fs::symlink_metadata(&executable.path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                _ => {}
+            }
+            let must_be_trusted = unprivileged.mode() == Mode::Root || policy.server.directory.is_some();
+            match open_trusted(&executable.path) {
+                Err(distrust) if must_be_trusted => {
+                    return Err(Error::ServerUntrusted(distrust.to_string()));
+                }
+                // A file that the target cannot open is the next check's to explain.
+                Err(Distrust::Closed(..)) | Ok(_) => {}
+                Err(distrust) => log::warn!("whoever can write it can be any user: {distrust}"),
+            }
+            executable.check_access(&unprivileged.target().name)?;
+            return Ok(executable);
         }
         Err(Error::ServerMissing { directory: directory.to_owned() })
+    }
+
+    fn check_access(&self, target: &str) -> Result<(), Error> {
+        let reason = match access(&self.path, AccessFlags::X_OK) {
+            Ok(()) if self.path.is_file() => return Ok(()),
+            Ok(()) => "it is not a regular file".to_owned(),
+            Err(errno) => explain_access(&self.path, errno),
+        };
+        let (path, target) = (self.path.clone(), target.to_owned());
+        Err(Error::ServerNotExecutable { path, target, reason })
     }
 
     /// Its path.
@@ -96,6 +120,9 @@ impl Executable {
                 errno,
             },
             Refusal::Execution(errno) => {
+                if let Err(error) = self.check_access(&unprivileged.target().name) {
+                    return error;
+                }
                 let reason = match (errno, read_interpreter(&self.path)) {
                     (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
                         let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);

@@ -4,15 +4,18 @@
 //! the server if its caller never learnt of it, and ends what the server left behind. There is one
 //! per running server, so what it holds in memory is next to nothing.
 
+pub mod log_file;
 pub mod relay;
 pub mod report;
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,9 +23,13 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
+use crate::ending::{self, Ending};
+use crate::policy::file::{Leftovers, Log};
+use crate::privileges::Unprivileged;
 use crate::process::{End, tree};
+use crate::server_name::ServerName;
 use crate::system_calls;
 use relay::Relay;
 use report::Report;
@@ -38,8 +45,6 @@ pub const DELIVERED: u8 = b'd';
 pub const GRACE: Duration = Duration::from_secs(3);
 /// After this time an ending is over: what cannot be killed is not waited for.
 pub const LONGEST_ENDING: Duration = Duration::from_secs(10);
-/// While something is to be ended, how often to look for children that were just handed to us.
-const ENDING_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Whether a process is a supervisor, going by its name.
 #[must_use]
@@ -49,7 +54,7 @@ pub fn is_supervisor(pid: Pid) -> bool {
 }
 
 /// What a supervisor is started with: its server, and its ends of three pipes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inherited {
     /// The server, a child of this process.
     pub server: Pid,
@@ -59,6 +64,40 @@ pub struct Inherited {
     pub report: RawFd,
     /// To read whether the caller has its reply.
     pub delivered: RawFd,
+    /// What becomes of the processes that the server leaves behind.
+    pub leftovers: Leftovers,
+    /// Where the server's log goes.
+    pub log: LogPlace,
+}
+
+/// Where a server's log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogPlace {
+    /// To the Hub's log, and to the journal once the Hub is gone.
+    Hub,
+    /// To the journal.
+    Journal,
+    /// To this file, which is opened as the target.
+    File(PathBuf),
+}
+
+impl LogPlace {
+    /// The place that the policy names, for one server of the target's.
+    #[must_use]
+    pub fn choose(log: Log, unprivileged: &Unprivileged, server_name: &ServerName) -> Self {
+        match log {
+            Log::Hub => Self::Hub,
+            Log::Journal => Self::Journal,
+            Log::File => {
+                let name = match server_name.escape() {
+                    name if name.is_empty() => "singleuser.log".to_owned(),
+                    name => format!("singleuser-{name}.log"),
+                };
+                let home = &unprivileged.target().home;
+                Self::File(home.join(".local/state/sudospawner").join(name))
+            }
+        }
+    }
 }
 
 impl Inherited {
@@ -66,15 +105,43 @@ impl Inherited {
     #[must_use]
     pub fn to_argv(self) -> Vec<CString> {
         let numbers = [self.server.as_raw(), self.output, self.report, self.delivered];
-        let words = numbers.iter().map(ToString::to_string);
-        std::iter::once(NAME.to_owned()).chain(words).flat_map(CString::new).collect()
+        let numbers = numbers.iter().map(|number| number.to_string().into_bytes());
+        let leftovers = match self.leftovers {
+            Leftovers::Kill => &b"kill"[..],
+            Leftovers::Keep => b"keep",
+        };
+        let log = match self.log {
+            LogPlace::Hub => b"hub".to_vec(),
+            LogPlace::Journal => b"journal".to_vec(),
+            // Absolute, and so told apart from the two words.
+            LogPlace::File(path) => path.into_os_string().into_vec(),
+        };
+        let words = std::iter::once(NAME.into()).chain(numbers).chain([leftovers.to_vec(), log]);
+        words.flat_map(CString::new).collect()
     }
 
-    fn from_argv(argv: impl Iterator<Item = std::ffi::OsString>) -> Option<Self> {
-        let numbers: Vec<i32> =
-            argv.skip(1).map_while(|word| word.to_str()?.parse().ok()).collect();
-        let [server, output, report, delivered] = numbers.try_into().ok()?;
-        Some(Self { server: Pid::from_raw(server), output, report, delivered })
+    fn from_argv(argv: impl Iterator<Item = OsString>) -> Option<Self> {
+        let words: Vec<OsString> = argv.skip(1).collect();
+        let [server, output, report, delivered, leftovers, log] = words.try_into().ok()?;
+        let number = |word: OsString| word.to_str()?.parse::<i32>().ok();
+        Some(Self {
+            server: Pid::from_raw(number(server)?),
+            output: number(output)?,
+            report: number(report)?,
+            delivered: number(delivered)?,
+            leftovers: match leftovers.to_str()? {
+                "kill" => Leftovers::Kill,
+                "keep" => Leftovers::Keep,
+                _ => return None,
+            },
+            log: match log.to_str() {
+                Some("hub") => LogPlace::Hub,
+                Some("journal") => LogPlace::Journal,
+                _ => {
+                    Some(PathBuf::from(log)).filter(|log| log.is_absolute()).map(LogPlace::File)?
+                }
+            },
+        })
     }
 }
 
@@ -85,7 +152,8 @@ pub fn run_if_asked() -> Option<ExitCode> {
     if argv.peek().map(AsRef::as_ref) != Some(OsStr::new(NAME)) {
         return None;
     }
-    let supervisor = Inherited::from_argv(argv).and_then(Supervisor::take_over);
+    let inherited = Inherited::from_argv(argv).filter(|_| !geteuid().is_root());
+    let supervisor = inherited.and_then(Supervisor::take_over);
     Some(supervisor.map_or(ExitCode::FAILURE, Supervisor::run))
 }
 
@@ -103,10 +171,9 @@ struct Supervisor {
     mediator: Option<Mediator>,
     /// How the server ended, once it has.
     end: Option<End>,
-    /// Since when something is being ended: the server, or what it left.
-    ending_since: Option<Instant>,
-    /// Those who have had their SIGTERM.
-    warned: Vec<Pid>,
+    /// What is being ended: the server, or what it left.
+    ending: Option<Ending>,
+    leftovers: Leftovers,
 }
 
 impl Supervisor {
@@ -126,11 +193,11 @@ impl Supervisor {
         Some(Self {
             server: inherited.server,
             signals: SignalFd::with_flags(&watched, flags).ok()?,
-            relay: Relay::new(output, inherited.server).ok()?,
+            relay: Relay::new(output, inherited.server, inherited.log).ok()?,
             mediator: Some(mediator),
             end: None,
-            ending_since: None,
-            warned: Vec::new(),
+            ending: None,
+            leftovers: inherited.leftovers,
         })
     }
 
@@ -158,7 +225,7 @@ impl Supervisor {
             watched.push(PollFd::new(delivered.as_fd(), PollFlags::POLLIN));
         }
         watched.extend(self.relay.watched());
-        let ending = self.ending_since.map(|_| ENDING_INTERVAL);
+        let ending = self.ending.as_ref().map(|_| ending::INTERVAL);
         let timeout = [ending, self.relay.patience()].into_iter().flatten().min();
         let timeout = timeout.map_or(PollTimeout::NONE, |limit| {
             PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
@@ -194,7 +261,7 @@ impl Supervisor {
             self.relay.forget_tail();
         } else {
             mediator.delivered = None;
-            self.ending_since = Some(Instant::now());
+            self.ending = Some(Ending::begin(GRACE));
         }
     }
 
@@ -208,10 +275,12 @@ impl Supervisor {
                 Ok(_) | Err(Errno::EINTR) => continue,
                 Err(_) => return false,
             };
-            self.warned.retain(|warned| *warned != pid);
             if pid == self.server {
                 self.end = Some(end);
-                self.ending_since = Some(Instant::now());
+                self.ending = match self.leftovers {
+                    Leftovers::Kill => Some(Ending::begin(GRACE)),
+                    Leftovers::Keep => None,
+                };
                 self.report_end(end);
             }
         }
@@ -227,29 +296,17 @@ impl Supervisor {
         }
     }
 
-    /// One step in ending the server that nobody asked for, or what the server left: SIGTERM to
-    /// every child, and SIGKILL after the grace. A dead child's children become ours, so that in
-    /// the end this reaches all of them, in whatever session they are. They cannot be mistaken for
-    /// others: a child's pid is not given anew before we have reaped it.
+    /// One step in ending the server that nobody asked for, or what the server left.
     fn continue_ending(&mut self) {
-        let Some(since) = self.ending_since else { return };
-        let out_of_patience = since.elapsed() >= GRACE;
-        let children = match self.end {
-            None => vec![self.server],
-            Some(_) => tree::list_children(Pid::this()),
-        };
-        for child in children {
-            if out_of_patience {
-                let _ = kill(child, Signal::SIGKILL);
-            } else if !self.warned.contains(&child) {
-                let _ = kill(child, Signal::SIGTERM);
-                self.warned.push(child);
-            }
+        let Some(ending) = &mut self.ending else { return };
+        match self.end {
+            None => ending.signal(&[self.server]),
+            Some(_) => ending.signal(&tree::list_children(Pid::this())),
         }
     }
 
     fn is_ending_over(&self) -> bool {
-        self.ending_since.is_some_and(|since| since.elapsed() >= LONGEST_ENDING)
+        self.ending.as_ref().is_some_and(Ending::is_over)
     }
 }
 
@@ -263,16 +320,25 @@ mod tests {
 
     #[test]
     fn what_a_supervisor_is_started_with_survives_the_command_line() {
-        let inherited =
-            Inherited { server: Pid::from_raw(4711), output: 5, report: 7, delivered: 9 };
-        let argv = inherited.to_argv().into_iter();
-        let argv = argv.map(|word| word.into_string().unwrap().into());
-        assert_eq!(Inherited::from_argv(argv), Some(inherited));
+        for (leftovers, log) in [
+            (Leftovers::Kill, LogPlace::Hub),
+            (Leftovers::Keep, LogPlace::Journal),
+            (Leftovers::Kill, LogPlace::File(PathBuf::from("/home/zoe/a b.log"))),
+        ] {
+            let server = Pid::from_raw(4711);
+            let inherited =
+                Inherited { server, output: 5, report: 7, delivered: 9, leftovers, log };
+            let argv = inherited.clone().to_argv().into_iter();
+            let argv = argv.map(|word| word.into_string().unwrap().into());
+            assert_eq!(Inherited::from_argv(argv), Some(inherited));
+        }
     }
 
     #[test]
     fn a_command_line_with_other_words_starts_no_supervisor() {
-        for line in ["", "x", "x 1 2 3", "x 1 2 3 four", "x 1 2 3 4 5"] {
+        for line in
+            ["", "x 1 2 3 4", "x 1 2 3 four kill hub", "x 1 2 3 4 spare hub", "x 1 2 3 4 kill log"]
+        {
             let argv = line.split(' ').map(Into::into);
             assert_eq!(Inherited::from_argv(argv), None, "{line:?}");
         }

@@ -98,3 +98,68 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     };
     Errno::result(result).map(drop)
 }
+
+/// Begins a session keyring of this process's own, keyctl(2), so that the keys of whoever called are
+/// out of reach. A kernel without keyrings has none to share.
+///
+/// # Errors
+/// EDQUOT if the account has too many keys.
+pub fn join_new_session_keyring() -> Result<(), Errno> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let anonymous: *const libc::c_char = std::ptr::null();
+    // SAFETY: a null name asks for a new, anonymous keyring; the call takes nothing else.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, anonymous) };
+    match Errno::result(result) {
+        // EPERM is what containers answer whose filter forbids keyctl.
+        Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Empties the bounding set, so that no program that is executed later gains a capability.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn empty_bounding_set() -> Result<(), Errno> {
+    for capability in 0..64 {
+        // SAFETY: prctl(2) with PR_CAPBSET_DROP takes a number.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        match Errno::result(result) {
+            Ok(_) => {}
+            // The first number behind the last capability of this kernel.
+            Err(Errno::EINVAL) if capability > 0 => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Empties the permitted, effective, inheritable and ambient sets, capabilities(7). A change of uid
+/// leaves the inheritable set, and under some securebits all of them.
+///
+/// # Errors
+/// What the kernel says.
+pub fn drop_capabilities() -> Result<(), Errno> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let none = [const { Data { effective: 0, permitted: 0, inheritable: 0 } }; 2];
+    // SAFETY: both are laid out as capset(2) says for version 3, which has two elements of data, and
+    // live until the call returns.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    Errno::result(result)?;
+    // SAFETY: prctl(2) with PR_CAP_AMBIENT_CLEAR_ALL takes no further argument.
+    let result =
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    Errno::result(result).map(drop)
+}

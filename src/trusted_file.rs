@@ -81,8 +81,8 @@ impl TrustedDirectory {
     pub fn list(&self) -> Result<Vec<PathBuf>, Distrust> {
         let closed = |errno| Distrust::Closed(self.path.clone(), errno);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut directory = nix::dir::Dir::openat(&self.descriptor, ".", flags, Mode::empty())
-            .map_err(closed)?;
+        let mut directory =
+            nix::dir::Dir::openat(&self.descriptor, ".", flags, Mode::empty()).map_err(closed)?;
         let mut names = Vec::new();
         for entry in directory.iter() {
             use std::os::unix::ffi::OsStrExt;
@@ -125,8 +125,7 @@ pub fn open_trusted(path: &Path) -> Result<(File, FileStat), Distrust> {
 }
 
 fn check_owner_and_mode(descriptor: &OwnedFd, path: &Path) -> Result<FileStat, Distrust> {
-    let stat =
-        fstat(descriptor).map_err(|errno| Distrust::Closed(path.to_owned(), errno))?;
+    let stat = fstat(descriptor).map_err(|errno| Distrust::Closed(path.to_owned(), errno))?;
     if is_kind(&stat, SFlag::S_IFLNK) {
         return Err(Distrust::Link(path.to_owned()));
     }

@@ -183,8 +183,9 @@ fn a_server_name_that_fits_no_file_name_is_too_long() {
         format!("{{\"action\":\"status\",\"pid\":999999999,\"server_name\":\"{name}\"}}")
     };
     assert_refused(request("-".repeat(64)).as_bytes(), "server_name_too_long");
+    assert_refused(request("a".repeat(239)).as_bytes(), "server_name_too_long");
     assert_refused(request("a".repeat(256)).as_bytes(), "malformed_request");
-    let (reply, status) = Installed::new().ask(request("a".repeat(255)).as_bytes());
+    let (reply, status) = Installed::new().ask(request("a".repeat(238)).as_bytes());
     assert_eq!((reply["ok"].as_bool(), status), (Some(true), 0));
 }
 

@@ -1,8 +1,9 @@
 //! The process launcher: supervisor and server as processes of their own, beside the mediator.
 //!
 //! ```text
-//! mediator ── fork ── supervisor: setsid, subreaper ── fork ── server: home, exec
-//!                          └─ executes this binary anew
+//! child (of the mediator, or of the monitor), as the target
+//!   ├── fork ── server: home, exec
+//!   └─ executes this binary anew as the supervisor
 //! ```
 //!
 //! The server is forked before the supervisor becomes a new program: so the request's arguments and
@@ -10,167 +11,180 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, execveat, pipe2, setsid};
 
+use super::Plan;
+use super::link::Link;
 use crate::error::Error;
+use crate::policy::file::{Policy, Umask};
 use crate::privileges::Unprivileged;
-use crate::server::{Executable, Refusal};
-use crate::supervisor::report::Report;
-use crate::supervisor::{self, Inherited, LONGEST_ENDING};
+use crate::server::Refusal;
+use crate::supervisor::report::{Report, Setback};
+use crate::supervisor::{Inherited, LogPlace};
 use crate::system_calls::{self, Fork};
 
-/// The mediator's side of the two pipes to the supervisor.
+/// The descriptors that a launch needs in the process that is to be the supervisor.
 #[derive(Debug)]
-pub struct Link {
-    reports: File,
-    delivery: OwnedFd,
+pub struct Equipment {
+    own: OwnedFd,
+    null: OwnedFd,
+    output: OwnedFd,
+    server_output: OwnedFd,
+    report: File,
+    delivered: OwnedFd,
+    /// The umask that we were called with, for where no policy says another.
+    umask: FileMode,
 }
 
-impl Link {
-    /// Reads the next report; to be called when there is one.
-    pub fn read_report(&mut self) -> Result<Report, Error> {
-        Report::read(&mut self.reports)
-            // The pipe ended without a word: somebody has killed the supervisor.
-            .map_err(|_| Error::LaunchFailed {
-                step: "the supervisor has ended",
-                errno: Errno::EPIPE,
-            })
+impl Equipment {
+    /// Opens everything; the link is the mediator's end, and must be dropped in a child.
+    ///
+    /// # Errors
+    /// [`Error::LaunchFailed`].
+    pub fn open(umask: FileMode) -> Result<(Self, Link), Error> {
+        let failed = |step: &'static str| {
+            move |errno| Error::LaunchFailed { step: step.to_owned(), errno }
+        };
+        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        let null = open("/dev/null", flags, FileMode::empty());
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let own = open("/proc/self/exe", flags, FileMode::empty());
+        let (output, server_output) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        let (reports, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        let (delivered, delivery) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        let equipment = Self {
+            own: own.map_err(failed("opening our own binary"))?,
+            null: null.map_err(failed("opening /dev/null"))?,
+            output,
+            server_output,
+            report: File::from(report),
+            delivered,
+            umask,
+        };
+        Ok((equipment, Link::new(File::from(reports), delivery)))
     }
 
-    /// What the server wrote last, after [`Report::Ended`].
-    pub fn read_tail(&mut self) -> Vec<u8> {
-        let mut tail = Vec::new();
-        let _ = (&mut self.reports).take(supervisor::TAIL_BYTES as u64).read_to_end(&mut tail);
-        tail
+    /// Leaves the caller's session, stdin and stdout, and receives orphans from now on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn detach(&self) -> Result<(), Errno> {
+        setsid()?;
+        prctl::set_child_subreaper(true)?;
+        dup2_stdin(&self.null)?;
+        dup2_stdout(&self.null)
     }
 
-    /// Tells the supervisor that the caller has its reply: from now on the server stays.
-    pub fn confirm_delivery(self) {
-        if let Err(errno) = nix::unistd::write(&self.delivery, &[supervisor::DELIVERED]) {
-            log::debug!("the supervisor has ended already: {errno}");
+    /// Leaves the Hub's log, too.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn leave_log(&self) -> Result<(), Errno> {
+        dup2_stderr(&self.null)
+    }
+
+    /// The end of the delivery pipe that closes with the mediator.
+    #[must_use]
+    pub fn delivered(&self) -> &OwnedFd {
+        &self.delivered
+    }
+
+    /// Tells the mediator something; one that has died needs no report.
+    pub fn send(&mut self, message: &Report) {
+        let _ = self.report.write_all(&message.to_bytes());
+    }
+
+    /// Executes our own binary, by descriptor, with an empty environment; returns only if that fails.
+    ///
+    /// Anew, since a fork would keep all that the mediator has allocated; and by descriptor, so that a
+    /// package that has just been replaced, or a directory that is closed to the target, does not
+    /// change what is executed.
+    pub fn execute_anew(&self, argv: &[CString]) -> Errno {
+        let no_variables: [&CStr; 0] = [];
+        execveat(&self.own, c"", argv, &no_variables, AtFlags::AT_EMPTY_PATH)
+            .err()
+            .unwrap_or(Errno::ENOEXEC)
+    }
+
+    /// Forks the server and becomes its supervisor; returns only if that fails, and then without a
+    /// server.
+    pub fn start_server(&mut self, plan: &Plan, policy: &Policy, proof: &Unprivileged) -> Setback {
+        umask(policy.server.umask.map_or(self.umask, |Umask(bits)| {
+            FileMode::from_bits_truncate(bits)
+        }));
+        let server = match system_calls::fork() {
+            Ok(Fork::Parent(server)) => server,
+            Ok(Fork::Child) => {
+                let refusal = self.become_server(plan, proof);
+                self.send(&Report::Refused(refusal));
+                system_calls::exit_now(127)
+            }
+            Err(errno) => return Setback::new("fork", errno),
+        };
+        self.send(&Report::Server(server));
+        let inherited = Inherited {
+            server,
+            output: self.output.as_raw_fd(),
+            report: self.report.as_raw_fd(),
+            delivered: self.delivered.as_raw_fd(),
+            leftovers: policy.server.leftovers,
+            log: LogPlace::choose(policy.server.log, proof, &plan.server_name),
+        };
+        let kept = keep_on_exec(&self.output)
+            .and_then(|()| keep_on_exec(&self.report))
+            .and_then(|()| keep_on_exec(&self.delivered));
+        let errno = match kept {
+            Ok(()) => self.execute_anew(&inherited.to_argv()),
+            Err(errno) => errno,
+        };
+        let _ = kill(server, Signal::SIGKILL);
+        Setback::new("the supervisor", errno)
+    }
+
+    fn become_server(&self, plan: &Plan, proof: &Unprivileged) -> Refusal {
+        match dup2_stdout(&self.server_output).and(dup2_stderr(&self.server_output)) {
+            Ok(()) => plan.executable.execute(&plan.args, &plan.environment.variables, proof),
+            Err(errno) => Refusal::Execution(errno),
         }
     }
-
-    /// Lets the supervisor end the server, and waits until the server has ended.
-    pub fn wait_for_undoing(self) {
-        drop(self.delivery);
-        let mut reports = self.reports;
-        let timeout = PollTimeout::try_from(LONGEST_ENDING).unwrap_or(PollTimeout::MAX);
-        let mut bytes = [0; 512];
-        loop {
-            let mut watched = [PollFd::new(reports.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut watched, timeout).is_ok_and(|ready| ready == 0) {
-                return;
-            }
-            if !reports.read(&mut bytes).is_ok_and(|count| count > 0) {
-                return;
-            }
-        }
-    }
 }
 
-impl AsFd for Link {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reports.as_fd()
-    }
-}
-
-/// Starts supervisor and server.
+/// Starts supervisor and server from this process, which is the target already.
 ///
 /// # Errors
-/// [`Error::LaunchFailed`] for what fails in this process. What fails in the other two comes as a
+/// [`Error::LaunchFailed`] for what fails in this process. What fails in the others comes as a
 /// report.
 pub fn start(
-    executable: &Executable,
-    args: &[CString],
-    variables: &[CString],
-    unprivileged: &Unprivileged,
+    plan: &Plan,
+    policy: &Policy,
+    inherited_umask: FileMode,
+    proof: &Unprivileged,
 ) -> Result<Link, Error> {
-    let failed = |step| move |errno| Error::LaunchFailed { step, errno };
-    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-    let null = null.map_err(failed("opening /dev/null"))?;
-    let own = open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
-    let own = own.map_err(failed("opening our own binary"))?;
-    let (output, server_output) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
-    let (reports, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
-    let (delivered, delivery) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
-    if let Fork::Parent(_) = system_calls::fork().map_err(failed("fork"))? {
-        return Ok(Link { reports: File::from(reports), delivery });
-    }
-    // From here on this is the process that becomes the supervisor. It must not hold the
-    // mediator's ends, or it would never see the mediator go.
-    drop((reports, delivery));
-    let mut report = File::from(report);
-    let become_server = || match dup2_stdout(&server_output).and(dup2_stderr(&server_output)) {
-        Ok(()) => executable.execute(args, variables, unprivileged),
-        Err(errno) => Refusal::Execution(errno),
-    };
-    let errno = become_supervisor(&own, &null, &output, &mut report, &delivered, become_server);
-    send(&mut report, Report::Failed(errno));
-    system_calls::exit_now(1)
-}
-
-/// Forks the server, which goes on with `become_server`, and executes our own binary anew as its
-/// supervisor; returns only if something of that fails, and then without a server.
-///
-/// Anew, since a fork would keep all that the mediator has allocated; and by descriptor, so that a
-/// package that has just been replaced, or a directory that is closed to the target, does not
-/// change what is executed.
-fn become_supervisor(
-    own: &OwnedFd,
-    null: &OwnedFd,
-    output: &OwnedFd,
-    report: &mut File,
-    delivered: &OwnedFd,
-    become_server: impl FnOnce() -> Refusal,
-) -> Errno {
-    let prepared = setsid()
-        .and_then(|_| prctl::set_child_subreaper(true))
-        .and_then(|()| dup2_stdin(null))
-        .and_then(|()| dup2_stdout(null))
-        .and_then(|()| system_calls::fork());
-    let server = match prepared {
-        Ok(Fork::Parent(server)) => server,
-        Ok(Fork::Child) => {
-            send(report, Report::Refused(become_server()));
-            system_calls::exit_now(127)
+    let (mut equipment, link) = Equipment::open(inherited_umask)?;
+    let forked = system_calls::fork();
+    match forked.map_err(|errno| Error::LaunchFailed { step: "fork".to_owned(), errno })? {
+        Fork::Parent(_) => Ok(link),
+        Fork::Child => {
+            // With the mediator's ends open it would never see the mediator go.
+            drop(link);
+            let setback = match equipment.detach() {
+                Ok(()) => equipment.start_server(plan, policy, proof),
+                Err(errno) => Setback::new("setsid", errno),
+            };
+            equipment.send(&Report::Failed(setback));
+            system_calls::exit_now(1)
         }
-        Err(errno) => return errno,
-    };
-    send(report, Report::Server(server));
-    let executed = keep_on_exec(output)
-        .and_then(|()| keep_on_exec(&*report))
-        .and_then(|()| keep_on_exec(delivered))
-        .and_then(|()| {
-            let argv = Inherited {
-                server,
-                output: output.as_raw_fd(),
-                report: report.as_raw_fd(),
-                delivered: delivered.as_raw_fd(),
-            }
-            .to_argv();
-            let no_variables: [&CStr; 0] = [];
-            execveat(own, c"", &argv, &no_variables, AtFlags::AT_EMPTY_PATH)
-        });
-    let _ = kill(server, Signal::SIGKILL);
-    executed.err().unwrap_or(Errno::ENOEXEC)
+    }
 }
 
 fn keep_on_exec(descriptor: impl AsFd) -> Result<(), Errno> {
     fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).map(drop)
-}
-
-/// A mediator that has died needs no report, and what is to be done then is done by the pipe
-/// `delivered`.
-fn send(report: &mut File, message: Report) {
-    let _ = report.write_all(&message.to_bytes());
 }

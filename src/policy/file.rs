@@ -203,11 +203,7 @@ impl Default for Server {
 impl Default for Environment {
     fn default() -> Self {
         let removed = ["PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV"];
-        Self {
-            remove: removed.map(str::to_owned).to_vec(),
-            keep: None,
-            set: BTreeMap::new(),
-        }
+        Self { remove: removed.map(str::to_owned).to_vec(), keep: None, set: BTreeMap::new() }
     }
 }
 
@@ -278,16 +274,19 @@ impl Policy {
         if self.targets.min_uid == 0 {
             return Err("targets.min_uid has to be at least 1: root is never a target".to_owned());
         }
-        for (key, path) in
-            [("hooks.dir", Some(&self.hooks.dir)), ("server.directory", self.server.directory.as_ref())]
-        {
+        for (key, path) in [
+            ("hooks.dir", Some(&self.hooks.dir)),
+            ("server.directory", self.server.directory.as_ref()),
+        ] {
             if path.is_some_and(|path| !path.is_absolute()) {
                 return Err(format!("{key} has to be an absolute path"));
             }
         }
         for (name, value) in &self.environment.set {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(format!("environment.set has a name or value that cannot be: {name:?}"));
+                return Err(format!(
+                    "environment.set has a name or value that cannot be: {name:?}"
+                ));
             }
         }
         if let Some(name) = self.limits.rlimits.keys().find(|name| find_resource(name).is_none()) {

@@ -7,6 +7,8 @@ use nix::unistd::Pid;
 
 use super::{Identity, Process, poll_for_end, tree};
 use crate::error::Error;
+use crate::keeper;
+use crate::policy::file::Leftovers;
 use crate::privileges::Unprivileged;
 use crate::request::Stop;
 use crate::supervisor;
@@ -30,7 +32,11 @@ pub struct Stopped {
 ///
 /// # Errors
 /// [`Error::KernelUnsupported`].
-pub fn stop_server(request: &Stop, unprivileged: &Unprivileged) -> Result<Stopped, Error> {
+pub fn stop_server(
+    request: &Stop,
+    leftovers: Leftovers,
+    unprivileged: &Unprivileged,
+) -> Result<Stopped, Error> {
     let begin = Instant::now();
     let mut stopped = Stopped { alive: false, leftovers_killed: 0, took: Duration::ZERO };
     if let Some(server) = Process::open(&request.server, unprivileged)? {
@@ -40,7 +46,7 @@ pub fn stop_server(request: &Stop, unprivileged: &Unprivileged) -> Result<Stoppe
             let top = supervisor.as_ref().map_or(server.pid, |supervisor| supervisor.pid);
             let mut relatives = open_relatives(top, server.pid, unprivileged)?;
             stopped.alive = !end_server(&server, &mut relatives, request);
-            if !stopped.alive {
+            if !stopped.alive && leftovers == Leftovers::Kill {
                 stopped.leftovers_killed = relatives.len();
                 end_leftovers(supervisor, &relatives);
             }
@@ -107,8 +113,14 @@ fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop) ->
 
 fn end_leftovers(supervisor: Option<Process>, leftovers: &[Process]) {
     if let Some(supervisor) = supervisor {
-        if !supervisor.wait(supervisor::LONGEST_ENDING) {
-            log::warn!("the supervisor {} has not ended in time", supervisor.pid);
+        // Whom hooks left ends after the supervisor; its parent is seen as long as it has one.
+        let keeper = tree::Stat::read(supervisor.pid).map(|stat| stat.parent);
+        let keeper = keeper.filter(|parent| keeper::is_keeper(*parent));
+        let keeper = keeper.and_then(|pid| Process::hold(pid).ok());
+        for process in [Some(supervisor), keeper].into_iter().flatten() {
+            if !process.wait(supervisor::LONGEST_ENDING) {
+                log::warn!("the process {} has not ended in time", process.pid);
+            }
         }
         return;
     }

@@ -4,7 +4,7 @@
 //! whether PIPE_BUF bytes fit, and no more than that is written at once. If the Hub does not read
 //! for a moment, the server's own pipe holds what comes; after that lines are dropped and counted.
 //! When the Hub's end is gone, be it by a restart of the Hub or because sudo held it, the lines go
-//! on in the journal.
+//! on in the journal, or where the policy says so they go there from the beginning, or to a file.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -15,7 +15,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::TAIL_BYTES;
+use super::log_file::LogFile;
+use super::{LogPlace, TAIL_BYTES};
 
 /// What fits into a pipe at once when poll(2) calls it writable, on Linux: pipe(7), PIPE_BUF.
 const CHUNK: usize = 4096;
@@ -31,6 +32,8 @@ enum Sink {
     Hub,
     /// The journal, or nowhere if there is none.
     Journal(Option<UnixDatagram>),
+    /// A file of the target's.
+    File(LogFile),
 }
 
 /// The state of the server's output on its way.
@@ -63,13 +66,19 @@ impl Relay {
     ///
     /// # Errors
     /// What fcntl(2) says.
-    pub fn new(output: OwnedFd, server: Pid) -> Result<Self, Errno> {
+    pub fn new(output: OwnedFd, server: Pid, place: LogPlace) -> Result<Self, Errno> {
         // The reading end is ours alone, so here non-blocking hurts nobody.
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
             hub: std::io::stderr(),
             output: Some(output),
-            sink: Sink::Hub,
+            sink: match place {
+                LogPlace::Hub => Sink::Hub,
+                LogPlace::Journal => open_journal(),
+                LogPlace::File(path) => {
+                    LogFile::open(path).map_or_else(|_| open_journal(), Sink::File)
+                }
+            },
             server,
             pending: Vec::new(),
             waiting_since: None,
@@ -154,10 +163,16 @@ impl Relay {
         if self.pending.is_empty() {
             return true;
         }
-        match self.sink {
+        match &mut self.sink {
             Sink::Journal(_) => {
                 self.pass_on_to_journal();
                 true
+            }
+            // A disk that is full, or a quota that is used up, must not end in the Hub's log.
+            Sink::File(file) => {
+                let written = file.append(&self.pending);
+                self.pending.clear();
+                written.is_ok() || self.turn_to_journal()
             }
             Sink::Hub => match self.look_at_hub() {
                 HubState::Reading => self.pass_on_to_hub(),
@@ -219,9 +234,7 @@ impl Relay {
     }
 
     fn turn_to_journal(&mut self) -> bool {
-        let socket = UnixDatagram::unbound().ok();
-        let socket = socket.filter(|socket| socket.set_nonblocking(true).is_ok());
-        self.sink = Sink::Journal(socket);
+        self.sink = open_journal();
         self.waiting_since = None;
         self.pass_on()
     }
@@ -240,6 +253,11 @@ impl Relay {
             }
         }
     }
+}
+
+fn open_journal() -> Sink {
+    let socket = UnixDatagram::unbound().ok();
+    Sink::Journal(socket.filter(|socket| socket.set_nonblocking(true).is_ok()))
 }
 
 /// One message in journald's native protocol. A journal that does not take it, or is not there, is

@@ -1,0 +1,177 @@
+//! Hooks: what root runs, in order of their names, before a server starts.
+
+pub mod runner;
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::policy::Target;
+use crate::policy::file::{Hooks, OnFailure};
+use crate::server_name::ServerName;
+use crate::trusted_file::{Distrust, TrustedDirectory};
+use runner::Runner;
+
+/// What became of a hook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HookResult {
+    /// The file's name; a path for what was refused as a whole.
+    pub name: String,
+    /// How it went.
+    pub status: HookStatus,
+    /// Its exit status.
+    pub exit: Option<i32>,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The last 4 KiB that it wrote, as text, or why it was not run.
+    pub output: String,
+}
+
+/// How a hook went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookStatus {
+    /// It is running now; in events alone.
+    Running,
+    /// It exited with status 0.
+    Ok,
+    /// It exited with another status, was killed, or could not be executed.
+    Failed,
+    /// It took too long, and was ended with all that it had started.
+    Timeout,
+    /// It was not run, since others than root could have written it.
+    Refused,
+}
+
+impl HookResult {
+    /// What is said of a hook while it runs, or that was not run at all.
+    #[must_use]
+    pub fn new(name: &Path, status: HookStatus, output: String) -> Self {
+        let name = name.display().to_string();
+        Self { name, status, exit: None, signal: None, seconds: 0.0, output }
+    }
+}
+
+/// A target whose hooks have run, or that has none. Only this module makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Prepared {
+    target: Target,
+}
+
+impl Prepared {
+    /// The target.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// For whatever starts no server, and for user mode, where sudo has done all that root does.
+    pub fn without_hooks(target: Target) -> Self {
+        Self { target }
+    }
+}
+
+/// A file that passed all checks, or the reason why it did not.
+type Found = Result<PathBuf, HookResult>;
+
+/// Runs the hooks of a server as root, in a mount namespace of their own if the policy says so, which
+/// this process and the server that it starts are in from then on. `report` is told before and after
+/// each.
+///
+/// # Errors
+/// [`Error::HookFailed`] if one did not succeed and the policy says that this matters,
+/// [`Error::LaunchFailed`] if there can be no mount namespace.
+pub fn run_hooks(
+    target: Target,
+    settings: &Hooks,
+    server_name: &ServerName,
+    mut report: impl FnMut(HookResult),
+) -> Result<Prepared, Error> {
+    let found = find_hooks(&settings.dir);
+    if settings.private_mounts && found.iter().any(Result::is_ok) {
+        make_mounts_private().map_err(|errno| Error::LaunchFailed {
+            step: "a mount namespace for the hooks (hooks.private_mounts)".to_owned(),
+            errno,
+        })?;
+    }
+    let runner =
+        Runner { timeout: settings.timeout, variables: list_variables(&target, server_name) };
+    for hook in found {
+        let result = match hook {
+            Err(refused) => refused,
+            Ok(path) => {
+                let name = path.file_name().map_or(Path::new(""), Path::new);
+                report(HookResult::new(name, HookStatus::Running, String::new()));
+                runner.run(&path)
+            }
+        };
+        let failed = result.status != HookStatus::Ok;
+        let name = result.name.clone();
+        report(result);
+        if failed && settings.on_failure == OnFailure::Fail {
+            return Err(Error::HookFailed { name });
+        }
+    }
+    Ok(Prepared { target })
+}
+
+/// The hooks in order of their names: regular files that can be executed. Nothing is said of other
+/// files; a missing directory is an empty one.
+fn find_hooks(directory: &Path) -> Vec<Found> {
+    let refuse = |path: &Path, distrust: Distrust| {
+        Err(HookResult::new(path, HookStatus::Refused, distrust.to_string()))
+    };
+    let opened = match TrustedDirectory::open(directory) {
+        Ok(opened) => opened,
+        Err(Distrust::Missing(_)) => return Vec::new(),
+        Err(distrust) => return vec![refuse(directory, distrust)],
+    };
+    let names = match opened.list() {
+        Ok(names) => names,
+        Err(distrust) => return vec![refuse(directory, distrust)],
+    };
+    let executable = (Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH).bits();
+    names
+        .into_iter()
+        .filter_map(|name| match opened.open_file(&name) {
+            Ok((_, stat)) if stat.st_mode & executable == 0 => None,
+            Ok(_) => Some(Ok(opened.path().join(name))),
+            Err(Distrust::Kind(..)) => None,
+            Err(distrust) => Some(refuse(&name, distrust)),
+        })
+        .collect()
+}
+
+/// What hooks get to know; nothing of the request but the server's name, which is validated.
+fn list_variables(target: &Target, server_name: &ServerName) -> Vec<(&'static str, String)> {
+    let account = target.account();
+    let (uid, gid) = (account.uid.to_string(), account.gid.to_string());
+    vec![
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("HOME", "/root".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("SUDOSPAWNER_USER", account.name.clone()),
+        ("SUDOSPAWNER_UID", uid.clone()),
+        ("SUDOSPAWNER_GID", gid.clone()),
+        ("SUDOSPAWNER_HOME", account.home.display().to_string()),
+        ("SUDOSPAWNER_SERVER_NAME", server_name.as_str().to_owned()),
+        ("NB_USER", account.name.clone()),
+        ("NB_UID", uid),
+        ("NB_GID", gid),
+    ]
+}
+
+/// A mount namespace whose own mounts nobody else sees, while those of the host still come in:
+/// automounters and NFS go on to work.
+fn make_mounts_private() -> Result<(), nix::errno::Errno> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
+}

@@ -1,0 +1,173 @@
+//! Runs one hook: with a time limit, and with everything that it starts under control.
+//!
+//! Each hook has a process of ours above it, which is a subreaper of its own: so that, whatever the
+//! hook does with sessions and double forks, all that it started can be told apart from what an
+//! earlier hook left.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, pipe2, setsid};
+
+use super::{HookResult, HookStatus};
+use crate::ending::end_children;
+use crate::escape::{Lines, escape_control_characters};
+use crate::system_calls::{self, Fork};
+
+/// So much of a hook's last output is kept, in bytes.
+const TAIL_BYTES: usize = 4096;
+/// Between SIGTERM and SIGKILL for a hook that took too long.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How hooks are run.
+#[derive(Debug)]
+pub struct Runner {
+    /// How long each may take.
+    pub timeout: Duration,
+    /// Their whole environment.
+    pub variables: Vec<(&'static str, String)>,
+}
+
+impl Runner {
+    /// Runs one hook and waits for it. A daemon that a hook which succeeded leaves behind becomes this
+    /// process's child.
+    #[must_use]
+    pub fn run(&self, path: &Path) -> HookResult {
+        let name = path.file_name().map_or(path, Path::new);
+        self.run_apart(path, name).unwrap_or_else(|errno| {
+            HookResult::new(name, HookStatus::Failed, format!("it could not be run: {errno}"))
+        })
+    }
+
+    fn run_apart(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
+        let (result, report) = pipe2(OFlag::O_CLOEXEC)?;
+        match system_calls::fork()? {
+            Fork::Child => {
+                drop(result);
+                let text = self
+                    .run_here(path, name)
+                    .map(|result| serde_json::to_vec(&result).unwrap_or_default());
+                let _ = File::from(report).write_all(&text.unwrap_or_default());
+                system_calls::exit_now(0)
+            }
+            Fork::Parent(child) => {
+                drop(report);
+                let mut text = Vec::new();
+                let _ = File::from(result).read_to_end(&mut text);
+                let _ = waitpid(child, None);
+                serde_json::from_slice(&text).map_err(|_| Errno::ECHILD)
+            }
+        }
+    }
+
+    /// In the process above the hook.
+    #[allow(clippy::disallowed_methods)]
+    fn run_here(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
+        setsid()?;
+        prctl::set_child_subreaper(true)?;
+        system_calls::reset_signals();
+        let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let begin = Instant::now();
+        let started = std::process::Command::new(path)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(input.try_clone().map_err(|_| Errno::EMFILE)?)
+            .stderr(input)
+            .spawn();
+        let mut hook = match started {
+            Ok(hook) => hook,
+            Err(error) => {
+                let reason = format!("it could not be executed: {error}");
+                return Ok(HookResult::new(name, HookStatus::Failed, reason));
+            }
+        };
+        let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
+        let mut tail = Tail { output, bytes: Vec::new() };
+        let in_time = tail.read_until_end_of(pid, self.timeout)?;
+        let mut status = HookStatus::Timeout;
+        let mut end = None;
+        if in_time {
+            let ended = hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1));
+            status = if ended.success() { HookStatus::Ok } else { HookStatus::Failed };
+            end = Some(ended);
+        }
+        if status != HookStatus::Ok {
+            end_children(GRACE);
+        }
+        tail.read();
+        Ok(HookResult {
+            exit: end.and_then(|end| end.code()),
+            signal: end.and_then(|end| end.signal()),
+            seconds: (begin.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            output: escape_control_characters(&tail.bytes, Lines::Many),
+            ..HookResult::new(name, status, String::new())
+        })
+    }
+}
+
+/// The last output of a hook.
+struct Tail {
+    output: OwnedFd,
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    /// Reads until the hook has ended; false if it has not in time.
+    fn read_until_end_of(&mut self, hook: Pid, limit: Duration) -> Result<bool, Errno> {
+        let pidfd = system_calls::open_pidfd(hook)?;
+        let begin = Instant::now();
+        let mut is_open = true;
+        loop {
+            let left = limit.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let mut watched = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+            if is_open {
+                watched.push(PollFd::new(self.output.as_fd(), PollFlags::POLLIN));
+            }
+            let timeout = left.saturating_add(Duration::from_micros(999));
+            match poll(&mut watched, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+            let has_ended = watched.first().and_then(PollFd::any).unwrap_or(false);
+            drop(watched);
+            if has_ended {
+                return Ok(true);
+            }
+            is_open = is_open && self.read();
+        }
+    }
+
+    /// Reads what is there, at most a pipe's content at a time, so that a flood does not outlast the
+    /// time limit; false at the end of it.
+    fn read(&mut self) -> bool {
+        let mut chunk = [0; TAIL_BYTES];
+        for _ in 0..16 {
+            match nix::unistd::read(&self.output, &mut chunk) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                    let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
+                    self.bytes.drain(..excess);
+                }
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+}

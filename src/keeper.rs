@@ -1,0 +1,63 @@
+//! The keeper: the process of root's that stays beside a server if, and only if, a hook left a process
+//! behind, such as the daemon of a FUSE mount. When the server's supervisor has ended, it ends those.
+//!
+//! It holds nothing: not the request, which it has never seen since it was executed anew, not a pipe.
+
+use std::ffi::{CString, OsStr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, geteuid};
+
+use crate::ending::end_children;
+
+/// The name by which it is started and shows itself in `ps`; see the supervisor's.
+const NAME: &str = "sudospawner-keeper";
+/// How long what hooks left may take for SIGTERM: a FUSE daemon has data to write.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The command line of a keeper for this supervisor, which is a child of the calling process.
+#[must_use]
+pub fn to_argv(supervisor: Pid) -> Vec<CString> {
+    [NAME.to_owned(), supervisor.to_string()].into_iter().flat_map(CString::new).collect()
+}
+
+/// Whether a process is a keeper, going by its name.
+#[must_use]
+pub fn is_keeper(pid: Pid) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).next() == Some(NAME.as_bytes()))
+}
+
+/// If this process was started as a keeper, is that until its end.
+#[must_use]
+pub fn run_if_asked() -> Option<ExitCode> {
+    let mut argv = std::env::args_os();
+    if argv.next()? != OsStr::new(NAME) {
+        return None;
+    }
+    let supervisor = argv.next().and_then(|word| word.to_str()?.parse().ok()).map(Pid::from_raw);
+    // Only root has something to keep, and only this program gives root the name.
+    let supervisor = supervisor.filter(|_| geteuid().is_root());
+    Some(supervisor.map_or(ExitCode::FAILURE, keep))
+}
+
+fn keep(supervisor: Pid) -> ExitCode {
+    let _ = prctl::set_name(c"sudospawner");
+    loop {
+        match waitpid(None, None) {
+            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _))
+                if pid == supervisor =>
+            {
+                break;
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return ExitCode::SUCCESS,
+        }
+    }
+    end_children(GRACE);
+    ExitCode::SUCCESS
+}

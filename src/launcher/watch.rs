@@ -1,0 +1,166 @@
+//! The wait for a server to be up.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+
+use super::link::Link;
+use super::listener::{self, Listening};
+use crate::error::Error;
+use crate::escape::{Lines, escape_control_characters};
+use crate::hooks::{HookResult, HookStatus};
+use crate::privileges::Unprivileged;
+use crate::process::{End, Identity, Started};
+use crate::reply::{self, Event};
+use crate::request::Wait;
+use crate::server::Executable;
+use crate::supervisor::report::Report;
+
+/// Without `wait`, an end within this time is an early one, as with the Python sudospawner.
+const EARLY: Duration = Duration::from_secs(1);
+/// How often the kernel's list of sockets is read; there is no event for a socket that listens.
+const LISTEN_INTERVAL: Duration = Duration::from_millis(10);
+/// After a look at the list, the pause is this many times as long as the look, so that fifty servers
+/// that start at once do not wait for their mediators: the kernel walks through all of its table of
+/// connections, which takes milliseconds on a machine with much memory.
+const LOOK_SHARE: u32 = 30;
+/// But no user waits longer than this for a server that listens already.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is known of a launch so far.
+pub struct Watch {
+    link: Link,
+    server: Option<Identity>,
+    /// From when on the time for the server runs: what hooks take is not the server's.
+    since: Instant,
+    wait: Option<Wait>,
+    announce: bool,
+    hooks: Vec<HookResult>,
+    /// How long to pause before the next look at the sockets.
+    pause: Duration,
+}
+
+impl Watch {
+    /// Begins to watch a launch; with `announce`, events are written.
+    #[must_use]
+    pub fn new(link: Link, wait: Option<Wait>, announce: bool) -> Self {
+        let (since, pause) = (Instant::now(), LISTEN_INTERVAL);
+        Self { link, server: None, since, wait, announce, hooks: Vec::new(), pause }
+    }
+
+    /// The connection to the server's supervisor, and what became of the hooks.
+    #[must_use]
+    pub fn into_parts(self) -> (Link, Vec<HookResult>) {
+        (self.link, self.hooks)
+    }
+
+    /// The pid, and which process that is; under hidepid the latter shows only after the exec.
+    pub fn identify_server(&mut self) -> (i32, Option<Started>) {
+        self.server.take().map_or((0, None), |server| {
+            (server.pid.as_raw(), server.started.or_else(|| Started::of(server.pid)))
+        })
+    }
+
+    /// Returns when the server is up: with `wait`, whether it listens.
+    ///
+    /// # Errors
+    /// Why it is not, and never will be.
+    pub fn until_up(
+        &mut self,
+        executable: &Executable,
+        unprivileged: &Unprivileged,
+    ) -> Result<Option<bool>, Error> {
+        let limit = self.wait.map_or(EARLY, |wait| wait.limit);
+        loop {
+            let left = limit.saturating_sub(self.since.elapsed());
+            if self.wait_for_report(left)? {
+                match self.link.read_report()? {
+                    Report::Hook(result) => self.announce_hook(result),
+                    Report::Server(pid) => self.announce_server(pid),
+                    Report::Refused(refusal) => {
+                        return Err(executable.explain(refusal, unprivileged));
+                    }
+                    Report::Failed(setback) => return Err(setback.into()),
+                    // As upstream has it: nobody waits for a port, and an end in peace is none
+                    // of our business.
+                    Report::Ended(End::Exited(0)) if self.wait.is_none() => return Ok(None),
+                    Report::Ended(end) => {
+                        let stderr = escape_control_characters(&self.link.read_tail(), Lines::Many);
+                        return Err(Error::ExitedEarly { end, stderr });
+                    }
+                }
+            } else if let (Some(wait), Some(pid)) =
+                (self.wait, self.server.as_ref().map(|server| server.pid))
+            {
+                match self.look_for_listeners(pid, wait.port, unprivileged) {
+                    Listening::Target => return Ok(Some(true)),
+                    Listening::Other(uid) => return Err(Error::PortTaken { port: wait.port, uid }),
+                    Listening::Nobody if left.is_zero() => return Ok(Some(false)),
+                    Listening::Nobody => {}
+                }
+            } else if left.is_zero() && self.server.is_some() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn look_for_listeners(&mut self, pid: Pid, port: u16, proof: &Unprivileged) -> Listening {
+        let look = Instant::now();
+        let listening = listener::find_listeners(pid, port, proof.target().uid);
+        let pause = look.elapsed().saturating_mul(LOOK_SHARE);
+        self.pause = pause.clamp(LISTEN_INTERVAL, LONGEST_PAUSE);
+        listening
+    }
+
+    fn announce_hook(&mut self, result: HookResult) {
+        if self.announce {
+            Event::hook(&result).write();
+        }
+        if result.status == HookStatus::Running {
+            return;
+        }
+        let HookResult { name, status, seconds, output, .. } = &result;
+        log::info!("hook {name}: {status:?} after {seconds} s: {}", output.trim_end());
+        self.hooks.push(result);
+    }
+
+    fn announce_server(&mut self, pid: Pid) {
+        let server = Identity { pid, started: Started::of(pid) };
+        if self.announce {
+            Event::started(pid, server.started.clone()).write();
+        }
+        self.server = Some(server);
+        self.since = Instant::now();
+    }
+
+    /// Waits for a report, at most until it is time to look at the sockets again; whether there is
+    /// one.
+    fn wait_for_report(&self, left: Duration) -> Result<bool, Error> {
+        let pause = match (&self.server, self.wait) {
+            // Hooks run, and have their own time limits.
+            (None, _) => Duration::from_secs(60),
+            (Some(_), Some(_)) => left.min(self.pause),
+            (Some(_), None) => left,
+        };
+        // No event is asked of stdout: what poll(2) tells without being asked is that nobody is
+        // left to read it.
+        let stdout = reply::descriptor();
+        let mut watched = [
+            PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stdout.as_fd(), PollFlags::empty()),
+        ];
+        let timeout = PollTimeout::try_from(pause.saturating_add(Duration::from_micros(999)));
+        match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::LaunchFailed { step: "poll".to_owned(), errno }),
+        }
+        let [report, caller] = watched;
+        if caller.any().unwrap_or(false) {
+            return Err(Error::CallerGone);
+        }
+        Ok(report.any().unwrap_or(false))
+    }
+}

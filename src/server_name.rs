@@ -1,0 +1,72 @@
+//! The name of one of a user's servers.
+
+use crate::error::Error;
+
+/// A file name has at most 255 bytes, of which `singleuser-`, `.log` and `.1` take their part.
+const MAX_ESCAPED_NAME: usize = 255 - 17;
+
+/// The name of one of a user's servers; the default server's name is empty.
+///
+/// At most 255 bytes without control characters, and short enough for a file name when it is
+/// escaped as systemd-escape(1) does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerName(String);
+
+impl ServerName {
+    /// The name as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as a part of a file or unit name, escaped as systemd-escape(1) does: letters, digits,
+    /// `:`, `_` and `.` stand for themselves, `/` becomes `-`, and any other byte, as well as a `.` in
+    /// front, `\\xNN`. No two names have the same form.
+    #[must_use]
+    pub fn escape(&self) -> String {
+        let escape = |(place, byte): (usize, u8)| match byte {
+            b'.' if place == 0 => "\\x2e".to_owned(),
+            b'/' => "-".to_owned(),
+            b':' | b'_' | b'.' => char::from(byte).to_string(),
+            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            byte => format!("\\x{byte:02x}"),
+        };
+        self.0.bytes().enumerate().map(escape).collect()
+    }
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`Error::MalformedRequest`] and [`Error::ServerNameTooLong`].
+    pub fn parse(text: String) -> Result<Self, Error> {
+        if text.len() > 255 || text.chars().any(char::is_control) {
+            return Err(Error::MalformedRequest(
+                "the field \"server_name\" has to have at most 255 bytes and no control characters"
+                    .to_owned(),
+            ));
+        }
+        let name = Self(text);
+        if name.escape().len() > MAX_ESCAPED_NAME {
+            return Err(Error::ServerNameTooLong);
+        }
+        Ok(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escape(name: &str) -> String {
+        ServerName::parse(name.to_owned()).unwrap().escape()
+    }
+
+    #[test]
+    fn names_are_escaped_as_systemd_escape_does() {
+        assert_eq!(escape(""), "");
+        assert_eq!(escape("gpu_1.a:b"), "gpu_1.a:b");
+        assert_eq!(escape(".hidden"), "\\x2ehidden");
+        assert_eq!(escape("a/b-c d"), "a-b\\x2dc\\x20d");
+        assert_eq!(escape("ü"), "\\xc3\\xbc");
+    }
+}
