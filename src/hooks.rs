@@ -67,7 +67,6 @@ pub struct Prepared {
 
 impl Prepared {
     /// The target.
-    #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
     }

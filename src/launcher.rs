@@ -15,8 +15,8 @@ use crate::policy::file::Policy;
 use crate::privileges::Unprivileged;
 use crate::reply::Reply;
 use crate::request::Spawn;
-use crate::server_name::ServerName;
 use crate::server::Executable;
+use crate::server_name::ServerName;
 use link::Link;
 use watch::Watch;
 

@@ -10,20 +10,23 @@
 //! skipped does not compile. `docs/architecture.md` is the map with the reasons.
 
 // The flow.
-pub mod account;
 pub mod cli;
-pub mod ending;
-pub mod environment;
-pub mod hooks;
-pub mod keeper;
-pub mod launcher;
+pub mod account;
 pub mod policy;
+pub mod trusted_file;
+pub mod monitor;
+pub mod hooks;
 pub mod privileges;
+pub mod request;
+pub mod server_name;
+pub mod server;
+pub mod environment;
+pub mod launcher;
+pub mod supervisor;
+pub mod keeper;
+pub mod ending;
 pub mod process;
 pub mod reply;
-pub mod server;
-pub mod supervisor;
-pub mod trusted_file;
 
 // What every stage may use.
 pub mod audit;

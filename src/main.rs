@@ -12,7 +12,7 @@ use sudospawner::error::Error;
 use sudospawner::hooks::Prepared;
 use sudospawner::launcher::{Launched, launch_server, process};
 use sudospawner::monitor::Monitor;
-use sudospawner::policy::{Grant, Mode, Rules};
+use sudospawner::policy::{Mode, Rules};
 use sudospawner::privileges::become_target;
 use sudospawner::process::{send_signal, stop::stop_server, usage::measure_server};
 use sudospawner::reply::{self, Reply};
@@ -92,30 +92,30 @@ impl Call {
         let request = Request::parse(&bytes)?;
         self.action = Some(request.action());
         let grant = rules.grant(unprivileged, &request)?;
-        let Request::Spawn(spawn) = request else {
+        if !matches!(request, Request::Spawn(_)) {
             self.audit("ok");
-            return Ok(Outcome::Done(self.act_on_server(&request, &grant)?));
-        };
-        let name = spawn.server_name.clone();
-        let launched = launch_server(spawn, &grant, |plan| match self.monitor.take() {
-            Some(monitor) => monitor.spawn(&bytes, &name),
-            None => {
-                self.audit("ok");
-                process::start(plan, grant.policy(), umask, grant.unprivileged())
-            }
-        })?;
-        Ok(Outcome::Launched(launched))
-    }
-
-    fn act_on_server(&self, request: &Request, grant: &Grant) -> Result<Reply, Error> {
+        }
         let proof = grant.unprivileged();
         Ok(match request {
-            Request::Kill(kill) => Reply::signalled(send_signal(kill, proof)?),
-            Request::Stop(stop) => {
-                Reply::stopped(stop_server(stop, grant.policy().server.leftovers, proof)?)
+            Request::Spawn(spawn) => {
+                let name = spawn.server_name.clone();
+                let launched = launch_server(spawn, &grant, |plan| match self.monitor.take() {
+                    Some(monitor) => monitor.spawn(&bytes, &name),
+                    None => {
+                        self.audit("ok");
+                        process::start(plan, grant.policy(), umask, proof)
+                    }
+                })?;
+                Outcome::Launched(launched)
             }
-            Request::Status(status) => Reply::status(measure_server(status, proof)?),
-            Request::Spawn(_) => return Err(Error::CallerGone),
+            Request::Kill(kill) => Outcome::Done(Reply::signalled(send_signal(&kill, proof)?)),
+            Request::Stop(stop) => {
+                let leftovers = grant.policy().server.leftovers;
+                Outcome::Done(Reply::stopped(stop_server(&stop, leftovers, proof)?))
+            }
+            Request::Status(status) => {
+                Outcome::Done(Reply::status(measure_server(&status, proof)?))
+            }
         })
     }
 

@@ -32,8 +32,8 @@ use crate::policy::file::Policy;
 use crate::privileges::{Unprivileged, become_target};
 use crate::request::Request;
 use crate::server_name::ServerName;
-use crate::supervisor::report::{Report, Setback};
 use crate::supervisor::GRACE;
+use crate::supervisor::report::{Report, Setback};
 use crate::system_calls::{self, Fork};
 
 /// A decision is at most this long: the longest name, and two words.
@@ -58,9 +58,8 @@ impl Monitor {
         caller: Caller,
         inherited_umask: FileMode,
     ) -> Result<Self, Error> {
-        let failed = |step: &'static str| {
-            move |errno| Error::LaunchFailed { step: step.to_owned(), errno }
-        };
+        let failed =
+            |step: &'static str| move |errno| Error::LaunchFailed { step: step.to_owned(), errno };
         let (equipment, link) = Equipment::open(inherited_umask)?;
         let (decision, tell) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
         let request = memfd_create("request", MFdFlags::MFD_CLOEXEC).map_err(failed("memfd"))?;

@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, chdir, execve};
 
 use crate::error::Error;
-use crate::policy::file::Policy;
 use crate::policy::Mode;
+use crate::policy::file::Policy;
 use crate::privileges::Unprivileged;
 use crate::system_calls;
 use crate::trusted_file::{Distrust, open_trusted};
@@ -56,7 +56,8 @@ impl Executable {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 _ => {}
             }
-            let must_be_trusted = unprivileged.mode() == Mode::Root || policy.server.directory.is_some();
+            let must_be_trusted =
+                unprivileged.mode() == Mode::Root || policy.server.directory.is_some();
             match open_trusted(&executable.path) {
                 Err(distrust) if must_be_trusted => {
                     return Err(Error::ServerUntrusted(distrust.to_string()));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module of the library may use of the others. What is not listed here is not allowed:
 /// a new arrow is a decision, and this is where it is made.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("system_calls", &[]),
     ("escape", &[]),
     ("trusted_file", &[]),
@@ -16,10 +16,14 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("json", &["error"]),
     ("cli", &["error"]),
     ("account", &["error"]),
+    ("server_name", &["error"]),
     ("audit", &["account", "escape"]),
-    ("request", &["error", "json", "process"]),
-    ("policy", &["account", "error", "request", "trusted_file"]),
-    ("hooks", &["ending", "error", "escape", "policy", "request", "system_calls", "trusted_file"]),
+    ("request", &["error", "json", "process", "server_name"]),
+    ("policy", &["account", "error", "privileges", "request", "trusted_file"]),
+    (
+        "hooks",
+        &["ending", "error", "escape", "policy", "server_name", "system_calls", "trusted_file"],
+    ),
     ("privileges", &["account", "error", "hooks", "policy", "system_calls"]),
     ("environment", &["error", "policy"]),
     ("server", &["error", "policy", "privileges", "system_calls", "trusted_file"]),
@@ -38,16 +42,16 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "policy",
             "privileges",
             "process",
-            "request",
             "server",
+            "server_name",
             "system_calls",
         ],
     ),
     ("reply", &["error", "escape", "hooks", "process"]),
 ];
 
-/// The launcher is where everything comes together, and only the program itself uses it.
-const TOP: &str = "launcher";
+/// Where everything comes together; only the program itself uses them.
+const TOP: [&str; 2] = ["launcher", "monitor"];
 
 struct Source {
     path: PathBuf,
@@ -98,7 +102,7 @@ fn used_modules(code: &str) -> BTreeSet<String> {
 fn every_module_uses_only_what_it_may_use() {
     for source in read_sources() {
         let module = module_of(&source.path);
-        if ["main", "lib", TOP].contains(&module.as_str()) {
+        if ["main", "lib"].contains(&module.as_str()) || TOP.contains(&module.as_str()) {
             continue;
         }
         let (_, allowed) = MAY_USE

@@ -50,9 +50,8 @@ impl Equipment {
     /// # Errors
     /// [`Error::LaunchFailed`].
     pub fn open(umask: FileMode) -> Result<(Self, Link), Error> {
-        let failed = |step: &'static str| {
-            move |errno| Error::LaunchFailed { step: step.to_owned(), errno }
-        };
+        let failed =
+            |step: &'static str| move |errno| Error::LaunchFailed { step: step.to_owned(), errno };
         let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
         let null = open("/dev/null", flags, FileMode::empty());
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
@@ -117,9 +116,12 @@ impl Equipment {
     /// Forks the server and becomes its supervisor; returns only if that fails, and then without a
     /// server.
     pub fn start_server(&mut self, plan: &Plan, policy: &Policy, proof: &Unprivileged) -> Setback {
-        umask(policy.server.umask.map_or(self.umask, |Umask(bits)| {
-            FileMode::from_bits_truncate(bits)
-        }));
+        umask(
+            policy
+                .server
+                .umask
+                .map_or(self.umask, |Umask(bits)| FileMode::from_bits_truncate(bits)),
+        );
         let server = match system_calls::fork() {
             Ok(Fork::Parent(server)) => server,
             Ok(Fork::Child) => {

@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// The whole policy. What a file does not say is as the defaults here; without a file, what applies
 /// is [`Policy::without_file`].
-#[derive(Debug, Clone, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// The names of those who may call root mode.
@@ -156,19 +156,6 @@ pub struct Bytes(pub u64);
 /// A umask, written in octal: `"0022"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Umask(pub u32);
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            hub_users: Vec::new(),
-            targets: Targets::default(),
-            hooks: Hooks::default(),
-            server: Server::default(),
-            environment: Environment::default(),
-            limits: Limits::default(),
-        }
-    }
-}
 
 impl Default for Targets {
     fn default() -> Self {

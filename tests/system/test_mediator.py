@@ -220,10 +220,11 @@ def test_the_decision_is_one_line_for_the_authentication_log(mediator: Mediator)
     mediator.call({"action": "dance"})
     machine.run(journal)
     entries = machine.run(
-        ["journalctl", "SYSLOG_IDENTIFIER=sudospawner", "--output=json", "--lines=2"]
+        ["journalctl", "SYSLOG_IDENTIFIER=sudospawner", "--output=json", "--lines=3"]
     ).stdout.splitlines()
-    spawn, dance = map(json.loads, entries)
+    granted, spawn, dance = map(json.loads, entries)
     rhea = machine.look_up_account("rhea").uid
+    assert granted["MESSAGE"] == f"caller={rhea} target=wash action=spawn code=ok"
     assert spawn["MESSAGE"] == f"caller={rhea} target=wash action=spawn code=exited_early"
     assert dance["MESSAGE"] == f"caller={rhea} target=zoe action=? code=malformed_request"
     assert spawn["SYSLOG_FACILITY"] == "10"
