@@ -98,8 +98,9 @@ fn prove(target: &Account) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sets what each process of the server may use. Without privilege, as much of it as the hard limits
-/// allow.
+/// Sets what each process of the server may use. What only a hard limit could raise, and may not be
+/// raised here (without privilege, or in a container without CAP_SYS_RESOURCE), stays at that limit: it
+/// is the stricter one.
 fn set_limits(policy: &Policy, mode: Mode) -> Result<(), Error> {
     let mut wanted: Vec<(Resource, u64)> = Vec::new();
     if mode == Mode::Root {
@@ -108,14 +109,14 @@ fn set_limits(policy: &Policy, mode: Mode) -> Result<(), Error> {
     }
     wanted.extend(policy.limits.open_files.map(|files| (Resource::RLIMIT_NOFILE, files)));
     for (resource, value) in wanted {
-        let value = match (mode, getrlimit(resource)) {
-            (Mode::User, Ok((_, hard))) if hard < value => {
-                log::warn!("limits.open_files is {value}, but the hard limit is {hard}");
-                hard
+        let (_, hard) = getrlimit(resource).map_err(failed("getrlimit"))?;
+        match setrlimit(resource, value, value) {
+            Err(Errno::EPERM) if value > hard => {
+                log::warn!("{resource:?} stays at {hard}: it cannot be raised to {value} here");
+                setrlimit(resource, hard, hard).map_err(failed("setrlimit"))?;
             }
-            _ => value,
-        };
-        setrlimit(resource, value, value).map_err(failed("setrlimit"))?;
+            result => result.map_err(failed("setrlimit"))?,
+        }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ from machine.hub import Hub
 from machine.installation import REPOSITORY, install_sudoers, install_wheel
 from machine.machine import Machine
 from system.browser import Browser
-from system.mediator import Mediator, wait_until
+from system.mediator import Mediator, RootMediator, wait_until
 
 # A slow computer is no failure.
 expect.set_options(timeout=120_000)
@@ -118,3 +118,19 @@ def mediator(installed_mediator: Mediator) -> Iterator[Mediator]:
         wait_until(lambda: installed_mediator.list_processes() == [], "the end of zoe's processes")
     finally:
         installed_mediator.kill_processes()
+
+
+@pytest.fixture
+def root_mediator(machine: Machine, hub6: Cache) -> Iterator[RootMediator]:
+    """A mediator in root mode without hooks; no process of zoe's may outlive the test."""
+    mediator = RootMediator(machine, "/opt/root-mediator/bin")
+    machine.run(["install", "-D", hub6.bin / "sudospawner", mediator.path])
+    mediator.put_server()
+    mediator.permit()
+    mediator.set_policy()
+    yield mediator
+    mediator.remove_all()
+    try:
+        wait_until(lambda: mediator.list_processes() == [], "the end of zoe's processes")
+    finally:
+        mediator.kill_processes()

@@ -55,7 +55,7 @@ class Mediator:
     ) -> subprocess.Popen[str]:
         """Begin a call: stdout and stderr are pipes, the request is written, stdin is closed."""
         process = self.machine.start(
-            ["sudo", "-nH", "-u", target, self.path, *(options or [])],
+            [*self.list_words(target), *(options or [])],
             user="rhea",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -67,6 +67,10 @@ class Mediator:
         process.stdin.close()
         process.stdin = None
         return process
+
+    def list_words(self, target: str) -> list[str | Path]:
+        """How the Hub calls it for this account."""
+        return ["sudo", "-nH", "-u", target, self.path]
 
     def call(self, request: dict[str, Any] | str, **how: Any) -> Answer:
         """Make a call and take its reply, with what stderr has by then."""
@@ -102,6 +106,36 @@ class Mediator:
         pids = self.machine.run(["ps", "--user", user, "--format", "pid="], check=False).stdout
         for pid in pids.split():
             self.machine.run(["kill", "-KILL", pid], check=False)
+
+
+class RootMediator(Mediator):
+    """The same in root mode, with a policy and a folder of hooks."""
+
+    POLICY = Path("/etc/sudospawner/policy.toml")
+    HOOKS = Path("/etc/sudospawner/roothooks.d")
+
+    def permit(self, runas: str = "root", more: str = "") -> None:
+        """Let rhea call it as root; `more` are further lines of sudoers."""
+        super().permit(runas, more)
+
+    def list_words(self, target: str) -> list[str | Path]:
+        """How the Hub calls it for this account."""
+        return ["sudo", "-n", self.path, f"--user={target}"]
+
+    def set_policy(self, more: str = "") -> None:
+        """Install a policy for rhea and the group jupyterhub; `more` are further lines of it."""
+        text = f'hub_users = ["rhea"]\n{more}\n'
+        if "[targets]" not in more:
+            text += '[targets]\ngroups = ["jupyterhub"]\n'
+        self.machine.write(self.POLICY, text)
+
+    def add_hook(self, name: str, program: str, *, owner: str = "root", mode: int = 0o755) -> None:
+        """Put a hook into the folder of hooks."""
+        self.machine.write(self.HOOKS / name, program, owner=owner, mode=mode)
+
+    def remove_all(self) -> None:
+        """Remove policy and hooks."""
+        self.machine.run(["rm", "-rf", self.POLICY.parent])
 
 
 def read_what_is_there(descriptor: int) -> str:
