@@ -16,11 +16,13 @@ class Command:
     :param argv: the whole command, sudo included.
     :param program: the path of the mediator, as sudoers has to name it.
     :param target: the account whose server it is about.
+    :param runas: the account that sudo becomes: the target, or root in root mode.
     """
 
     argv: tuple[str, ...]
     program: str
     target: str
+    runas: str
 
     @property
     def uses_sudo(self) -> bool:
@@ -38,12 +40,21 @@ class Command:
     @property
     def rule(self) -> str:
         """The line in sudoers that allows this call."""
-        return f"{self.caller} ALL=({self.target}) NOPASSWD: {self.program}"
+        return f"{self.caller} ALL=({self.runas}) NOPASSWD: {self.program}"
+
+    @property
+    def advice(self) -> str:
+        """What to know of that line."""
+        if self.runas == self.target:
+            return "a group of targets is written as %group in the parentheses"
+        return "without arguments: for whom it acts, /etc/sudospawner/policy.toml decides"
 
     @property
     def trial(self) -> str:
         """The command with which to try the configuration by hand."""
-        return f"sudo -nH -u {self.target} {self.program} --help"
+        if self.runas == self.target:
+            return f"sudo -nH -u {self.target} {self.program} --help"
+        return f"sudo -nH {self.program} --user={self.target} --help"
 
 
 class Complaint(NamedTuple):
@@ -58,8 +69,8 @@ class Complaint(NamedTuple):
 # The first pattern that matches wins: the more special ones stand first. `{0}` is what it caught.
 # With -n, sudo says "a password is required" of everything that no NOPASSWD rule allows.
 _ADD_RULE = (
-    "add the rule `{rule}` with `visudo -f /etc/sudoers.d/sudospawner` (a group of targets is "
-    "written as %group in the parentheses), then try as {caller}: {trial}"
+    "add the rule `{rule}` with `visudo -f /etc/sudoers.d/sudospawner` ({advice}), then try as "
+    "{caller}: {trial}"
 )
 _COMPLAINTS = [
     (
@@ -105,7 +116,7 @@ _COMPLAINTS = [
         "mediator_not_executable",
         r"unable to execute [^\n]*: Permission denied"
         r"|cannot execute '[^\n]*': Permission denied",
-        "The account {target} cannot execute {program}: a directory above it is closed to other "
+        "The account {runas} cannot execute {program}: a directory above it is closed to other "
         "accounts (`namei -l {program}` shows which; a virtualenv in someone's home is the usual "
         "reason). Install the Hub's environment where all can read it, such as /opt/jupyterhub.",
     ),
@@ -129,19 +140,19 @@ _COMPLAINTS = [
         r"|terminal is required to (?:read the password|authenticate)|no askpass program"
         r"|incorrect (?:password|authentication) attempts?|\[sudo[^\]]*\] password for",
         "sudo asks {caller} for a password, because no NOPASSWD rule in sudoers lets {caller} run "
-        "exactly {program} as {target}: " + _ADD_RULE,
+        "exactly {program} as {runas}: " + _ADD_RULE,
     ),
     (
         "sudo_not_permitted",
         r"is not in the sudoers file|is not allowed to execute|may not run|is not allowed to run"
         r"|I'm afraid I can't do that",
-        "sudo does not allow {caller} to run {program} as {target}: " + _ADD_RULE,
+        "sudo does not allow {caller} to run {program} as {runas}: " + _ADD_RULE,
     ),
     (
         "sudo_account_refused",
         r"account validation failure|[Aa]ccount expired|PAM account management error"
         r"|PAM error|PAM authentication error|unable to (?:initialize|open) PAM",
-        "PAM refused the call of sudo ({0}). Check that the accounts {caller} and {target} are "
+        "PAM refused the call of sudo ({0}). Check that the accounts {caller} and {runas} are "
         "not locked or expired (`chage -l`), and /etc/pam.d/sudo.",
     ),
 ]
@@ -166,7 +177,9 @@ def _fill(sentence: str, command: Command, caught: str) -> str:
         "{caller}": command.caller,
         "{target}": command.target,
         "{program}": command.program,
+        "{runas}": command.runas,
         "{rule}": command.rule,
+        "{advice}": command.advice,
         "{trial}": command.trial,
         "{0}": caught,
     }

@@ -20,8 +20,7 @@ _SIBLING = (
     "there to change how servers start"
 )
 _NOT_ENFORCED = (
-    "it is not enforced: called through `sudo -u USER` the mediator has no rights to limit the "
-    "user's server"
+    "it is not enforced: servers run as processes beside the Hub, which nothing limits as a whole"
 )
 _IGNORED = {
     "cmd": _SIBLING,

@@ -12,11 +12,12 @@ from typing import Any, Callable
 from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from tornado.iostream import StreamClosedError
-from traitlets import Bool, List, Unicode, default
+from traitlets import Bool, Enum, List, Unicode, default
 
 from . import settings
 from .complaints import Command
 from .failures import make_failure
+from .hooks import Hook
 from .identity import Liveness, ServerProcess
 from .mediator import GRACE, MediatorError, call
 from .printable import escape_control_characters
@@ -32,7 +33,7 @@ _LONGEST = 3600.0
 
 
 class SudoSpawner(LocalProcessSpawner):
-    """Starts each user's server through ``sudo -u USER sudospawner``.
+    """Starts each user's server through ``sudo -u USER sudospawner``, or as :attr:`mode` says.
 
     What can be overridden in subclasses: :meth:`do`, :meth:`make_preexec_fn`,
     :meth:`relog_stderr`, and everything that LocalProcessSpawner offers except its own way of
@@ -46,7 +47,24 @@ class SudoSpawner(LocalProcessSpawner):
         By default the `sudospawner` that PATH finds, else the one beside the Hub's Python.
         """,
     )
-    sudo_args = List(["-nH"], config=True, help="Arguments for sudo itself, beside `-u USER`.")
+    mode = Enum(
+        ["user", "root"],
+        "user",
+        config=True,
+        help="""Who the mediator is called as.
+
+        "user": `sudo -u USER sudospawner`; sudoers decides who may have a server.
+
+        "root": `sudo sudospawner --user=USER`; /etc/sudospawner/policy.toml decides, and root runs
+        the hooks of that policy before the server starts. Needs the policy, and the rule
+        `sudospawner-root-mode` in sudoers.
+        """,
+    )
+    sudo_args = List(
+        ["-nH"],
+        config=True,
+        help='Arguments for sudo itself, beside `-u USER` where the mode is "user".',
+    )
     mediator_log_level = Unicode(
         "INFO",
         config=True,
@@ -74,6 +92,8 @@ class SudoSpawner(LocalProcessSpawner):
     _starting: asyncio.Task[None] | None = None
     _start_deadline = 0.0
     _news: StartNews | None = None
+    # What became of the hooks of the spawn that is under way.
+    _hooks: tuple[Hook, ...] = ()
     _chosen_port = 0
 
     # --- Talking to the mediator ---
@@ -88,13 +108,18 @@ class SudoSpawner(LocalProcessSpawner):
         """
         skip_sudo = kwargs.pop("_skip_sudo", False)
         settings.refuse_name(self.user.name)
-        argv = [] if skip_sudo else ["sudo", "-u", self.user.name, *self.sudo_args]
+        runas, argv = self.user.name, ["sudo", "-u", self.user.name]
+        if self.mode == "root":
+            runas, argv = "root", ["sudo"]
+        argv = [] if skip_sudo else [*argv, *self.sudo_args]
         argv.append(self.sudospawner_path)
+        if self.mode == "root":
+            argv.append(f"--user={self.user.name}")
         if self.mediator_log_level:
             argv.append(f"--logging={self.mediator_log_level}")
         self.log.debug("%s: calling %s for %s", self._log_name, argv, action)
         return await call(
-            Command(tuple(argv), self.sudospawner_path, self.user.name),
+            Command(tuple(argv), self.sudospawner_path, self.user.name, runas),
             {**kwargs, "action": action},
             time_limit=self._limit_call(action, kwargs),
             relay_log=self.relog_stderr,
@@ -168,6 +193,7 @@ class SudoSpawner(LocalProcessSpawner):
         for _ in range(_PORT_TRIES):
             if self.port in (0, self._chosen_port):
                 self.port = self._chosen_port = random_port()
+            self._hooks = ()
             wait = {"port": self.port, "seconds": min(0.85 * limit, _LONGEST)}
             reply = await self.do(
                 action="spawn",
@@ -184,9 +210,15 @@ class SudoSpawner(LocalProcessSpawner):
         self._take_server(reply)
 
     def _take_server(self, reply: dict[str, Any]) -> None:
+        # Those that no event has told of.
+        for told in (reply.get("hooks") or [])[len(self._hooks) :]:
+            self._take_hook(Hook.read(told))
         if not reply.get("ok"):
             code = str(reply.get("code", "spawn_failed"))
-            raise make_failure(code, _get_error(reply), str(reply.get("stderr") or ""))
+            last_words = str(reply.get("stderr") or "")
+            if code == "hook_failed" and self._hooks:
+                last_words = self._hooks[-1].output
+            raise make_failure(code, _get_error(reply), last_words)
         pid = reply.get("pid")
         if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
             raise make_failure("no_reply", f"The mediator reported no pid but {pid!r}.")
@@ -199,7 +231,17 @@ class SudoSpawner(LocalProcessSpawner):
                 self.port,
             )
 
+    def _take_hook(self, hook: Hook) -> None:
+        if self._news is not None:
+            self._news.announce(hook.describe())
+        if hook.is_over:
+            self._hooks += (hook,)
+            log = self.log.info if hook.succeeded else self.log.warning
+            log("%s: %s", self._log_name, hook.describe())
+
     def _take_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "hook":
+            self._take_hook(Hook.read(event))
         pid = event.get("pid")
         if event["event"] == "started" and isinstance(pid, int) and pid > 0:
             # Not ours until the reply says so, but remembered: if the start is given up and the

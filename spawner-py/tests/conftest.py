@@ -94,7 +94,7 @@ async def call():
     """`mediator.call` without sudo, for a program that a test has written."""
 
     async def call_program(program, request=None, *, time_limit=LIMIT, **options):
-        command = Command((program,), program, "zoe")
+        command = Command((program,), program, "zoe", "zoe")
         return await mediator.call(command, request or {}, time_limit=time_limit, **options)
 
     yield call_program

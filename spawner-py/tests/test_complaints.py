@@ -9,7 +9,8 @@ import pytest
 from sudospawner.complaints import Command, explain_complaint
 
 PROGRAM = "/opt/jupyterhub/bin/sudospawner"
-COMMAND = Command(("sudo", "-u", "zoe", "-nH", PROGRAM), PROGRAM, "zoe")
+COMMAND = Command(("sudo", "-u", "zoe", "-nH", PROGRAM), PROGRAM, "zoe", "zoe")
+AS_ROOT = Command(("sudo", "-nH", PROGRAM, "--user=zoe"), PROGRAM, "zoe", "root")
 
 # (code, what was printed, words that the sentence has to have)
 SUDO = [
@@ -121,6 +122,16 @@ def test_a_complaint_is_recognised_and_its_remedy_is_named(code, printed, words)
     for word in words:
         assert word in complaint.sentence
     assert not re.search(r"\{\w+\}", complaint.sentence), "a placeholder was left"
+
+
+def test_in_root_mode_the_rule_names_root_and_the_path_alone():
+    for printed in ("sudo: a password is required", "rhea is not in the sudoers file."):
+        sentence = explain_complaint(printed, AS_ROOT).sentence
+        assert f"`{AS_ROOT.caller} ALL=(root) NOPASSWD: {PROGRAM}`" in sentence
+        assert f"run exactly {PROGRAM} as root" in sentence or f"run {PROGRAM} as root" in sentence
+        assert "policy.toml" in sentence
+        assert "%group" not in sentence
+        assert sentence.endswith(f"sudo -nH {PROGRAM} --user=zoe --help")
 
 
 def test_what_is_no_complaint_of_sudo_is_not_explained():

@@ -192,14 +192,16 @@ async def test_a_program_that_does_not_exist_is_named(call):
         await call("/nonexistent/sudospawner")
     assert failure.value.code == "mediator_missing"
     with pytest.raises(MediatorError, match="Install sudo") as failure:
-        await mediator.call(Command(("/nonexistent/sudo",), "x", "zoe"), {}, time_limit=LIMIT)
+        await mediator.call(
+            Command(("/nonexistent/sudo",), "x", "zoe", "zoe"), {}, time_limit=LIMIT
+        )
     assert failure.value.code == "sudo_missing"
 
 
 async def test_a_complaint_on_stderr_is_what_the_error_says(programs):
     sudo = programs.write("print('sudo: a password is required', file=sys.stderr); sys.exit(1)")
     with pytest.raises(MediatorError, match="NOPASSWD: /opt/jupyterhub") as failure:
-        command = Command((sudo,), "/opt/jupyterhub/bin/sudospawner", "zoe")
+        command = Command((sudo,), "/opt/jupyterhub/bin/sudospawner", "zoe", "zoe")
         await mediator.call(command, {}, time_limit=LIMIT)
     assert failure.value.code == "sudo_password_required"
 

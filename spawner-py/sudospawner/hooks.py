@@ -1,0 +1,83 @@
+"""What the mediator tells of the hooks that root runs, as one line for logs and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .printable import escape_control_characters, last_lines
+
+_RUNNING = "running"
+_OK = "ok"
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook that runs, or what became of it.
+
+    Nothing here is fit for HTML: names and output are what the mediator said, and what a hook
+    prints may come from anywhere.
+
+    :param name: the name of its file; the path of what was refused as a whole.
+    :param status: ``running``, ``ok``, ``failed``, ``timeout`` or ``refused``.
+    :param exit: its exit status, if it exited.
+    :param signal: the signal that killed it, if one did.
+    :param seconds: how long it took.
+    :param output: the end of what it wrote, or why it was not run.
+    """
+
+    name: str
+    status: str
+    exit: int | None
+    signal: int | None
+    seconds: float
+    output: str
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Hook:
+        """Read an event about a hook, or an element of a reply's ``hooks``, whatever is in it."""
+        seconds = told.get("seconds")
+        return cls(
+            name=str(told.get("name") or "?"),
+            status=str(told.get("status") or "?"),
+            exit=_read_integer(told.get("exit")),
+            signal=_read_integer(told.get("signal")),
+            seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+            output=str(told.get("output") or ""),
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or was not run at all."""
+        return self.status != _RUNNING
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended with status 0."""
+        return self.status == _OK
+
+    def describe(self) -> str:
+        """Say in one line, control characters written out, how it is."""
+        said = last_lines(self.output, count=3, characters=500).replace("\n", " | ")
+        line = f"Hook {self.name} {self._find_words()}"
+        return escape_control_characters(f"{line}: {said}" if said else line)
+
+    def _find_words(self) -> str:
+        if self.status == _RUNNING:
+            return "is running"
+        if self.status == _OK:
+            return f"was done in {self.seconds:.1f} s"
+        if self.status == "timeout":
+            return f"took too long and was ended after {self.seconds:.1f} s"
+        if self.status == "refused":
+            return "was not run"
+        if self.signal is not None:
+            return f"failed, killed by signal {self.signal} after {self.seconds:.1f} s"
+        if self.exit is not None:
+            return f"failed with exit status {self.exit} after {self.seconds:.1f} s"
+        return "failed"
+
+
+def _read_integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
