@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         return status;
     }
     system_calls::close_inherited_descriptors();
+    system_calls::own_signals();
     let command = cli::parse(std::env::args_os().skip(1));
     let logging = match &command {
         Ok(Command::Answer(options)) => options.logging,
