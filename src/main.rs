@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     }
     let inherited_umask = umask(FileMode::S_IWGRP | FileMode::S_IWOTH);
     system_calls::close_inherited_descriptors();
+    system_calls::own_signals();
     let command = cli::parse(std::env::args_os().skip(1));
     let logging = match &command {
         Ok(Command::Answer(options)) => options.logging,

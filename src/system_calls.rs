@@ -74,6 +74,15 @@ pub fn reset_signals() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
+/// Makes signals what this program relies on, whatever the caller ignored or blocked: children are
+/// waited for, and a reader that is gone is an error of write(2) and no end.
+pub fn own_signals() {
+    reset_signals();
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring a signal runs no code of ours.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &ignore) };
+}
+
 /// pidfd_open(2).
 ///
 /// # Errors

@@ -245,6 +245,19 @@ class Machine:
             input=data,
         )
 
+    def copy_in(self, folder: Path, place: str) -> None:
+        """Copy a folder of the host to `place` in the machine, owned by root and readable by all.
+
+        The machine sees only the host's root file system, without /tmp and /run: what may be
+        elsewhere, such as a checkout of this repository, has to be copied.
+        """
+        pack = ["tar", "--create", f"--directory={folder}", "--owner=root", "--group=root"]
+        packed = subprocess.run(
+            [*pack, "--mode=a+rX", "."], stdout=subprocess.PIPE, check=True
+        ).stdout
+        self.run(["mkdir", "--parents", place])
+        self.run(["tar", "--extract", f"--directory={place}"], input=packed)
+
     # Network
 
     @contextmanager

@@ -178,6 +178,17 @@ def test_a_supervisor_holds_less_than_300_kb(mediator: Mediator) -> None:
         mediator.stop(server)
 
 
+def test_signals_that_the_caller_ignores_change_nothing(mediator: Mediator) -> None:
+    ignoring = "trap '' CHLD TERM INT PIPE HUP; exec sudo -nH -u zoe /opt/mediator/bin/sudospawner"
+    request = {"action": "spawn", "args": ["report", "seen.json", "exit", "3"], "env": {}}
+    run = mediator.machine.run(ignoring, user="rhea", input=json.dumps(request))
+    reply = json.loads(run.stdout)
+    seen = json.loads(mediator.machine.read("/home/zoe/seen.json"))
+    mediator.machine.run(["rm", "/home/zoe/seen.json"])
+    assert (reply["code"], reply["exit"]) == ("exited_early", 3)
+    assert seen["ignored"] == 0
+
+
 def test_a_request_that_never_ends_is_refused_after_a_minute(mediator: Mediator) -> None:
     process = mediator.machine.start(
         ["sudo", "-nH", "-u", "zoe", mediator.path],

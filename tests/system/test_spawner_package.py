@@ -13,9 +13,8 @@ TESTS = REPOSITORY / "spawner-py/tests"
 
 @pytest.mark.parametrize("version", ["hub6", "hub4"])
 def test_the_packages_own_tests_pass_under(machine: Machine, version: str) -> None:
-    # A copy, since the repository may be where other accounts cannot read.
     place = f"/run/spawner-tests-{version}"
-    machine.run(["cp", "-r", TESTS, place])
+    machine.copy_in(TESTS, place)
     python = cache_named(version).bin / "python"
     run = machine.run([python, "-B", "-m", "pytest", "-q", "-c", "/dev/null", "-p",
                        "no:cacheprovider", "-o", "asyncio_mode=auto", place],
@@ -27,8 +26,9 @@ def test_the_packages_own_tests_pass_under(machine: Machine, version: str) -> No
 def test_upstreams_own_tests_pass_with_our_module_and_binary(
     machine: Machine, hub6: Cache, upstream: Cache
 ) -> None:
-    script = "/run/upstream_compatibility.sh"
-    machine.run(["cp", TESTS / "upstream_compatibility.sh", script])
+    place = "/run/spawner-tests"
+    machine.copy_in(TESTS, place)
+    script = f"{place}/upstream_compatibility.sh"
     [tests] = upstream.path.glob("lib/python3*/site-packages/sudospawner/tests")
     run = machine.run(["sh", script, hub6.path, tests, "zoe"], check=False, timeout=900)
     print(run.stdout)
