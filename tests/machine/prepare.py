@@ -28,6 +28,8 @@ DEBIAN_PACKAGES = {
     "hyperfine": "/usr/bin/hyperfine",
     "nodejs": "/usr/bin/node",
     "npm": "/usr/bin/npm",
+    "bindfs": "/usr/bin/bindfs",
+    "fuse3": "/usr/bin/fusermount3",
     "gcc": "/usr/bin/cc",
     "libc6-dev": "/usr/include/stdlib.h",
 }

@@ -1,0 +1,198 @@
+"""A real Hub in root mode, with the files of `sudoers/` and the hook that `docs/hooks.md` shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from machine.caches import cache_named
+from machine.hub import Hub, HubError
+from machine.installation import EXAMPLE_PATH, REPOSITORY, SUDOERS, install_wheel
+from machine.kernel import Kernel
+from machine.machine import Machine
+from system.mediator import wait_until
+
+POLICY = "/etc/sudospawner/policy.toml"
+HOOKS = "/etc/sudospawner/roothooks.d"
+CONFIGURATION = """
+c.SudoSpawner.mode = "root"
+# The request returns at once, so that the whole start can be watched.
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+"""
+
+# What a hook may print, and nobody's page may execute.
+MARKUP = "<script>window.owned = true</script>"
+FAILS = f"#!/bin/sh\necho '{MARKUP}' >&2\nexit 4\n"
+
+# The number of a FUSE mount among the kernel's connections is its device's minor number.
+LOOK_AT_PROJECTS = """
+import os
+place = "/mnt/projects"
+stat = os.stat(place)
+print(open(place + "/data").read(), stat.st_uid == os.getuid(), os.minor(stat.st_dev))
+"""
+
+
+@pytest.fixture(scope="module")
+def root_machine() -> Iterator[Machine]:
+    """A machine of its own, since a policy counts for every mediator: root mode and FUSE."""
+    with Machine() as machine:
+        hub6 = cache_named("hub6")
+        install_wheel(machine, hub6)
+        rules = (SUDOERS / "sudospawner-root-mode").read_text()
+        place = "/etc/sudoers.d/sudospawner"
+        rules = rules.replace(EXAMPLE_PATH, str(hub6.bin / "sudospawner"))
+        machine.write(place, rules, mode=0o440)
+        machine.run(["visudo", "--check", "--strict", "--file", place])
+        machine.run("test -e /dev/fuse || mknod -m 666 /dev/fuse c 10 229")
+        machine.run("mkdir /run/fuse && mount -t fusectl fusectl /run/fuse")
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def running_hub(root_machine: Machine) -> Iterator[Hub]:
+    """A Hub in root mode, for all tests of this file."""
+    root_machine.write(POLICY, (SUDOERS / "policy.toml").read_text())
+    with Hub(root_machine, cache_named("hub6"), configuration=CONFIGURATION) as hub:
+        yield hub
+
+
+@pytest.fixture
+def root_hub(running_hub: Hub) -> Iterator[Hub]:
+    """The Hub with the example policy and without hooks; no server runs before or after a test."""
+    machine = running_hub.machine
+    machine.write(POLICY, (SUDOERS / "policy.toml").read_text())
+    machine.run(["rm", "-rf", HOOKS])
+    yield running_hub
+    running_hub.stop_all_servers()
+    keepers = "sudospawner-keeper"
+    wait_until(lambda: list_processes(machine, keepers) == [], "the end of every keeper")
+
+
+def list_processes(machine: Machine, name: str) -> list[str]:
+    """The pids of processes that go by this name."""
+    return machine.run(["pgrep", "--full", f"^{name}\\b"], check=False).stdout.split()
+
+
+def add_hook(machine: Machine, name: str, program: str) -> None:
+    """Put a hook into the folder that the example policy names."""
+    machine.write(f"{HOOKS}/{name}", program, mode=0o755)
+
+
+def read_example() -> str:
+    """The hook that the page shows in full."""
+    page = (REPOSITORY / "docs/hooks.md").read_text()
+    [example] = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    return example
+
+
+def start_and_watch(hub: Hub, user: str) -> list[str]:
+    """Start a server; returns all messages that its user sees until it is ready or has failed."""
+    hub.request("POST", f"/hub/api/users/{user}/server")
+    events = list(hub.follow_progress(user))
+    messages = [event["message"] for event in events]
+    told = [event for event in events if not event.get("ready") and not event.get("failed")]
+    assert not any("html_message" in event for event in told)
+    assert events[-1].get("ready"), messages
+    return messages
+
+
+def find_message(messages: list[str], beginning: str) -> str:
+    """The message that begins so."""
+    [found] = [message for message in messages if message.startswith(beginning)]
+    return found
+
+
+def test_a_server_starts_and_stops_without_hooks(root_hub: Hub) -> None:
+    start_and_watch(root_hub, "zoe")
+    owner = ["stat", "--format=%U", f"/proc/{root_hub.find_pid('zoe')}"]
+    assert root_hub.machine.run(owner).stdout == "zoe\n"
+    with Kernel(root_hub, "zoe") as kernel:
+        assert kernel.run("import os; print(os.getcwd())") == "/home/zoe\n"
+    root_hub.stop_server("zoe")
+    assert root_hub.machine.run(["pgrep", "--uid", "zoe"], check=False).stdout == ""
+
+
+def test_a_hook_that_fails_and_one_that_works_are_on_the_page_and_the_server_runs(
+    root_hub: Hub,
+) -> None:
+    add_hook(root_hub.machine, "10-fails", FAILS)
+    add_hook(root_hub.machine, "20-works", "#!/bin/sh\necho $SUDOSPAWNER_USER >/run/hooked\n")
+    messages = start_and_watch(root_hub, "zoe")
+    order = [
+        messages.index("Hook 10-fails is running"),
+        messages.index(find_message(messages, "Hook 10-fails failed with exit status 4 after ")),
+        messages.index("Hook 20-works is running"),
+        messages.index(find_message(messages, "Hook 20-works was done in ")),
+        messages.index(find_message(messages, "Process ")),
+    ]
+    assert order == sorted(order)
+    assert messages[order[1]].endswith(f"s: {MARKUP}")
+    assert root_hub.machine.read("/run/hooked") == "zoe\n"
+    with Kernel(root_hub, "zoe") as kernel:
+        assert kernel.run("print(6 * 7)") == "42\n"
+    log = root_hub.read_log().splitlines()
+    assert any("[W " in line and messages[order[1]] in line for line in log)
+    assert any("[I " in line and messages[order[3]] in line for line in log)
+
+
+def test_where_the_policy_says_so_a_hook_that_fails_stops_the_server_and_tells_why(
+    root_hub: Hub,
+) -> None:
+    policy = (SUDOERS / "policy.toml").read_text()
+    strict = policy.replace('# on_failure = "continue"', 'on_failure = "fail"')
+    assert strict != policy
+    root_hub.machine.write(POLICY, strict)
+    add_hook(root_hub.machine, "10-fails", FAILS)
+    with pytest.raises(HubError) as failure:
+        root_hub.start_server("zoe")
+    assert "10-fails" in failure.value.message
+    assert MARKUP in failure.value.message
+    assert root_hub.machine.run(["pgrep", "--uid", "zoe"], check=False).stdout == ""
+
+
+def test_an_account_that_the_policy_does_not_permit_is_told_so(root_hub: Hub) -> None:
+    with pytest.raises(HubError) as refusal:
+        root_hub.start_server("mal")
+    assert "targets.groups" in refusal.value.message
+
+
+def test_the_example_hook_mounts_for_its_server_alone_and_is_gone_with_it(root_hub: Hub) -> None:
+    machine = root_hub.machine
+    add_hook(machine, "20-projects", read_example())
+    for user in ("zoe", "wash"):
+        machine.write(f"/srv/projects/{user}/data", f"{user}'s", owner="rhea", mode=0o600)
+        machine.run(["chown", "rhea:", f"/srv/projects/{user}"])
+        messages = start_and_watch(root_hub, user)
+        assert "your projects are in /mnt/projects" in find_message(
+            messages, "Hook 20-projects was done"
+        )
+    connections = {}
+    for user in ("zoe", "wash"):
+        with Kernel(root_hub, user) as kernel:
+            text, owned, connections[user] = kernel.run(LOOK_AT_PROJECTS).rsplit(maxsplit=2)
+            assert (text, owned) == (f"{user}'s", "True")
+            kernel.run("open('/mnt/projects/new', 'w').write('written')")
+        new = f"/srv/projects/{user}/new"
+        assert machine.run(["stat", "--format=%U", new]).stdout == "rhea\n"
+        assert machine.run(["test", "-d", f"/run/fuse/{connections[user]}"]).returncode == 0
+    assert "bindfs" not in machine.read("/proc/1/mounts")
+    assert len(list_processes(machine, "bindfs")) == 2
+    assert len(list_processes(machine, "sudospawner-keeper")) == 2
+
+    root_hub.restart()
+    with Kernel(root_hub, "zoe") as kernel:
+        assert kernel.run(LOOK_AT_PROJECTS).startswith("zoe's True")
+
+    [of_zoe] = list_processes(machine, "bindfs .*/srv/projects/zoe")
+    root_hub.stop_server("zoe")
+    is_there = ["test", "-e", f"/proc/{of_zoe}"]
+    wait_until(lambda: machine.run(is_there, check=False).returncode != 0, "the daemon's end")
+    is_mounted = ["test", "-e", f"/run/fuse/{connections['zoe']}"]
+    wait_until(lambda: machine.run(is_mounted, check=False).returncode != 0, "the mount's end")
+    with Kernel(root_hub, "wash") as kernel:
+        assert kernel.run(LOOK_AT_PROJECTS).startswith("wash's True")
+    root_hub.stop_server("wash")
+    wait_until(lambda: list_processes(machine, "bindfs") == [], "the end of the other daemon")
