@@ -1,8 +1,9 @@
 """Times calls through sudo. Runs inside the test machine, as the Hub's account.
 
-    python3 calls.py kill|spawn|burst|hold PLAN
+    python3 calls.py kill|spawn|hook|burst|hold|entrypoint PLAN
 
-PLAN is JSON, see `main`. Prints one JSON object with durations in seconds; progress goes to stderr.
+PLAN is JSON, see `main`. `entrypoint` is for root. Prints one JSON object with durations in
+seconds; progress goes to stderr.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Call:
 class Mediator:
     """A mediator as the Hub calls it. `waits`: whether it knows the field `wait`."""
 
-    def __init__(self, sudo: list[str], path: str, waits: bool, folder: Path) -> None:
-        self._command = [*sudo, path, "--logging=INFO"]
+    def __init__(self, command: list[str], waits: bool, folder: Path) -> None:
+        self._command = [*command, "--logging=INFO"]
         self._waits = waits
         self._folder = folder
 
@@ -126,6 +127,7 @@ class Measurement:
     """What all parts need: the limit, the mediators, and how often to call each."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
+        self._plan = plan
         self._folder = Path(plan["folder"])
         self._limit: list[str] = plan["limit"]
         self._rounds: int = plan["rounds"]
@@ -133,19 +135,29 @@ class Measurement:
         self._seldom: int = plan["seldom"]
         self._count: int = plan["count"]
         self._mediators = {
-            name: Mediator(plan["sudo"], one["path"], one["waits"], self._folder)
+            name: Mediator(one["command"], one["waits"], self._folder)
             for name, one in plan["mediators"].items()
         }
 
     def _order(self, number: int) -> list[str]:
         """Who is called in a round: limit and ours in turns first, so that neither gains by it."""
         pair = ["limit", "ours"] if number % 2 else ["ours", "limit"]
-        return pair + (["upstream"] if number % self._seldom == 0 else [])
+        others = [name for name in self._mediators if name != "ours"]
+        return pair + (others if number % self._seldom == 0 else [])
 
-    def _time_limit(self) -> float:
-        call = Call(self._limit, {"action": "kill", "pid": NO_PROCESS, "signal": 0})
+    def _make_times(self, *what: str) -> dict[str, dict[str, list[float]]]:
+        """For each thing measured, and each that is measured, no durations yet."""
+        return {one: {name: [] for name in ("limit", *self._mediators)} for one in what}
+
+    def _run_command(self, command: list[str]) -> Call:
+        """Run a command that takes no heed of its stdin, to its end."""
+        call = Call(command, {"action": "kill", "pid": NO_PROCESS, "signal": 0})
         call.finish()
         call.read_log()
+        return call
+
+    def _time_limit(self) -> float:
+        call = self._run_command(self._limit)
         return call.ended - call.began
 
     def _time_kill(self, name: str, pid: int, alive: bool) -> float:
@@ -160,11 +172,10 @@ class Measurement:
 
     def kill(self) -> dict[str, Any]:
         """Durations of kill with signal 0: of no process (`absent`) and of a server (`alive`)."""
-        times: dict[str, dict[str, list[float]]] = {}
+        times = self._make_times("absent", "alive")
         with Lease(self._folder) as lease:
             server = lease.take_server(self._mediators["ours"].spawn(0))["pid"]
             for what, pid in (("absent", NO_PROCESS), ("alive", server)):
-                times[what] = {"limit": [], "ours": [], "upstream": []}
                 self._time_kill("ours", pid, what == "alive")  # to warm up
                 for number in range(self._rounds):
                     for name in self._order(number):
@@ -183,9 +194,7 @@ class Measurement:
 
     def spawn(self) -> dict[str, Any]:
         """Durations from the call of sudo to the `first` instruction, and to the `reply`."""
-        times: dict[str, dict[str, list[float]]] = {
-            what: {"limit": [], "ours": [], "upstream": []} for what in ("first", "reply")
-        }
+        times = self._make_times("first", "reply")
         self._time_spawn("ours", 0)  # to warm up
         for number in range(self._rounds):
             for name in self._order(number):
@@ -193,6 +202,30 @@ class Measurement:
                 times["first"][name].append(first)
                 times["reply"][name].append(reply)
         return times
+
+    def hook(self) -> dict[str, Any]:
+        """Durations from the call of sudo to the first instruction, `without` a hook and `with`."""
+        times: dict[str, list[float]] = {"without": [], "with": []}
+        for number in range(self._rounds):
+            for what in [*times] if number % 2 else [*times][::-1]:
+                self._run_command(self._plan["hook"][what])
+                times[what].append(self._time_spawn("ours", number)[0])
+        return {"first": times}
+
+    def entrypoint(self) -> dict[str, Any]:
+        """Durations from the call of an entrypoint to the first instruction of its command."""
+        entrypoints: dict[str, list[str]] = self._plan["entrypoints"]
+        times: dict[str, list[float]] = {name: [] for name in entrypoints}
+        with Lease(self._folder) as lease:
+            # The first round is to warm up.
+            for number in range(self._rounds + 1):
+                for name in [*times] if number % 2 else [*times][::-1]:
+                    command = [*entrypoints[name], str(number), str(self._folder / "stamps")]
+                    began = self._run_command(command).began
+                    duration = lease.read_stamp() - began
+                    if number:
+                        times[name].append(duration)
+        return {"first": times}
 
     def _start_many(self, name: str, lease: Lease) -> tuple[float, list[int]]:
         """Start servers at the same time; the time until all have replied, and their pids."""
@@ -209,15 +242,15 @@ class Measurement:
 
     def burst(self) -> dict[str, Any]:
         """Durations of many spawns at the same time, until the last has replied."""
-        times: dict[str, list[float]] = {"limit": [], "ours": [], "upstream": []}
+        times = self._make_times("burst")
         for number in range(self._rounds):
             for name in self._order(number):
                 if name == "limit":
-                    times[name].append(self._run_limit_many_times())
+                    times["burst"][name].append(self._run_limit_many_times())
                 else:
                     with Lease(self._folder) as lease:
-                        times[name].append(self._start_many(name, lease)[0])
-        return {"burst": times}
+                        times["burst"][name].append(self._start_many(name, lease)[0])
+        return times
 
     def hold(self) -> None:
         """For each mediator print the pids of many running servers; a line on stdin ends them."""
@@ -231,10 +264,11 @@ class Measurement:
 
 
 def main(part: str, plan: str) -> None:
-    """Carry out one part. The plan: `folder` with the FIFOs `stamps` and `lease`; `sudo`, the words
-    before a mediator's path; `limit`, the command that is compared with; `mediators`, for each name
-    its `path` and whether it `waits`; `rounds`; `seldom`, every how many rounds upstream is called;
-    `count`, how many servers make many.
+    """Carry out one part. The plan: `folder` with the FIFOs `stamps` and `lease`; `limit`, the
+    command that is compared with; `mediators`, for each name its `command` and whether it `waits`;
+    `rounds`; `seldom`, every how many rounds upstream is called; `count`, how many servers make
+    many; `hook`, the commands that put a hook in place (`with`) and away (`without`);
+    `entrypoints`, for each name the words before a server's tag.
     """
     # A FIFO or pipe that nobody reads is an error that says so.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,54 @@ FOLDER = Path("/opt/comparison")
 # Written by the servers, which are zoe's, and read by the calls, which are rhea's.
 FIFOS = Path("/run/comparison")
 TARGET = "zoe"
-# The mediators' own words and options, so that the limit differs from them in the command alone.
-SUDO = ["/usr/bin/sudo", "-nH", "-u", TARGET]
-LIMIT = "/usr/bin/true"
-MEDIATORS = {
-    "ours": {"cache": "hub6", "waits": True},
-    "upstream": {"cache": "upstream", "waits": False},
-}
+TRUE = "/usr/bin/true"
+# From which cache each mediator comes, and whether it knows the field `wait`.
+MEDIATORS = {"ours": ("hub6", True), "upstream": ("upstream", False)}
+
+
+def path_of(name: str) -> str:
+    """Where the mediator of that name is in the machine."""
+    return str(FOLDER / name / "sudospawner")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who takes part: the words before a mediator's path, its options, and the mediators' names.
+
+    What is compared with is /usr/bin/true behind the same words.
+    """
+
+    sudo: list[str]
+    names: list[str]
+    options: list[str] = field(default_factory=list)
+
+    def make_plan(self) -> dict[str, Any]:
+        """Its part of the plan for `calls.py`."""
+        return {
+            "limit": [*self.sudo, TRUE],
+            "mediators": {
+                name: {
+                    "command": [*self.sudo, path_of(name), *self.options],
+                    "waits": MEDIATORS[name][1],
+                }
+                for name in self.names
+            },
+        }
+
+
+USER_MODE = Contest(["/usr/bin/sudo", "-nH", "-u", TARGET], ["ours", "upstream"])
 
 
 def install_contenders(machine: Machine) -> None:
     """Install the wheel, the mediators with their server, the sudoers rules and the programs."""
     install_wheel(machine, cache_named("hub6"))
     server = compile_server()
-    paths = []
-    for name, mediator in MEDIATORS.items():
-        folder = FOLDER / name
+    for name, (cache, _) in MEDIATORS.items():
         # In a folder of its own, since the virtualenv's real server is for the Hubs.
-        own = cache_named(str(mediator["cache"])).bin / "sudospawner"
-        machine.run(["install", "-D", own, folder / "sudospawner"])
-        machine.write(folder / "sudospawner-singleuser", server, mode=0o755)
-        paths.append(str(folder / "sudospawner"))
-    rule = f"rhea ALL=(%jupyterhub) NOPASSWD: {', '.join([LIMIT, *paths])}\n"
+        machine.run(["install", "-D", cache_named(cache).bin / "sudospawner", path_of(name)])
+        machine.write(FOLDER / name / "sudospawner-singleuser", server, mode=0o755)
+    commands = ", ".join([TRUE, *map(path_of, MEDIATORS)])
+    rule = f"rhea ALL=(%jupyterhub) NOPASSWD: {commands}\n"
     install_sudoers(machine, cache_named("hub6"), cache_named("upstream"), more=rule)
     for program in ("calls.py", "census.py"):
         machine.write(FOLDER / program, (HERE / program).read_bytes())
@@ -58,18 +85,8 @@ def compile_server() -> bytes:
         return program.read_bytes()
 
 
-def list_calls_command(part: str, *, rounds: int = 1, seldom: int = 1, count: int = 1) -> list[str]:
-    """The command, for rhea, that carries out one part of `calls.py` with these numbers."""
-    plan: dict[str, Any] = {
-        "folder": str(FIFOS),
-        "sudo": SUDO,
-        "limit": [*SUDO, LIMIT],
-        "mediators": {
-            name: {"path": str(FOLDER / name / "sudospawner"), "waits": mediator["waits"]}
-            for name, mediator in MEDIATORS.items()
-        },
-        "rounds": rounds,
-        "seldom": seldom,
-        "count": count,
-    }
+def list_calls_command(part: str, contest: Contest, **more: Any) -> list[str]:
+    """The command that carries out one part of `calls.py`; `more` belongs to the plan."""
+    numbers = {"rounds": 1, "seldom": 1, "count": 1}
+    plan = {"folder": str(FIFOS), **contest.make_plan(), **numbers, **more}
     return ["/usr/bin/python3", "-B", str(FOLDER / "calls.py"), part, json.dumps(plan)]

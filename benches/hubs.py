@@ -14,10 +14,10 @@ from machine.caches import cache_named
 from machine.hub import Hub
 from machine.machine import Machine
 from progress import report
-from table import Row, compare
+from table import Reference, Row, compare
 
 ROUNDS = 9
-REFERENCE = "root's Hub"
+REFERENCE = Reference("root's Hub", "root")
 # How often the Hub is asked whether the server is gone.
 LOOK_SECONDS = 0.01
 
@@ -27,7 +27,7 @@ def make_hubs(machine: Machine) -> dict[str, Hub]:
     hub6, upstream = cache_named("hub6"), cache_named("upstream")
     root = "jupyterhub.spawner.LocalProcessSpawner"
     return {
-        REFERENCE: Hub(machine, hub6, spawner=root, user="root", port=8020),
+        REFERENCE.key: Hub(machine, hub6, spawner=root, user="root", port=8020),
         "ours": Hub(machine, hub6, spawner="sudospawner.SudoSpawner", port=8000),
         "upstream": Hub(machine, upstream, spawner="sudospawner.SudoSpawner", port=8010),
     }

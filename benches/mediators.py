@@ -8,24 +8,31 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from contenders import FOLDER, list_calls_command
+from contenders import FOLDER, USER_MODE, Contest, list_calls_command
 from machine.machine import Machine
 from progress import report
-from table import Row, compare, judge
+from table import Reference, Row, compare, judge
 
-LIMIT = "sudo true"
+LIMIT = Reference("sudo true", "limit")
 SERVERS_AT_ONCE = 50
 SERVERS_HELD = 20
 MEMORY_GOAL = 300
 MEMORY_HOPE = 150
 
 
-def measure(machine: Machine, part: str, **numbers: int) -> dict[str, dict[str, list[float]]]:
-    """Have rhea carry out a part of `calls.py`: for each thing measured the durations by name."""
-    answer = machine.run(list_calls_command(part, **numbers), user="rhea", timeout=900)
-    return {
-        what: {LIMIT: times["limit"], **times} for what, times in json.loads(answer.stdout).items()
-    }
+def measure(
+    machine: Machine,
+    part: str,
+    contest: Contest = USER_MODE,
+    *,
+    user: str = "rhea",
+    **plan: Any,
+) -> dict[str, dict[str, list[float]]]:
+    """Carry out a part of `calls.py`: for each thing measured the durations by name."""
+    command = list_calls_command(part, contest, **plan)
+    answer = machine.run(command, user=user, timeout=900)
+    times: dict[str, dict[str, list[float]]] = json.loads(answer.stdout)
+    return times
 
 
 def measure_kill(machine: Machine) -> Iterator[Row]:
@@ -52,7 +59,7 @@ def measure_burst(machine: Machine) -> Iterator[Row]:
 
 def measure_memory(machine: Machine) -> Iterator[Row]:
     """What stays in memory for a running server beside the server itself."""
-    command = list_calls_command("hold", count=SERVERS_HELD)
+    command = list_calls_command("hold", USER_MODE, count=SERVERS_HELD)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     kilobytes: dict[str, float] = {}
     with machine.start(command, user="rhea", **pipes) as calls:

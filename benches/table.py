@@ -32,6 +32,14 @@ class Row:
         )
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What something is compared with: its name in the table, and the key of its durations."""
+
+    name: str
+    key: str
+
+
 def judge(value: float, goal: float) -> str:
     """Whether a value is within its goal; one that is not is told by how much."""
     return "met" if value <= goal else f"**missed by {(value / goal - 1) * 100:.0f} %**"
@@ -39,30 +47,54 @@ def judge(value: float, goal: float) -> str:
 
 def compare(
     measured: str,
-    reference: str,
+    reference: Reference,
     times: dict[str, Sequence[float]],
     goal: float | None = None,
 ) -> Row:
     """A row of durations in seconds, with the median and the middle half of the paired ratios.
 
-    `times` holds those of `reference` (its last word is the key), `ours` and `upstream`. The ones
+    `times` holds those of the reference, `ours` and, where it can do the same, `upstream`. The ones
     of the reference and ours are pairs. `goal` is the highest ratio that is aimed at.
     """
-    compared, ours = times[reference], times["ours"]
+    compared, ours = times[reference.key], times["ours"]
     ratios = [one / other for one, other in zip(ours, compared, strict=True)]
     ratio = statistics.median(ratios)
     low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    upstream = times["upstream"]
-    factor = statistics.median(upstream) / statistics.median(compared)
+    upstream = ""
+    if "upstream" in times:
+        seconds = statistics.median(times["upstream"])
+        factor = seconds / statistics.median(compared)
+        upstream = f"{format_duration(seconds)} ({factor:.3g} ×)"
     return Row(
         measured=measured,
-        compared=f"{reference} {format_duration(statistics.median(compared))}",
+        compared=f"{reference.name} {format_duration(statistics.median(compared))}",
         ours=format_duration(statistics.median(ours)),
-        upstream=f"{format_duration(statistics.median(upstream))} ({factor:.3g} ×)",
-        ratio=f"{ratio:.2f} ({low:.2f} to {high:.2f})",
+        upstream=upstream,
+        ratio=f"{format_ratio(ratio)} ({format_ratio(low)} to {format_ratio(high)})",
         goal="" if goal is None else f"≤ {goal:.2f} ×",
         result="" if goal is None else judge(ratio, goal),
     )
+
+
+def add(measured: str, reference: Reference, times: dict[str, Sequence[float]], goal: float) -> Row:
+    """A row on what `ours` takes longer than the reference: the median of the paired differences,
+    and the middle half of them. `goal` is the longest that is aimed at, in seconds.
+    """
+    pairs = zip(times["ours"], times[reference.key], strict=True)
+    more = [one - other for one, other in pairs]
+    low, middle, high = statistics.quantiles(more, n=4, method="inclusive")
+    return Row(
+        measured=measured,
+        compared=f"{reference.name} {format_duration(statistics.median(times[reference.key]))}",
+        ours=f"+{middle * 1e3:.2f} ms ({low * 1e3:.2f} to {high * 1e3:.2f})",
+        goal=f"≤ +{goal * 1e3:g} ms",
+        result=judge(middle, goal),
+    )
+
+
+def format_ratio(ratio: float) -> str:
+    """A ratio with two digits behind the point, or more if they would say little."""
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
 
 
 def format_duration(seconds: float) -> str:
