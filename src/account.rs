@@ -69,6 +69,31 @@ impl From<User> for Account {
     }
 }
 
+/// The ids that a process is to have. In a container they need not belong to any account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// The uid.
+    pub uid: Uid,
+    /// The primary group, which may be another than the account's.
+    pub gid: Gid,
+    /// The uid's account, whose further groups the process gets; without one it gets none.
+    pub account: Option<Account>,
+}
+
+impl Ids {
+    /// Looks up whether the uid has an account.
+    #[must_use]
+    pub fn look_up(uid: Uid, gid: Gid) -> Self {
+        Self { uid, gid, account: Account::by_uid(uid) }
+    }
+}
+
+impl From<&Account> for Ids {
+    fn from(account: &Account) -> Self {
+        Self { uid: account.uid, gid: account.gid, account: Some(account.clone()) }
+    }
+}
+
 /// The account that called us. In user mode it is no proof, since whoever may run us as the target
 /// may set the environment as well; in root mode sudo, or the kernel, says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +120,8 @@ impl Caller {
         let sudo_uid = std::env::var_os("SUDO_UID").map(|value| {
             value
                 .to_str()
-                .and_then(parse_uid)
-                .map(|uid| Self { uid })
+                .and_then(parse_id)
+                .map(|uid| Self { uid: Uid::from_raw(uid) })
                 .ok_or_else(|| Error::CallerUnknown("SUDO_UID is no uid".to_owned()))
         });
         match sudo_uid.transpose()? {
@@ -108,12 +133,13 @@ impl Caller {
     }
 }
 
-/// A uid in decimal digits alone; 2^32-1 stands for "no uid" in the kernel's calls and is none.
-fn parse_uid(text: &str) -> Option<Uid> {
+/// A uid or gid in decimal digits alone; 2^32-1 stands for "none" in the kernel's calls and is none.
+#[must_use]
+pub fn parse_id(text: &str) -> Option<u32> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    text.parse().ok().filter(|uid| *uid != u32::MAX).map(Uid::from_raw)
+    text.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 #[cfg(test)]
@@ -122,10 +148,10 @@ mod tests {
 
     #[test]
     fn a_uid_is_decimal_digits_and_nothing_else() {
-        assert_eq!(parse_uid("0"), Some(Uid::from_raw(0)));
-        assert_eq!(parse_uid("1000"), Some(Uid::from_raw(1000)));
+        assert_eq!(parse_id("0"), Some(0));
+        assert_eq!(parse_id("1000"), Some(1000));
         for wrong in ["", "-1", "+1", " 1", "1 ", "0x1", "1e3", "4294967295", "4294967296"] {
-            assert_eq!(parse_uid(wrong), None, "{wrong:?}");
+            assert_eq!(parse_id(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The mediator's own log lines: on stderr, which the Hub copies into its log.
+//! The program's own log lines: on stderr, which the Hub copies into its log.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,17 +8,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::escape::{Lines, escape_control_characters};
 
-/// Sends log lines of this level and above to stderr, one line each whatever they hold.
+/// Sends log lines of this level and above to stderr, one line each whatever they hold, with the
+/// program's name in front.
 ///
 /// The level comes from the command line alone: `RUST_LOG` is the caller's and is not read.
-pub fn start_logging(level: LevelFilter) {
+pub fn start_logging(program: &'static str, level: LevelFilter) {
     env_logger::Builder::new()
         .filter_level(level)
         .target(env_logger::Target::Pipe(Box::new(PatientStderr)))
-        .format(|line, record| {
+        .format(move |line, record| {
             let text = escape_control_characters(record.args().to_string().as_bytes(), Lines::One);
             let initial = record.level().as_str().chars().next().unwrap_or('?');
-            writeln!(line, "[{initial} sudospawner] {text}")
+            writeln!(line, "[{initial} {program}] {text}")
         })
         .init();
 }

@@ -2,19 +2,25 @@
 
 pub mod runner;
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
+use crate::account::Ids;
 use crate::error::Error;
 use crate::policy::Target;
 use crate::policy::file::{Hooks, OnFailure};
 use crate::server_name::ServerName;
 use crate::trusted_file::{Distrust, TrustedDirectory};
-use runner::Runner;
+use runner::{Runner, Surroundings};
 
 /// What became of a hook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,22 +64,32 @@ impl HookResult {
     }
 }
 
-/// A target whose hooks have run, or that has none. Only this module makes one.
-#[derive(Debug)]
-#[must_use]
-pub struct Prepared {
-    target: Target,
+/// Whose hooks are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that only root can have written.
+    RootAlone,
+    /// All that are there, through symbolic links, too: whoever built the image answers for them.
+    AnyOwner,
 }
 
-impl Prepared {
-    /// The target.
-    pub fn target(&self) -> &Target {
-        &self.target
+/// Somebody whose hooks have run, or who has none: a [`Target`], or the [`Ids`] of a container's
+/// command. Only this module makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Prepared<W = Target> {
+    whom: W,
+}
+
+impl<W> Prepared<W> {
+    /// Whom the hooks were run for.
+    pub fn into_inner(self) -> W {
+        self.whom
     }
 
-    /// For whatever starts no server, and for user mode, where sudo has done all that root does.
-    pub fn without_hooks(target: Target) -> Self {
-        Self { target }
+    /// For whatever starts no server, and where root has no part in it.
+    pub fn without_hooks(whom: W) -> Self {
+        Self { whom }
     }
 }
 
@@ -93,37 +109,99 @@ pub fn run_hooks(
     server_name: &ServerName,
     mut report: impl FnMut(HookResult),
 ) -> Result<Prepared, Error> {
-    let found = find_hooks(&settings.dir);
+    let found = find_hooks(&settings.dir, Trust::RootAlone);
     if settings.private_mounts && found.iter().any(Result::is_ok) {
         make_mounts_private().map_err(|errno| Error::LaunchFailed {
             step: "a mount namespace for the hooks (hooks.private_mounts)".to_owned(),
             errno,
         })?;
     }
-    let runner =
-        Runner { timeout: settings.timeout, variables: list_variables(&target, server_name) };
+    let surroundings = Surroundings::Clean(list_variables(&target, server_name));
+    let runner = Runner { timeout: settings.timeout, surroundings };
     for hook in found {
-        let result = match hook {
-            Err(refused) => refused,
-            Ok(path) => {
-                let name = path.file_name().map_or(Path::new(""), Path::new);
-                report(HookResult::new(name, HookStatus::Running, String::new()));
-                runner.run(&path)
-            }
-        };
-        let failed = result.status != HookStatus::Ok;
-        let name = result.name.clone();
-        report(result);
-        if failed && settings.on_failure == OnFailure::Fail {
-            return Err(Error::HookFailed { name });
+        let success = run_found(hook, &runner, &mut report);
+        if settings.on_failure == OnFailure::Fail {
+            success.map_err(|name| Error::HookFailed { name })?;
         }
     }
-    Ok(Prepared { target })
+    Ok(Prepared { whom: target })
+}
+
+/// The hooks of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerHooks {
+    /// The directory that they are in.
+    pub directory: PathBuf,
+    /// Whose hooks are run.
+    pub trust: Trust,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+/// Runs the hooks of a container, whose variables, working directory, stdout and stderr they share.
+/// None of them keeps the command from being started. `report` is told before and after each.
+///
+/// The uid's account is looked up afterwards, since a hook may be what makes it.
+pub fn run_container_hooks(
+    hooks: &ContainerHooks,
+    uid: Uid,
+    gid: Gid,
+    mut report: impl FnMut(HookResult),
+) -> Prepared<Ids> {
+    let runner = Runner { timeout: hooks.timeout, surroundings: Surroundings::Inherited };
+    for hook in find_hooks(&hooks.directory, hooks.trust) {
+        let _ = run_found(hook, &runner, &mut report);
+    }
+    Prepared { whom: Ids::look_up(uid, gid) }
+}
+
+/// Runs a hook, unless it was refused; its name if it did not succeed.
+fn run_found(
+    hook: Found,
+    runner: &Runner,
+    report: &mut impl FnMut(HookResult),
+) -> Result<(), String> {
+    let result = match hook {
+        Err(refused) => refused,
+        Ok(path) => {
+            let name = path.file_name().map_or(Path::new(""), Path::new);
+            report(HookResult::new(name, HookStatus::Running, String::new()));
+            runner.run(&path)
+        }
+    };
+    let success = if result.status == HookStatus::Ok { Ok(()) } else { Err(result.name.clone()) };
+    report(result);
+    success
 }
 
 /// The hooks in order of their names: regular files that can be executed. Nothing is said of other
 /// files; a missing directory is an empty one.
-fn find_hooks(directory: &Path) -> Vec<Found> {
+fn find_hooks(directory: &Path, trust: Trust) -> Vec<Found> {
+    match trust {
+        Trust::RootAlone => find_hooks_of_root(directory),
+        Trust::AnyOwner => find_hooks_of_anyone(directory),
+    }
+}
+
+fn find_hooks_of_anyone(directory: &Path) -> Vec<Found> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            let reason = format!("it cannot be read: {error}");
+            return vec![Err(HookResult::new(directory, HookStatus::Refused, reason))];
+        }
+    };
+    let is_hook = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_hook).collect();
+    paths.sort();
+    paths.into_iter().map(Ok).collect()
+}
+
+fn find_hooks_of_root(directory: &Path) -> Vec<Found> {
     let refuse = |path: &Path, distrust: Distrust| {
         Err(HookResult::new(path, HookStatus::Refused, distrust.to_string()))
     };

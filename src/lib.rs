@@ -28,6 +28,9 @@ pub mod ending;
 pub mod process;
 pub mod reply;
 
+// The container's entrypoint, which is the part between hooks and exec alone.
+pub mod roothooks;
+
 // What every stage may use.
 pub mod audit;
 pub mod diagnostics;

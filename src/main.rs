@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(Command::Answer(options)) => options.logging,
         _ => None,
     };
-    diagnostics::start_logging(logging.unwrap_or(LevelFilter::Info));
+    diagnostics::start_logging("sudospawner", logging.unwrap_or(LevelFilter::Info));
     match command {
         Ok(Command::Help) => show(cli::HELP),
         Ok(Command::Version) => show(concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n")),

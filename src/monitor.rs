@@ -29,7 +29,7 @@ use crate::launcher::link::Link;
 use crate::launcher::process::Equipment;
 use crate::policy::Target;
 use crate::policy::file::Policy;
-use crate::privileges::{Unprivileged, become_target};
+use crate::privileges::{LiftedLimits, Unprivileged, become_target, become_wholly_root};
 use crate::request::Request;
 use crate::server_name::ServerName;
 use crate::supervisor::GRACE;
@@ -112,6 +112,7 @@ impl Work<'_> {
     /// Waits for the decision, writes it down, and acts on it; returns unless it became a supervisor.
     fn wait_for_decision(&mut self, decision: File, target: Target) -> Result<(), Setback> {
         self.equipment.detach().map_err(|errno| Setback::new("setsid", errno))?;
+        become_wholly_root().map_err(|errno| Setback::new("becoming root", errno))?;
         let mut text = String::new();
         // Nothing can be told of what was never decided: the mediator has died.
         let read = decision.take(MAX_DECISION).read_to_string(&mut text);
@@ -129,7 +130,9 @@ impl Work<'_> {
             return Ok(());
         }
         let server_name = ServerName::parse(words.next().unwrap_or_default().to_owned())?;
+        let limits = LiftedLimits::lift();
         let prepared = self.prepare(target, &server_name)?;
+        limits.put_back().map_err(|errno| Setback::new("setrlimit", errno))?;
         let proof = become_target(prepared, self.policy)?;
         let plan = self.read_plan(&proof)?;
         Err(self.equipment.start_server(&plan, self.policy, &proof))

@@ -4,37 +4,116 @@ use std::ffi::CString;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, getgrouplist, getgroups, getresgid, getresuid};
-use nix::unistd::{initgroups, setresgid, setresuid};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Uid, geteuid, getgrouplist, getgroups, getresgid, getresuid};
+use nix::unistd::{setgroups, setresgid, setresuid};
 
-use crate::account::Account;
+use crate::account::{Account, Ids};
 use crate::error::Error;
 use crate::hooks::Prepared;
-use crate::policy::Mode;
 use crate::policy::file::{Policy, find_resource};
+use crate::policy::{Mode, Target};
 use crate::system_calls;
 
-/// The proof that this process is its target and cannot become root again. Everything that touches
-/// the target's files or processes asks for it.
+/// The proof that this process is its target, or has the ids of a container's command, and cannot
+/// become root again. Everything that touches the target's files or processes asks for it.
 #[derive(Debug)]
 #[must_use]
-pub struct Unprivileged {
-    target: Account,
-    mode: Mode,
+pub struct Unprivileged<W = Target> {
+    whom: W,
 }
 
 impl Unprivileged {
     /// The account that this process is.
     #[must_use]
     pub fn target(&self) -> &Account {
-        &self.target
+        self.whom.account()
     }
 
     /// How we were called for it.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.mode
+        self.whom.mode()
+    }
+}
+
+impl Unprivileged<Ids> {
+    /// The ids that this process has.
+    pub fn ids(&self) -> &Ids {
+        &self.whom
+    }
+}
+
+/// Whether programs that are executed later may gain privileges by setuid bits and the like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escalation {
+    /// They may: sudo works.
+    Allowed,
+    /// They may not.
+    Forbidden,
+}
+
+/// What to do with the bounding set on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BoundingSet {
+    /// It stays, since only root can change it.
+    Kept,
+    /// It is emptied.
+    Emptied,
+    /// It is emptied if this process has CAP_SETPCAP, which containers may lack.
+    EmptiedIfPermitted,
+}
+
+/// Makes this process root in every respect, for hooks: called through a setuid bit, the real uid and the
+/// groups are still the caller's, who could then signal what runs here.
+///
+/// # Errors
+/// What the kernel says.
+pub fn become_wholly_root() -> Result<(), Errno> {
+    let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    setgroups(&[group])?;
+    setresgid(group, group, group)?;
+    setresuid(root, root, root)
+}
+
+/// The limits of setrlimit(2) that were lifted for hooks, to be put back for the server.
+#[derive(Debug)]
+#[must_use]
+pub struct LiftedLimits(Vec<(Resource, u64, u64)>);
+
+/// What a caller could set in order to stop a hook in the middle of its work.
+const LIFTED: [Resource; 6] = [
+    Resource::RLIMIT_AS,
+    Resource::RLIMIT_CPU,
+    Resource::RLIMIT_DATA,
+    Resource::RLIMIT_FSIZE,
+    Resource::RLIMIT_NOFILE,
+    Resource::RLIMIT_NPROC,
+];
+
+impl LiftedLimits {
+    /// Lifts them, as far as they can be.
+    pub fn lift() -> Self {
+        let mut before = Vec::new();
+        for resource in LIFTED {
+            if let Ok((soft, hard)) = getrlimit(resource) {
+                let most = if resource == Resource::RLIMIT_NOFILE { 65536 } else { RLIM_INFINITY };
+                let most = most.max(hard);
+                if setrlimit(resource, most, most).is_err() {
+                    let _ = setrlimit(resource, hard, hard);
+                }
+                before.push((resource, soft, hard));
+            }
+        }
+        Self(before)
+    }
+
+    /// Puts them back.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn put_back(self) -> Result<(), Errno> {
+        self.0.into_iter().try_for_each(|(resource, soft, hard)| setrlimit(resource, soft, hard))
     }
 }
 
@@ -44,33 +123,72 @@ impl Unprivileged {
 /// # Errors
 /// [`Error::PrivilegesLeft`] if anything of that fails, or if root can be regained.
 pub fn become_target(prepared: Prepared, policy: &Policy) -> Result<Unprivileged, Error> {
-    let (target, mode) = (prepared.target().account().clone(), prepared.target().mode());
-    set_limits(policy, mode)?;
+    let target = prepared.into_inner();
+    set_limits(policy, target.mode())?;
     if policy.server.no_new_privileges {
-        if mode == Mode::Root {
-            system_calls::empty_bounding_set().map_err(failed("emptying the bounding set"))?;
-        }
-        prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
+        forbid_escalation(match target.mode() {
+            Mode::Root => BoundingSet::Emptied,
+            Mode::User => BoundingSet::Kept,
+        })?;
     }
-    if mode == Mode::Root {
-        change_ids(&target)?;
+    let ids = Ids::from(target.account());
+    if target.mode() == Mode::Root {
+        change_ids(&ids)?;
     }
-    prove(&target)?;
-    Ok(Unprivileged { target, mode })
+    prove(&ids)?;
+    Ok(Unprivileged { whom: target })
 }
 
-fn change_ids(target: &Account) -> Result<(), Error> {
-    let name = CString::new(target.name.as_str());
-    let name = name.map_err(|_| Error::PrivilegesLeft("the name".to_owned()))?;
+/// Takes the ids of a container's command, by giving up everything else. A process that is not root
+/// has to have the uid already, and keeps its groups.
+///
+/// # Errors
+/// [`Error::PrivilegesLeft`] as for [`become_target`]; a container without CAP_SETUID or CAP_SETGID
+/// cannot give up root.
+pub fn take_ids(
+    prepared: Prepared<Ids>,
+    escalation: Escalation,
+) -> Result<Unprivileged<Ids>, Error> {
+    let ids = prepared.into_inner();
+    if escalation == Escalation::Forbidden {
+        forbid_escalation(BoundingSet::EmptiedIfPermitted)?;
+    }
+    if geteuid().is_root() {
+        change_ids(&ids)?;
+    } else {
+        system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;
+    }
+    prove(&ids)?;
+    Ok(Unprivileged { whom: ids })
+}
+
+fn forbid_escalation(bounding_set: BoundingSet) -> Result<(), Error> {
+    if bounding_set != BoundingSet::Kept {
+        match system_calls::empty_bounding_set() {
+            Err(Errno::EPERM) if bounding_set == BoundingSet::EmptiedIfPermitted => {
+                log::info!("without CAP_SETPCAP the bounding set stays; no_new_privs has to do");
+            }
+            result => result.map_err(failed("emptying the bounding set"))?,
+        }
+    }
+    prctl::set_no_new_privs().map_err(failed("no_new_privs"))
+}
+
+fn change_ids(ids: &Ids) -> Result<(), Error> {
+    let mut groups = Vec::new();
+    if let Some(account) = &ids.account {
+        let name = CString::new(account.name.as_str());
+        let name = name.map_err(|_| Error::PrivilegesLeft("the name".to_owned()))?;
+        groups = getgrouplist(&name, ids.gid).map_err(failed("getgrouplist"))?;
+    }
     system_calls::join_new_session_keyring().map_err(failed("a session keyring"))?;
     // Groups before the gid, and both before the uid: each step needs what the next gives up.
-    initgroups(&name, target.gid).map_err(failed("initgroups"))?;
-    setresgid(target.gid, target.gid, target.gid).map_err(failed("setresgid"))?;
-    setresuid(target.uid, target.uid, target.uid).map_err(failed("setresuid"))?;
+    setgroups(&groups).map_err(failed("setgroups"))?;
+    setresgid(ids.gid, ids.gid, ids.gid).map_err(failed("setresgid"))?;
+    setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;
     system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;
-    let expected = getgrouplist(&name, target.gid).map_err(failed("getgrouplist"))?;
-    let groups = getgroups().map_err(failed("getgroups"))?;
-    if groups.iter().any(|group: &Gid| !expected.contains(group)) {
+    let had = getgroups().map_err(failed("getgroups"))?;
+    if had.iter().any(|group| !groups.contains(group)) {
         return Err(Error::PrivilegesLeft("a group that is not the target's".to_owned()));
     }
     Ok(())
@@ -78,13 +196,13 @@ fn change_ids(target: &Account) -> Result<(), Error> {
 
 /// Finds nothing that could be regained, and ends, as OpenSSH's `permanently_set_uid` does, with an
 /// attempt to become root, which has to fail.
-fn prove(target: &Account) -> Result<(), Error> {
+fn prove(ids: &Ids) -> Result<(), Error> {
     let left = |what: &str| Err(Error::PrivilegesLeft(what.to_owned()));
-    if target.uid.is_root() {
+    if ids.uid.is_root() {
         return Err(Error::TargetIsRoot);
     }
     let Ok(uids) = getresuid() else { return left("the uids are unknown") };
-    if [uids.real, uids.effective, uids.saved] != [target.uid; 3] {
+    if [uids.real, uids.effective, uids.saved] != [ids.uid; 3] {
         return left("a uid of another account");
     }
     let Ok(gids) = getresgid() else { return left("the gids are unknown") };

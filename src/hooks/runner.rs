@@ -34,8 +34,17 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Runner {
     /// How long each may take.
     pub timeout: Duration,
-    /// Their whole environment.
-    pub variables: Vec<(&'static str, String)>,
+    /// What they find around them.
+    pub surroundings: Surroundings,
+}
+
+/// What a hook finds around it. Its stdin is empty, and it has a session of its own, in either case.
+#[derive(Debug)]
+pub enum Surroundings {
+    /// These variables and no others, the root directory; the last of its output is kept.
+    Clean(Vec<(&'static str, String)>),
+    /// Variables, working directory, stdout and stderr as this process has them.
+    Inherited,
 }
 
 impl Runner {
@@ -76,17 +85,25 @@ impl Runner {
         setsid()?;
         prctl::set_child_subreaper(true)?;
         system_calls::reset_signals();
-        let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        system_calls::close_descriptors_on_exec();
+        let mut command = std::process::Command::new(path);
+        command.stdin(Stdio::null());
+        let mut tail = Tail { output: None, bytes: Vec::new() };
+        if let Surroundings::Clean(variables) = &self.surroundings {
+            let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
+            fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            tail.output = Some(output);
+            command
+                .env_clear()
+                .envs(variables.iter().map(|(name, value)| (name, value)))
+                .current_dir("/")
+                .stdout(input.try_clone().map_err(|_| Errno::EMFILE)?)
+                .stderr(input);
+        }
         let begin = Instant::now();
-        let started = std::process::Command::new(path)
-            .env_clear()
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(input.try_clone().map_err(|_| Errno::EMFILE)?)
-            .stderr(input)
-            .spawn();
+        let started = command.spawn();
+        // It holds the other end of the output's pipe.
+        drop(command);
         let mut hook = match started {
             Ok(hook) => hook,
             Err(error) => {
@@ -95,7 +112,6 @@ impl Runner {
             }
         };
         let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
-        let mut tail = Tail { output, bytes: Vec::new() };
         let in_time = tail.read_until_end_of(pid, self.timeout)?;
         let mut status = HookStatus::Timeout;
         let mut end = None;
@@ -120,7 +136,8 @@ impl Runner {
 
 /// The last output of a hook.
 struct Tail {
-    output: OwnedFd,
+    /// Where it comes from, until its end; nothing where it is not kept.
+    output: Option<OwnedFd>,
     bytes: Vec<u8>,
 }
 
@@ -129,15 +146,14 @@ impl Tail {
     fn read_until_end_of(&mut self, hook: Pid, limit: Duration) -> Result<bool, Errno> {
         let pidfd = system_calls::open_pidfd(hook)?;
         let begin = Instant::now();
-        let mut is_open = true;
         loop {
             let left = limit.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 return Ok(false);
             }
             let mut watched = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-            if is_open {
-                watched.push(PollFd::new(self.output.as_fd(), PollFlags::POLLIN));
+            if let Some(output) = &self.output {
+                watched.push(PollFd::new(output.as_fd(), PollFlags::POLLIN));
             }
             let timeout = left.saturating_add(Duration::from_micros(999));
             match poll(&mut watched, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
@@ -149,25 +165,25 @@ impl Tail {
             if has_ended {
                 return Ok(true);
             }
-            is_open = is_open && self.read();
+            self.read();
         }
     }
 
     /// Reads what is there, at most a pipe's content at a time, so that a flood does not outlast the
-    /// time limit; false at the end of it.
-    fn read(&mut self) -> bool {
+    /// time limit.
+    fn read(&mut self) {
         let mut chunk = [0; TAIL_BYTES];
         for _ in 0..16 {
-            match nix::unistd::read(&self.output, &mut chunk) {
-                Ok(0) => return false,
+            let Some(output) = &self.output else { return };
+            match nix::unistd::read(output, &mut chunk) {
+                Ok(0) => self.output = None,
                 Ok(count) => {
                     self.bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
                     let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
                     self.bytes.drain(..excess);
                 }
-                Err(_) => return true,
+                Err(_) => return,
             }
         }
-        true
     }
 }

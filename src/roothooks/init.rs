@@ -1,0 +1,105 @@
+//! `--init`: stays beside the command as a container's first process has to: passes signals on, reaps
+//! what nobody else reaps, and exits as the command does. By then it has given up root, too.
+
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::prctl;
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::Failure;
+use super::execution::Execution;
+use crate::system_calls::{self, Fork};
+
+/// What shells add to a signal's number to make an exit status of it.
+const KILLED: i32 = 128;
+
+/// Every signal that this process gets, kept until somebody asks for it.
+#[derive(Debug)]
+pub struct HeldSignals {
+    arrived: SignalFd,
+}
+
+impl HeldSignals {
+    /// Holds signals from now on. A program that is executed, and each hook, has to reset them.
+    ///
+    /// # Errors
+    /// [`Failure::SystemError`].
+    pub fn hold() -> Result<Self, Failure> {
+        let failed = |errno| Failure::SystemError { step: "holding signals", errno };
+        let all = SigSet::all();
+        all.thread_block().map_err(failed)?;
+        let arrived = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC).map_err(failed)?;
+        // For where we are not the first process: orphans come to us all the same.
+        prctl::set_child_subreaper(true).map_err(failed)?;
+        Ok(Self { arrived })
+    }
+
+    /// Starts the command as a child and stays until its end; gives its exit status, or 128 and the
+    /// number of the signal that killed it.
+    ///
+    /// # Errors
+    /// [`Failure::SystemError`].
+    pub fn stay_beside(self, execution: &Execution) -> Result<ExitCode, Failure> {
+        let failed = |step| move |errno| Failure::SystemError { step, errno };
+        let command = match system_calls::fork().map_err(failed("fork"))? {
+            Fork::Parent(command) => command,
+            Fork::Child => {
+                let failure = execution.execute();
+                log::error!("{failure}");
+                system_calls::exit_now(failure.exit_status().into())
+            }
+        };
+        let pidfd = system_calls::open_pidfd(command).map_err(failed("pidfd_open"))?;
+        loop {
+            match self.arrived.read_signal() {
+                Ok(Some(signal)) if is_about_children(&signal) => {
+                    if let Some(status) = reap(command) {
+                        return Ok(ExitCode::from(status));
+                    }
+                }
+                Ok(Some(signal)) if has_reached_all(&signal) => {}
+                Ok(Some(signal)) => {
+                    let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
+                    let _ = system_calls::send_signal(pidfd.as_fd(), number);
+                }
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Failure::SystemError { step: "signalfd", errno }),
+            }
+        }
+    }
+}
+
+fn is_about_children(signal: &siginfo) -> bool {
+    i32::try_from(signal.ssi_signo) == Ok(Signal::SIGCHLD as i32)
+}
+
+/// Whether a signal comes from the terminal (Ctrl-C, a change of its size): then the command, which is
+/// in the same process group, has had it as well. A hang-up is told to one process alone.
+fn has_reached_all(signal: &siginfo) -> bool {
+    signal.ssi_code == libc::SI_KERNEL
+        && i32::try_from(signal.ssi_signo) != Ok(Signal::SIGHUP as i32)
+}
+
+/// Reaps all that has ended; the exit status of the command if that is among it.
+fn reap(command: Pid) -> Option<u8> {
+    let mut status = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == command => status = Some(code),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => {
+                status = Some(KILLED.saturating_add(signal as i32));
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => break,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => break,
+        }
+    }
+    status.map(|status| u8::try_from(status).unwrap_or(u8::MAX))
+}
