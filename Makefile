@@ -38,9 +38,9 @@ wheel: ## build the wheel with the binary, into target/wheels
 	@rm -f target/wheels/*.whl
 	cd spawner-py && $(TOOLS)/maturin build --release --locked --compatibility linux --quiet --out ../target/wheels
 
-demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; PORT=8000)
+demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; PORT=8000)
 	@$(PREPARE)
-	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once)
+	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once) $(if $(ROOT),--root)
 
 bench: wheel ## compare with upstream's sudospawner: one table
 	@$(PREPARE)

@@ -2,6 +2,7 @@
 
     python3 -m machine.demo          a Hub to log in to, until Ctrl-C
     python3 -m machine.demo --once   start a server, run a cell, stop it, print how long each took
+    python3 -m machine.demo --root   the same in root mode, with a hook that mounts something
 
 Everything runs in the disposable test machine; nothing of it is left when the demo ends.
 """
@@ -18,9 +19,10 @@ from contextlib import contextmanager
 
 from machine.caches import cache_named
 from machine.hub import Hub, HubError
-from machine.installation import install_sudoers, install_wheel
+from machine.installation import install_wheel
 from machine.kernel import Kernel
 from machine.machine import Machine, MachineError
+from machine.modes import RootMode, UserMode
 
 LOGIN = """
   {url}    log in as zoe or wash (rhea is the Hub's admin), password {password}
@@ -38,54 +40,53 @@ def timed(step: str) -> Iterator[None]:
     print(f"{time.monotonic() - began:7.2f} s", flush=True)
 
 
-def show_processes(machine: Machine) -> None:
-    """Print who runs what: the Hub, the supervisor, the server."""
-    ps = ["ps", "--user", "rhea,zoe", "--format", "user:6,pid,ppid,rss,args", "--forest"]
-    lines = machine.run(ps).stdout.splitlines()
-    print("\n" + "\n".join(f"  {line[:150]}" for line in lines) + "\n", flush=True)
-
-
-def show_one_server(hub: Hub) -> None:
+def show_one_server(hub: Hub, mode: UserMode) -> None:
     """Start zoe's server, run a cell in it, stop it."""
     with timed("zoe's server: asked for, until the Hub calls it ready"):
         hub.start_server("zoe")
-    show_processes(hub.machine)
-    with timed("a kernel in it, and a cell that tells its account"), Kernel(hub, "zoe") as kernel:
-        account = kernel.run("import getpass; print(getpass.getuser())").strip()
-    if account != "zoe":
-        sys.exit(f"The cell ran as {account}, not as zoe.")
+    mode.show_server(hub, "zoe")
+    with timed(f"a kernel in it, and {mode.cell}"), Kernel(hub, "zoe") as kernel:
+        printed = mode.run_cell(kernel, "zoe")
+    print(f"    {printed}")
     with timed("zoe's server: stopped, until it is gone"):
         hub.stop_server("zoe")
-    left = hub.machine.run(["ps", "--user", "zoe", "--format", "pid,args"], check=False).stdout
-    if left.count("\n") > 1:
-        sys.exit(f"Processes of zoe are left:\n{left}")
+    if left := mode.find_remains(hub.machine, "zoe"):
+        raise HubError(f"Of zoe's server there is left:\n{left}")
 
 
 def main() -> None:
     """Boot the machine, run the Hub, and show one server or wait for Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--once", action="store_true", help="one server, then end")
+    parser.add_argument("--root", action="store_true", help="root mode, with a hook")
     parser.add_argument("--port", type=int, default=8000, help="the first of three ports")
     options = parser.parse_args()
     # A SIGTERM ends the demo as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = cache_named("hub6")
+    mode = RootMode() if options.root else UserMode()
     machine = Machine("private" if options.once else "host")
-    hub = Hub(machine, environment, port=options.port, password=secrets.token_urlsafe(9))
+    hub = Hub(
+        machine,
+        environment,
+        configuration=mode.configuration,
+        port=options.port,
+        password=secrets.token_urlsafe(9),
+    )
     try:
         with timed("boot the test machine"):
             machine.boot()
         with timed("install the wheel and the sudoers rules in it"):
             install_wheel(machine, environment)
-            install_sudoers(machine, environment)
+            mode.install(machine, environment)
         with timed("JupyterHub 6, as rhea"):
             hub.start()
         if options.once:
-            show_one_server(hub)
+            show_one_server(hub, mode)
             return
         with timed("zoe's server"):
             hub.start_server("zoe")
-        show_processes(machine)
+        mode.show_server(hub, "zoe")
         print(LOGIN.format(url=hub.url, password=hub.password), flush=True)
         signal.pause()
     except KeyboardInterrupt:

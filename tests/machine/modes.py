@@ -1,0 +1,116 @@
+"""The two modes that the demo shows: what each needs in the machine, and what there is to see."""
+
+from __future__ import annotations
+
+from machine.caches import Cache
+from machine.hub import Hub, HubError
+from machine.installation import install_sudoers
+from machine.kernel import Kernel
+from machine.machine import Machine
+
+POLICY = """\
+hub_users = ["rhea"]
+
+[targets]
+groups = ["jupyterhub"]
+
+[server]
+no_new_privileges = true
+"""
+
+HOOK = """\
+#!/bin/sh
+set -eu
+mkdir -p /mnt/scratch
+mount -t tmpfs -o "nosuid,nodev,size=16M,mode=0700,uid=$SUDOSPAWNER_UID,gid=$SUDOSPAWNER_GID" \\
+    scratch /mnt/scratch
+echo "$(id -un) mounted this for $SUDOSPAWNER_USER" >/mnt/scratch/README
+echo "16 MiB of scratch space are in /mnt/scratch"
+"""
+
+# What a process may do is in these lines of /proc/PID/status.
+PRIVILEGES = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPriv")
+
+
+def show(text: str) -> None:
+    """Print lines, set off from the steps and not longer than a terminal is wide."""
+    print("\n" + "\n".join(f"  {line[:150]}".rstrip() for line in text.splitlines()), flush=True)
+
+
+class UserMode:
+    """sudo becomes the user, then calls the mediator; root does nothing else."""
+
+    configuration = ""
+    """More lines for the Hub's configuration."""
+    cell = "a cell that tells its account"
+    """What `run_cell` does."""
+
+    def install(self, machine: Machine, environment: Cache) -> None:
+        """Install the rules."""
+        install_sudoers(machine, environment)
+
+    def show_server(self, hub: Hub, user: str) -> None:
+        """Print who runs what: the Hub, the supervisor, the server."""
+        ps = ["ps", "--user", f"rhea,{user}", "--format", "user:6,pid,ppid,rss,args", "--forest"]
+        show(hub.machine.run(ps).stdout + "\n")
+
+    def run_cell(self, kernel: Kernel, user: str) -> str:
+        """Run a cell and return what it printed; `HubError` if that is not what it should be."""
+        account = kernel.run("import getpass; print(getpass.getuser())").strip()
+        if account != user:
+            raise HubError(f"The cell ran as {account}, not as {user}.")
+        return account
+
+    def find_remains(self, machine: Machine, user: str) -> str:
+        """What is left of a server that was stopped: nothing, if all is well."""
+        ps = ["ps", "--user", user, "--format", "pid=,args="]
+        return machine.run(ps, check=False).stdout
+
+
+class RootMode(UserMode):
+    """The mediator is called as root, which has a policy and runs a hook that mounts something."""
+
+    configuration = 'c.SudoSpawner.mode = "root"\n'
+    cell = "a cell that reads what the hook has mounted"
+
+    def install(self, machine: Machine, environment: Cache) -> None:
+        """Install the rules, the policy and the hook."""
+        install_sudoers(machine, environment, fragment="sudospawner-root-mode")
+        machine.write("/etc/sudospawner/policy.toml", POLICY)
+        machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
+
+    def show_server(self, hub: Hub, user: str) -> None:
+        """Print the policy, the hook and what the Hub says of it, the processes, the privileges."""
+        show(f"/etc/sudospawner/policy.toml:\n\n{POLICY}")
+        show(f"/etc/sudospawner/roothooks.d/10-scratch:\n\n{HOOK}")
+        log = [line for line in hub.read_log().splitlines() if "Hook 10-scratch" in line]
+        if not log:
+            raise HubError("The Hub's log does not tell of the hook.", hub.read_log())
+        show("the Hub's log:\n\n" + "\n".join(log))
+        pid = hub.find_pid(user)
+        status = hub.machine.read(f"/proc/{pid}/status").splitlines()
+        lines = [line.expandtabs(12) for line in status if line.startswith(PRIVILEGES)]
+        show(f"the server, /proc/{pid}/status:\n\n" + "\n".join(lines))
+        seers = self._find_seers(hub.machine)
+        if "1" in seers:
+            raise HubError("What the hook has mounted, the whole machine sees.")
+        show(f"the processes that see /mnt/scratch: {', '.join(seers)}")
+        super().show_server(hub, user)
+
+    def run_cell(self, kernel: Kernel, user: str) -> str:
+        """Have the server read what is mounted, and write to it."""
+        read = "print(open('/mnt/scratch/README').read())"
+        printed = kernel.run(f"open('/mnt/scratch/notes', 'w').write('mine'); {read}").strip()
+        if printed != f"root mounted this for {user}":
+            raise HubError(f"The cell printed {printed!r}.")
+        return printed
+
+    def find_remains(self, machine: Machine, user: str) -> str:
+        """Processes, and processes of others that still have the mount."""
+        seers = self._find_seers(machine)
+        mounted = f"/mnt/scratch, for the processes {', '.join(seers)}\n" if seers else ""
+        return super().find_remains(machine, user) + mounted
+
+    def _find_seers(self, machine: Machine) -> list[str]:
+        grep = "grep --no-messages --files-with-matches ' /mnt/scratch ' /proc/[0-9]*/mountinfo"
+        return [path.split("/")[2] for path in machine.run(grep, check=False).stdout.split()]
