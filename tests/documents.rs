@@ -8,6 +8,27 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
+/// The contents of every file below a folder, with their paths in the repository.
+fn read_all(folder: &str) -> Vec<(String, String)> {
+    let place = format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(place).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(read_all(&path));
+        } else if path.ends_with(".rs") || path.ends_with(".py") {
+            files.push((path.clone(), read(&path)));
+        }
+    }
+    files
+}
+
+/// What stands in backquotes.
+fn words_in_backquotes(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
 /// Every word in backquotes that begins a row of a table.
 fn first_cells(text: &str) -> BTreeSet<String> {
     text.lines()
@@ -41,6 +62,59 @@ fn every_code_has_its_paragraph_in_the_troubleshooting() {
     for code in codes() {
         assert!(headings.contains(&code), "{code} has no paragraph");
     }
+}
+
+#[test]
+fn the_policy_page_and_the_example_have_the_same_keys() {
+    let mut section = String::new();
+    let mut keys = BTreeSet::new();
+    for line in read("sudoers/policy.toml").lines() {
+        let line = line.trim_start_matches("# ");
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = format!("{name}.");
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.insert(format!("{section}{key}"));
+        }
+    }
+    let page = read("docs/policy.md");
+    let (_, table) = page.split_once("## Keys").unwrap();
+    assert!(keys.len() > 20);
+    assert_eq!(first_cells(table), keys);
+}
+
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let page = read("docs/security.md");
+    let (_, checks) = page.split_once("## The numbered checks").unwrap();
+    let tests = read_all("tests");
+    let named: Vec<&str> = words_in_backquotes(checks)
+        .filter(|word| word.matches('_').count() > 4 && !word.contains(['=', ' ', '.']))
+        .collect();
+    assert!(named.len() > 20);
+    for name in named {
+        let (rust, python) = (format!("fn {name}("), format!("def test_{name}("));
+        let exists = tests.iter().any(|(_, text)| text.contains(&rust) || text.contains(&python));
+        assert!(exists, "there is no test {name}");
+    }
+}
+
+#[test]
+fn the_security_page_says_how_much_code_can_run_as_root() {
+    let mut sum = 0;
+    for row in read("docs/security.md").lines() {
+        let Some((path, rest)) = row.strip_prefix("| `src/").and_then(|row| row.split_once("` | "))
+        else {
+            continue;
+        };
+        let said: usize = rest.split(' ').next().unwrap().parse().unwrap();
+        let text = read(&format!("src/{path}"));
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+        let counted = code.lines().filter(is_code).count();
+        assert!(counted.abs_diff(said) <= 10, "src/{path} has {counted} lines, not {said}");
+        sum += counted;
+    }
+    assert!((1000..=2700).contains(&sum), "{sum} lines");
 }
 
 #[test]
