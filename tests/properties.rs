@@ -1,0 +1,371 @@
+//! What holds for every input: inverses, invariants, and parsers that never panic.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects, clippy::string_slice)]
+
+#[path = "../fuzz/src/lib.rs"]
+mod checks;
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use sudospawner::environment::Environment;
+use sudospawner::escape::{Lines, escape_control_characters};
+use sudospawner::hooks::{HookResult, HookStatus};
+use sudospawner::policy::file::{self, Policy};
+use sudospawner::process::{End, Started};
+use sudospawner::server::Refusal;
+use sudospawner::server_name::ServerName;
+use sudospawner::supervisor::report::{Report, Setback};
+
+/// Text in which what escaping is about is frequent.
+fn text() -> impl Strategy<Value = String> {
+    let letter = prop_oneof![
+        3 => proptest::char::range('a', 'c'),
+        3 => select(
+            "./-:_\\xX0 \n\t\r\u{1b}\u{7f}\u{9b}\u{2028}\u{202e}\u{2066}üÿ"
+                .chars()
+                .collect::<Vec<_>>()
+        ),
+        1 => any::<char>(),
+    ];
+    vec(letter, 0..40).prop_map(|letters| letters.into_iter().collect())
+}
+
+/// Undoes `ServerName::escape`.
+fn unescape(escaped: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = escaped;
+    while let Some(first) = rest.chars().next() {
+        if let Some(code) = rest.strip_prefix("\\x") {
+            bytes.push(u8::from_str_radix(&code[..2], 16).unwrap());
+            rest = &code[2..];
+        } else {
+            bytes.push(if first == '-' { b'/' } else { u8::try_from(first).unwrap() });
+            rest = &rest[1..];
+        }
+    }
+    bytes
+}
+
+/// A pattern against a name, one sign after the other: the definition, however slow.
+fn matches_by_definition(pattern: &[char], name: &[char]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some(('*', rest)), None) => matches_by_definition(rest, name),
+        (Some(('*', rest)), Some((_, left))) => {
+            matches_by_definition(rest, name) || matches_by_definition(pattern, left)
+        }
+        (Some((sign, rest)), Some((letter, left))) => {
+            (*sign == '?' || sign == letter) && matches_by_definition(rest, left)
+        }
+        _ => false,
+    }
+}
+
+fn is_passed(name: &str, remove: Vec<String>, keep: Option<Vec<String>>) -> bool {
+    let rules = file::Environment { remove, keep, set: BTreeMap::new() };
+    let asked = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+    let environment = Environment::prepare(asked, &rules).unwrap();
+    assert_eq!(environment.variables.len() + environment.dropped.len(), 1);
+    environment.dropped.is_empty()
+}
+
+fn hook_result() -> impl Strategy<Value = HookResult> {
+    let status = prop_oneof![
+        Just(HookStatus::Ok),
+        Just(HookStatus::Failed),
+        Just(HookStatus::Timeout),
+        Just(HookStatus::Refused),
+        Just(HookStatus::Running),
+    ];
+    let seconds = (0_u32..3_600_000).prop_map(|milliseconds| f64::from(milliseconds) / 1000.0);
+    (text(), status, option::of(any::<i32>()), option::of(any::<i32>()), seconds, text()).prop_map(
+        |(name, status, exit, signal, seconds, output)| HookResult {
+            name,
+            status,
+            exit,
+            signal,
+            seconds,
+            output,
+        },
+    )
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let errno = || (1_i32..134).prop_map(Errno::from_raw);
+    prop_oneof![
+        hook_result().prop_map(Report::Hook),
+        any::<i32>().prop_map(|pid| Report::Server(Pid::from_raw(pid))),
+        errno().prop_map(|errno| Report::Refused(Refusal::Home(errno))),
+        errno().prop_map(|errno| Report::Refused(Refusal::Execution(errno))),
+        text().prop_map(|name| Report::Failed(Setback::Hook(name))),
+        text().prop_map(|what| Report::Failed(Setback::Privileges(what))),
+        (text(), errno()).prop_map(|(step, errno)| Report::Failed(Setback::new(&step, errno))),
+        any::<i32>().prop_map(|status| Report::Ended(End::Exited(status))),
+        any::<i32>().prop_map(|signal| Report::Ended(End::Killed(signal))),
+    ]
+}
+
+/// A request of the protocol's form, whose values may be anything of their type.
+fn request() -> impl Strategy<Value = String> {
+    let number = || {
+        prop_oneof![
+            4 => (1_i64..3600).prop_map(|number| number.to_string()),
+            1 => any::<i64>().prop_map(|number| number.to_string()),
+            1 => any::<f64>().prop_map(|number| number.to_string()),
+            1 => Just("1e999".to_owned()),
+        ]
+    };
+    let quoted = |text: &String| serde_json::to_string(text).unwrap();
+    let spawn = (vec(text(), 0..4), btree_map(text(), text(), 0..4), text(), number(), number())
+        .prop_map(move |(args, env, name, port, seconds)| {
+            let (args, env) =
+                (serde_json::to_string(&args).unwrap(), serde_json::to_string(&env).unwrap());
+            let more = format!(r#""wait":{{"port":{port},"seconds":{seconds}}}"#);
+            let name = quoted(&name);
+            format!(r#"{{"action":"spawn","args":{args},"env":{env},"server_name":{name},{more}}}"#)
+        });
+    let others = (select(vec!["kill", "stop", "status"]), number(), number(), text()).prop_map(
+        move |(action, pid, seconds, started)| {
+            let more = match action {
+                "kill" => format!(r#""signal":{seconds}"#),
+                "stop" => format!(r#""term_seconds":{seconds}"#),
+                _ => format!(r#""started":{}"#, quoted(&started)),
+            };
+            format!(r#"{{"action":"{action}","pid":{pid},{more}}}"#)
+        },
+    );
+    prop_oneof![spawn, others]
+}
+
+/// Bytes that something was done to: some are changed, some are gone, the end may be missing.
+fn mutated(texts: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
+    let edits = vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..4);
+    (texts, edits, option::of(any::<prop::sample::Index>())).prop_map(|(text, edits, end)| {
+        let mut bytes = text.into_bytes();
+        for (place, byte, stays) in edits {
+            if !bytes.is_empty() {
+                let place = place.index(bytes.len());
+                if stays {
+                    bytes[place] = byte;
+                } else {
+                    bytes.remove(place);
+                }
+            }
+        }
+        if let Some(end) = end {
+            bytes.truncate(end.index(bytes.len() + 1));
+        }
+        bytes
+    })
+}
+
+/// Lines of a policy, of which most are right.
+fn policy() -> impl Strategy<Value = String> {
+    let table = select(vec![
+        "",
+        "[targets]",
+        "[hooks]",
+        "[server]",
+        "[environment]",
+        "[limits]",
+        "[other]",
+    ]);
+    let key = select(vec![
+        "hub_users",
+        "groups",
+        "min_uid",
+        "dir",
+        "timeout_seconds",
+        "on_failure",
+        "umask",
+        "log",
+        "remove",
+        "keep",
+        "set",
+        "open_files",
+        "rlimits",
+        "memory",
+        "cpus",
+        "other",
+    ]);
+    let value = prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:?}")),
+        text().prop_map(|text| format!("{text:?}")),
+        vec(text(), 0..3).prop_map(|texts| format!("{texts:?}")),
+        Just("{ nofile = 5 }".to_owned()),
+        Just("\"4G\"".to_owned()),
+        Just("\"0022\"".to_owned()),
+        Just("\"/etc/hooks\"".to_owned()),
+        Just("\"fail\"".to_owned()),
+        Just("true".to_owned()),
+    ];
+    let line = (key, value).prop_map(|(key, value)| format!("{key} = {value}"));
+    vec((table, vec(line, 0..3)), 0..4).prop_map(|tables| {
+        let lines =
+            tables.into_iter().map(|(table, lines)| format!("{table}\n{}\n", lines.join("\n")));
+        lines.collect()
+    })
+}
+
+/// Words of a command line, joined by NUL.
+fn command_line() -> impl Strategy<Value = String> {
+    let dashes = select(vec!["", "-", "--", "---"]);
+    let name = select(vec![
+        "user",
+        "logging",
+        "log-to-stderr",
+        "log_file_prefix",
+        "log-rotate_mode",
+        "help",
+        "x",
+    ]);
+    let value = prop_oneof![
+        Just(String::new()),
+        Just("=info".to_owned()),
+        Just("=true".to_owned()),
+        text().prop_map(|text| format!("={text}")),
+        text(),
+    ];
+    let word =
+        (dashes, name, value).prop_map(|(dashes, name, value)| format!("{dashes}{name}{value}"));
+    vec(word, 0..5).prop_map(|words| words.join("\0"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    #[test]
+    fn an_escaped_server_name_is_safe_and_can_be_undone(name in text()) {
+        if let Ok(parsed) = ServerName::parse(name.clone()) {
+            let escaped = parsed.escape();
+            let is_safe = |c: char| c.is_ascii_alphanumeric() || ":_.-\\".contains(c);
+            prop_assert!(escaped.chars().all(is_safe), "{escaped:?}");
+            prop_assert!(!escaped.starts_with('.') && escaped.len() <= 238);
+            prop_assert_eq!(unescape(&escaped), name.into_bytes());
+        }
+    }
+
+    #[test]
+    fn two_server_names_never_share_a_form(
+        one in "[-/x2d.\\\\]{0,6}", other in "[-/x2d.\\\\]{0,6}",
+    ) {
+        let escape = |name: &str| ServerName::parse(name.to_owned()).unwrap().escape();
+        prop_assert_eq!(escape(&one) == escape(&other), one == other);
+    }
+
+    #[test]
+    fn escaped_text_has_no_character_that_acts(text in text(), more in any::<Vec<u8>>()) {
+        let bytes = [text.as_bytes(), &more].concat();
+        let turns = |c: char| ('\u{2028}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c);
+        let one = escape_control_characters(&bytes, Lines::One);
+        prop_assert!(!one.chars().any(|c| c.is_control() || turns(c)), "{one:?}");
+        let many = escape_control_characters(&bytes, Lines::Many);
+        let many_acts = |c: char| (c.is_control() && !"\n\t".contains(c)) || turns(c);
+        prop_assert!(!many.chars().any(many_acts), "{many:?}");
+        // What is harmless stays as it is, also the second time.
+        prop_assert_eq!(&escape_control_characters(one.as_bytes(), Lines::One), &one);
+        prop_assert_eq!(&escape_control_characters(many.as_bytes(), Lines::Many), &many);
+    }
+
+    #[test]
+    fn a_start_time_is_read_as_it_was_written(
+        boot in "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", ticks: u64,
+    ) {
+        let text = format!("{boot}:{ticks}");
+        prop_assert_eq!(Started::parse(&text).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn what_is_read_as_a_start_time_means_the_same_when_it_is_written(
+        text in "[0-9a-f-]{36}:[0-9]{1,21}|[0-9a-fg-]{34,38}:[+0-9 ]{0,21}",
+    ) {
+        if let Some(started) = Started::parse(&text) {
+            prop_assert_eq!(Started::parse(&started.to_string()), Some(started));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_request_within_bounds_or_malformed(
+        bytes: Vec<u8>, changed in mutated(request()),
+    ) {
+        checks::check_request(&bytes);
+        checks::check_request(&changed);
+    }
+
+    #[test]
+    fn a_request_is_what_another_reader_of_json_sees_in_it(text in request()) {
+        if sudospawner::request::Request::parse(text.as_bytes()).is_ok() {
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            prop_assert!(value.is_object());
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_policy_that_can_be_carried_out_or_wrong(
+        text in text(), changed in mutated(policy()),
+    ) {
+        checks::check_policy(text.as_bytes());
+        checks::check_policy(&changed);
+    }
+
+    #[test]
+    fn a_key_that_no_policy_has_is_refused_with_its_line_and_name(
+        table in select(
+            vec!["", "targets", "hooks", "server", "environment", "limits"]
+        ),
+        key in "[a-z]{3,8}_[a-z]{9}", above in 0_usize..5,
+    ) {
+        let table = if table.is_empty() { String::new() } else { format!("[{table}]") };
+        let text = format!("{table}{}{key} = 1\n", "\n".repeat(above + 1));
+        let sentence = Policy::parse(&text).unwrap_err();
+        prop_assert!(sentence.starts_with(&format!("line {}: ", above + 2)), "{sentence}");
+        prop_assert!(sentence.contains(&key), "{sentence}");
+    }
+
+    #[test]
+    fn any_words_are_a_command_line_that_names_no_file_or_wrong(
+        bytes: Vec<u8>, changed in mutated(command_line()),
+    ) {
+        checks::check_command_line(&bytes);
+        checks::check_command_line(&changed);
+    }
+
+    #[test]
+    fn every_report_is_read_as_it_was_written(reports in vec(report(), 1..4)) {
+        let bytes: Vec<u8> = reports.iter().flat_map(Report::to_bytes).collect();
+        let mut pipe = bytes.as_slice();
+        for report in reports {
+            prop_assert_eq!(Report::read(&mut pipe).unwrap(), report);
+        }
+        prop_assert!(pipe.is_empty());
+    }
+
+    #[test]
+    fn bytes_that_are_no_report_are_refused_without_a_panic(bytes: Vec<u8>, letter in "[phxekrf]") {
+        let _ = Report::read(&mut bytes.as_slice());
+        let _ = Report::read(&mut [letter.as_bytes(), &bytes].concat().as_slice());
+    }
+
+    #[test]
+    fn a_pattern_matches_what_its_definition_says(pattern in "[AB*?]{0,8}", name in "[AB]{0,8}") {
+        let signs = |text: &str| text.chars().collect::<Vec<_>>();
+        let expected = matches_by_definition(&signs(&pattern), &signs(&name));
+        prop_assert_eq!(is_passed(&name, vec![], Some(vec![pattern.clone()])), expected);
+        prop_assert_eq!(is_passed(&name, vec![pattern.clone()], None), !expected);
+        // What is to be removed goes, whatever is to be kept.
+        prop_assert_eq!(is_passed(&name, vec![pattern], Some(vec!["*".to_owned()])), !expected);
+    }
+}
