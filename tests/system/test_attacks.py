@@ -1,0 +1,364 @@
+"""Attacks on root mode: one for each threat of `docs/security.md`, each against a real machine.
+
+Every one of them begins from a working setup, changes one thing, and expects the refusal that names
+it; nothing may be started, run or changed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from machine.machine import Machine
+from system.mediator import RootMediator, wait_until
+
+SPAWN = {"action": "spawn", "args": [], "env": {}}
+CALL = '{"action":"kill","pid":999999,"signal":0}'
+GOOD_HOOK = "#!/bin/sh\ntouch /run/hook-ran\n"
+POLICY = "/etc/sudospawner/policy.toml"
+HOOKS = "/etc/sudospawner/roothooks.d"
+
+
+@pytest.fixture
+def mediator(root_mediator: RootMediator) -> Iterator[RootMediator]:
+    """A mediator in root mode; everything that the attacks change is undone."""
+    yield root_mediator
+    machine = root_mediator.machine
+    machine.run(["rm", "-rf", root_mediator.folder, "/opt/setuid", "/run/hook-ran", "/srv/evil"])
+    machine.run("chown root /etc/sudospawner 2>/dev/null; chmod 755 /opt /etc", check=False)
+
+
+def ask(mediator: RootMediator, *options: str, input: str = CALL) -> tuple[dict[str, Any], int]:
+    """The reply to a call by rhea with exactly these options, and the exit status."""
+    run = mediator.machine.run(
+        ["sudo", "-n", mediator.path, *options], user="rhea", input=input, check=False
+    )
+    return json.loads(run.stdout), run.returncode
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--user=zoe", "--user=zoe"], "usage"),
+        (["--user=zoe", "--user", "wash"], "usage"),
+        (["--user="], "target_unknown"),
+        (["--user=#0"], "target_unknown"),
+        (["--user=#1000"], "target_unknown"),
+        (["--user=0"], "target_unknown"),
+        (["--user=-x"], "target_unknown"),
+        (["--user=--help"], "target_unknown"),
+        (["--user= zoe"], "target_unknown"),
+        (["--user=zoe "], "target_unknown"),
+        (["--user=zoe\n"], "target_unknown"),
+        (["--user=zoe\x1b[2J"], "target_unknown"),
+        (["--user=ZOE"], "target_unknown"),
+        (["--user=Zoe"], "target_unknown"),
+        (["--user=zoe:x"], "target_unknown"),
+        (["--user=nobody-has-this-name"], "target_unknown"),
+        (["--user=root"], "target_is_root"),
+        (["--user=toor"], "target_is_root"),
+        (["--user=daemon"], "target_not_permitted"),
+        (["--user=mal"], "target_not_permitted"),
+        (["--user=rhea"], "target_not_permitted"),
+        (["--user=closed"], "target_not_permitted"),
+        (["--user=zoe", "--foreground"], "usage"),
+        (["--user=zoe", "--policy=/tmp/p"], "usage"),
+        (["--user=zoe", "--log-file-prefix=/etc/x"], "option_refused"),
+        ([], "target_is_root"),
+    ],
+    ids=lambda value: repr(value),
+)
+def test_a_command_line_that_means_anyone_else_is_refused(
+    mediator: RootMediator, options: list[str], code: str
+) -> None:
+    machine = mediator.machine
+    machine.run("id toor 2>/dev/null || useradd -o -u 0 toor; usermod -aG jupyterhub toor")
+    machine.run("id closed 2>/dev/null || useradd -s /usr/sbin/nologin -G jupyterhub closed")
+    machine.run("usermod -aG jupyterhub rhea; usermod -aG jupyterhub daemon")
+    reply, status = ask(mediator, *options)
+    machine.run("userdel -f toor; userdel closed; gpasswd -d rhea jupyterhub", check=False)
+    machine.run("gpasswd -d daemon jupyterhub", check=False)
+    assert (reply["code"], status) == (code, 1), reply
+
+
+def test_an_account_that_the_policy_does_not_name_may_not_call(mediator: RootMediator) -> None:
+    mediator.machine.write(
+        "/etc/sudoers.d/mal", f"mal ALL=(root) NOPASSWD: {mediator.path}\n", mode=0o440
+    )
+    run = mediator.machine.run(
+        ["sudo", "-n", mediator.path, "--user=zoe"], user="mal", input=CALL, check=False
+    )
+    mediator.machine.run(["rm", "/etc/sudoers.d/mal"])
+    assert (json.loads(run.stdout)["code"], run.returncode) == ("caller_not_permitted", 1)
+
+
+def call_setuid_copy(
+    mediator: RootMediator, user: str, env: dict[str, str], hook: str = GOOD_HOOK
+) -> dict[str, Any]:
+    """The reply of a setuid copy to a spawn."""
+    machine = mediator.machine
+    machine.run(["install", "-D", "-m", "4755", mediator.path, "/opt/setuid/sudospawner"])
+    machine.write("/opt/setuid/sudospawner-singleuser", "#!/bin/sh\nexit 3\n", mode=0o755)
+    mediator.add_hook("10-hook", hook)
+    run = machine.run(
+        ["/opt/setuid/sudospawner", "--user=zoe"],
+        user=user,
+        env=env,
+        input=json.dumps(SPAWN),
+        check=False,
+    )
+    return json.loads(run.stdout)
+
+
+def test_whoever_starts_a_setuid_copy_is_who_they_are(mediator: RootMediator) -> None:
+    rhea = mediator.machine.look_up_account("rhea").uid
+    for uid in (str(rhea), "0"):
+        assert (
+            call_setuid_copy(mediator, "mal", {"SUDO_UID": uid})["code"] == "caller_not_permitted"
+        )
+    assert mediator.machine.run(["test", "-e", "/run/hook-ran"], check=False).returncode == 1
+
+
+def test_a_hook_under_a_setuid_copy_is_root_in_every_respect(mediator: RootMediator) -> None:
+    hook = "#!/bin/sh\ngrep -E '^(Uid|Gid|Groups)' /proc/self/status\n"
+    reply = call_setuid_copy(mediator, "rhea", {}, hook)
+    # The server's early end is what the reply is about; the hook's words are in the log of events.
+    assert reply["code"] == "exited_early"
+    mediator.add_hook("10-hook", hook.replace("status\n", "status >/run/hook-ran\n"))
+    call_setuid_copy(mediator, "rhea", {}, hook.replace("status\n", "status >/run/hook-ran\n"))
+    assert mediator.machine.read("/run/hook-ran").split() == [
+        *("Uid:", "0", "0", "0", "0", "Gid:", "0", "0", "0", "0", "Groups:", "0")
+    ]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [{"SUDO_UID": "x"}, {"SUDO_UID": ""}, {"SUDO_UID": "4294967295"}, {"DOAS_USER": "rhea"},
+     {"PKEXEC_UID": "0"}],
+    ids=str,
+)  # fmt: skip
+def test_a_caller_in_words_that_sudo_does_not_use_is_refused(
+    mediator: RootMediator, env: dict[str, str]
+) -> None:
+    run = mediator.machine.run([mediator.path, "--user=zoe"], env=env, input=CALL, check=False)
+    assert (json.loads(run.stdout)["code"], run.returncode) == ("caller_unknown", 1)
+
+
+def apply(line: str) -> Callable[[Machine], object]:
+    """A change to the machine by one line of shell."""
+    return lambda machine: machine.run(line)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (apply(f"chown zoe {POLICY}"), "policy_untrusted"),
+        (apply(f"chmod g+w {POLICY}"), "policy_untrusted"),
+        (apply(f"chmod o+w {POLICY}"), "policy_untrusted"),
+        (apply(f"mv {POLICY} /etc/other.toml; ln -s /etc/other.toml {POLICY}"), "policy_untrusted"),
+        (apply("mv /etc/sudospawner /srv/evil; ln -s /srv/evil /etc/sudospawner"),
+         "policy_untrusted"),
+        (apply("chown zoe /etc/sudospawner"), "policy_untrusted"),
+        (apply("chmod o+w /etc/sudospawner"), "policy_untrusted"),
+        (apply("chmod g+w /etc"), "policy_untrusted"),
+        (apply(f"rm {POLICY}; mkdir {POLICY}"), "policy_untrusted"),
+        (apply(f"rm {POLICY}; mkfifo {POLICY}"), "policy_untrusted"),
+        (apply(f"rm {POLICY}; touch /home/zoe/p; chown zoe /home/zoe/p; ln /home/zoe/p {POLICY}"
+               " 2>/dev/null || cp -p /home/zoe/p " + POLICY), "policy_untrusted"),
+        (apply(f"rm {POLICY}"), "policy_missing"),
+        (apply(f"head -c 70000 /dev/zero | tr '\\0' '#' >>{POLICY}"), "policy_malformed"),
+        (apply(f"printf '\\377' >>{POLICY}"), "policy_malformed"),
+        (apply(f"echo 'users = [\"mal\"]\\nnonsense = 1' >>{POLICY}"), "policy_malformed"),
+        (apply(f"echo 'min_uid = 0' >>{POLICY}"), "policy_malformed"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_others_could_have_written_is_not_read(
+    mediator: RootMediator, change: Callable[[Machine], object], code: str
+) -> None:
+    change(mediator.machine)
+    reply, status = ask(mediator, "--user=zoe")
+    mediator.machine.run("rm -rf /etc/other.toml /home/zoe/p; chmod g-w /etc")
+    assert (reply["code"], status) == (code, 1), reply
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("chmod o+w {folder}/sudospawner", "binary_untrusted"),
+        ("chmod o+w {folder}", "binary_untrusted"),
+        ("chown zoe {folder}", "binary_untrusted"),
+        ("chmod g+w /opt", "binary_untrusted"),
+        ("chown zoe {folder}/sudospawner-singleuser", "server_untrusted"),
+        ("chmod o+w {folder}/sudospawner-singleuser", "server_untrusted"),
+        ("mv {folder}/sudospawner-singleuser /srv/evil; "
+         "ln -s /srv/evil {folder}/sudospawner-singleuser", "server_untrusted"),
+    ],
+)  # fmt: skip
+def test_an_executable_that_others_could_have_written_is_not_executed(
+    mediator: RootMediator, change: str, code: str
+) -> None:
+    mediator.machine.run(change.format(folder=mediator.folder))
+    reply, _ = ask(mediator, "--user=zoe", input=json.dumps(SPAWN))
+    mediator.machine.run("chmod g-w /opt")
+    assert reply["code"] == code, reply
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"chown zoe {HOOKS}/10-hook",
+        f"chmod g+w {HOOKS}/10-hook",
+        f"chmod o+w {HOOKS}/10-hook",
+        f"mv {HOOKS}/10-hook /srv/evil; ln -s /srv/evil {HOOKS}/10-hook",
+        f"chown zoe {HOOKS}",
+        f"chmod o+w {HOOKS}",
+        f"mv {HOOKS} /srv/evil; ln -s /srv/evil {HOOKS}",
+    ],
+)
+def test_a_hook_that_others_could_have_written_is_not_run(
+    mediator: RootMediator, change: str
+) -> None:
+    mediator.add_hook("10-hook", GOOD_HOOK)
+    mediator.machine.run(change)
+    spawned = mediator.spawn()
+    assert [hook["status"] for hook in spawned.reply["hooks"]] == ["refused"], spawned.reply
+    assert mediator.machine.run(["test", "-e", "/run/hook-ran"], check=False).returncode == 1
+    mediator.stop(spawned)
+    mediator.set_policy('[hooks]\non_failure = "fail"\n')
+    assert mediator.spawn().reply["code"] == "hook_failed"
+
+
+def test_a_hook_owned_by_the_target_is_not_run(mediator: RootMediator) -> None:
+    mediator.add_hook("10-hook", GOOD_HOOK, owner="zoe")
+    spawned = mediator.spawn()
+    [hook] = spawned.reply["hooks"]
+    assert (hook["name"], hook["status"]) == ("10-hook", "refused")
+    assert "chown root" in hook["output"]
+    mediator.stop(spawned)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "ulimit -f 0",
+        "ulimit -S -f 64",
+        "ulimit -n 8",
+        "ulimit -v 60000",
+        "ulimit -u 3",
+        "ulimit -S -t 1",
+    ],
+)
+def test_limits_of_the_caller_do_not_stop_a_hook_in_the_middle(
+    mediator: RootMediator, limit: str
+) -> None:
+    mediator.add_hook("10-hook", "#!/bin/sh\nhead -c 100000 /dev/zero >/run/hook-ran\n")
+    run = mediator.machine.run(
+        f"{limit}; exec sudo -n {mediator.path} --user=zoe",
+        user="rhea",
+        input=json.dumps({**SPAWN, "args": ["exit", "0"]}),
+        check=False,
+    )
+    size = mediator.machine.run("stat -c %s /run/hook-ran 2>/dev/null || echo none").stdout.strip()
+    # Either nothing was done, or all of it.
+    assert size in ("100000", "none"), run
+    if limit in ("ulimit -S -f 64", "ulimit -S -t 1"):
+        assert size == "100000", run
+
+
+def test_descriptors_of_the_caller_do_not_reach_hook_or_server(mediator: RootMediator) -> None:
+    mediator.add_hook("10-hook", "#!/bin/sh\nls /proc/self/fd >/run/hook-ran\n")
+    machine = mediator.machine
+    request = json.dumps({**SPAWN, "args": ["report", "/home/zoe/fds", "exit", "0"]})
+    machine.run(
+        ["sh", "-c", f"exec {mediator.path} --user=zoe 7</etc/shadow 9</etc/shadow"], input=request
+    )
+    seen = json.loads(machine.read("/home/zoe/fds"))
+    machine.run(["rm", "/home/zoe/fds"])
+    assert set(seen["descriptors"]) <= {"0", "1", "2"}
+    assert machine.read("/run/hook-ran").split() == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_no_way_to_write_elsewhere(
+    mediator: RootMediator, closed: str
+) -> None:
+    mediator.add_hook("10-hook", GOOD_HOOK)
+    mediator.machine.run(["sh", "-c", f"{mediator.path} --user=zoe {closed}"], check=False)
+    assert mediator.list_processes() == []
+    assert mediator.machine.run(["test", "-e", "/run/hook-ran"], check=False).returncode == 1
+
+
+def test_a_deleted_working_directory_and_ignored_signals_change_nothing(
+    mediator: RootMediator,
+) -> None:
+    mediator.add_hook("10-hook", "#!/bin/sh\nsleep 0.2 & wait $!; pwd\n")
+    run = mediator.machine.run(
+        "mkdir /run/gone; cd /run/gone; rmdir /run/gone; trap '' CHLD TERM PIPE; "
+        f"exec {mediator.path} --user=zoe",
+        input=json.dumps({**SPAWN, "args": ["exit", "0"]}),
+    )
+    [hook] = json.loads(run.stdout)["hooks"]
+    assert (hook["status"], hook["output"]) == ("ok", "/\n")
+
+
+def test_a_flood_of_request_is_cut_off_before_anything_is_done(mediator: RootMediator) -> None:
+    mediator.add_hook("10-hook", GOOD_HOOK)
+    run = mediator.machine.run(
+        f"yes | sudo -n {mediator.path} --user=zoe", user="rhea", check=False
+    )
+    assert json.loads(run.stdout)["code"] == "request_too_large"
+    assert mediator.machine.run(["test", "-e", "/run/hook-ran"], check=False).returncode == 1
+
+
+def test_root_never_reads_the_request(mediator: RootMediator) -> None:
+    """While the request is awaited, the process that reads it is the target already."""
+    process = mediator.machine.start(
+        ["sudo", "-n", mediator.path, "--user=zoe"],
+        user="rhea",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    machine = mediator.machine
+    reader = ["pgrep", "--uid", "zoe", "--full", str(mediator.path)]
+    wait_until(lambda: machine.run(reader, check=False).stdout != "", "the reader")
+    [pid] = machine.run(reader).stdout.split()
+    status = machine.read(f"/proc/{pid}/status")
+    stdin = machine.run(["readlink", f"/proc/{pid}/fd/0"]).stdout
+    holders = machine.run(
+        f"for f in /proc/[0-9]*/fd/0; do readlink $f; done | grep -cxF '{stdin.strip()}'"
+    )
+    process.communicate(CALL.encode())
+    assert "CapPrm:\t0000000000000000" in status
+    # sudo's own, and the reader's.
+    assert int(holders.stdout) <= 2
+
+
+def test_a_mediator_killed_at_any_moment_leaves_all_or_nothing(mediator: RootMediator) -> None:
+    mediator.add_hook("10-daemon", "#!/bin/sh\nsetsid sleep 7776 >/dev/null 2>&1 &\n")
+    machine = mediator.machine
+    moments = random.Random(1)
+    request = json.dumps({**SPAWN, "wait": {"port": 4101, "seconds": 600}})
+    # Until the call has ended: at some moments there is no mediator yet.
+    # Only the mediator, sudo's child: nobody but root can signal the others. And until the call has
+    # ended, since at some moments there is no mediator yet.
+    script = (
+        f"printf '%s' '{request}' | sudo -n {mediator.path} --user=zoe >/dev/null 2>&1 & "
+        "sleep $1; while kill -0 $! 2>/dev/null; do "
+        f"for p in $(pgrep -P $! -f '{mediator.path} --user='); do "
+        f'[ "$(readlink /proc/$p/exe)" = {mediator.path} ] && kill -KILL $p; done; done; wait'
+    )
+    for _ in range(200):
+        machine.run(["sh", "-c", script, "sh", f"{moments.uniform(0, 0.06):.3f}"], user="root")
+    ours = ("sudospawner", "sleep 7776")
+
+    def list_left() -> list[str]:
+        lines = mediator.list_processes("root") + mediator.list_processes()
+        return [line for line in lines if any(word in line for word in ours)]
+
+    wait_until(lambda: list_left() == [], "the end of what was left")
