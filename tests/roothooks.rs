@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -279,4 +279,20 @@ fn an_init_reaps_what_its_command_left_to_it() {
     child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
     assert!(status.success());
     assert_eq!(shown, format!("PPid:\t{init}\n"));
+}
+
+#[test]
+fn the_document_and_the_help_have_the_same_options() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kubernetes.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let help = text(&Installed::new().run(&["--help"]).stdout);
+    let in_help: BTreeSet<&str> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("  --")?.split([' ', ',']).next())
+        .filter(|option| *option != "help")
+        .collect();
+    let in_document: BTreeSet<&str> =
+        document.lines().filter_map(|line| line.strip_prefix("| `--")?.split('`').next()).collect();
+    assert_eq!(in_document, in_help);
+    assert_eq!(in_help.len(), 8);
 }

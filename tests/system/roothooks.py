@@ -34,7 +34,7 @@ class Container:
     def words(self, *command: str, options: Sequence[str] = ()) -> list[str]:
         """The command line; the uid is one without an account unless the options name another."""
         line = [str(self.program), *options]
-        if not any("hooks-dir" in option for option in options):
+        if not any(option.startswith("--hooks-dir") for option in options):
             line.append(f"--hooks-dir={self.hooks}")
         if not any(option.startswith("--uid") for option in options):
             line.append(f"--uid={NO_ACCOUNT}")
