@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
-from machine.caches import cache_named
+from machine.caches import Cache
 from machine.hub import Hub, HubError
-from machine.installation import EXAMPLE_PATH, REPOSITORY, SUDOERS, install_wheel
+from machine.installation import EXAMPLE_PATH, REPOSITORY, SUDOERS
 from machine.kernel import Kernel
 from machine.machine import Machine
+from system.browser import log_in
 from system.mediator import wait_until
 
-POLICY = "/etc/sudospawner/policy.toml"
-HOOKS = "/etc/sudospawner/roothooks.d"
+POLICY = Path("/etc/sudospawner/policy.toml")
+HOOKS = POLICY.parent / "roothooks.d"
 CONFIGURATION = """
 c.SudoSpawner.mode = "root"
 # The request returns at once, so that the whole start can be watched.
@@ -24,6 +27,7 @@ c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 
 # What a hook may print, and nobody's page may execute.
 MARKUP = "<script>window.owned = true</script>"
+WAITS = "#!/bin/sh\nuntil [ -e /run/go-on ]; do sleep 0.05; done\n"
 FAILS = f"#!/bin/sh\necho '{MARKUP}' >&2\nexit 4\n"
 
 # The number of a FUSE mount among the kernel's connections is its device's minor number.
@@ -36,37 +40,30 @@ print(open(place + "/data").read(), stat.st_uid == os.getuid(), os.minor(stat.st
 
 
 @pytest.fixture(scope="module")
-def root_machine() -> Iterator[Machine]:
-    """A machine of its own, since a policy counts for every mediator: root mode and FUSE."""
-    with Machine() as machine:
-        hub6 = cache_named("hub6")
-        install_wheel(machine, hub6)
-        rules = (SUDOERS / "sudospawner-root-mode").read_text()
-        place = "/etc/sudoers.d/sudospawner"
-        rules = rules.replace(EXAMPLE_PATH, str(hub6.bin / "sudospawner"))
-        machine.write(place, rules, mode=0o440)
-        machine.run(["visudo", "--check", "--strict", "--file", place])
-        machine.run("test -e /dev/fuse || mknod -m 666 /dev/fuse c 10 229")
-        machine.run("mkdir /run/fuse && mount -t fusectl fusectl /run/fuse")
-        yield machine
-
-
-@pytest.fixture(scope="module")
-def running_hub(root_machine: Machine) -> Iterator[Hub]:
-    """A Hub in root mode, for all tests of this file."""
-    root_machine.write(POLICY, (SUDOERS / "policy.toml").read_text())
-    with Hub(root_machine, cache_named("hub6"), configuration=CONFIGURATION) as hub:
+def running_hub(machine: Machine, hub6: Cache) -> Iterator[Hub]:
+    """A Hub in root mode, for all tests of this file; the machine has its sudo rule, and FUSE."""
+    rules = (SUDOERS / "sudospawner-root-mode").read_text()
+    place = "/etc/sudoers.d/sudospawner-root-mode"
+    machine.write(place, rules.replace(EXAMPLE_PATH, str(hub6.bin / "sudospawner")), mode=0o440)
+    machine.run(["visudo", "--check", "--strict"])
+    machine.run("test -e /dev/fuse || mknod -m 666 /dev/fuse c 10 229")
+    machine.run("mkdir /run/fuse && mount -t fusectl fusectl /run/fuse")
+    with Hub(machine, hub6, configuration=CONFIGURATION, port=8020) as hub:
         yield hub
+    machine.run(["rm", place])
 
 
 @pytest.fixture
 def root_hub(running_hub: Hub) -> Iterator[Hub]:
-    """The Hub with the example policy and without hooks; no server runs before or after a test."""
+    """The Hub with the example policy and without hooks; no server runs before or after a test.
+
+    The policy is there during the test alone, since it counts for every mediator of the machine.
+    """
     machine = running_hub.machine
     machine.write(POLICY, (SUDOERS / "policy.toml").read_text())
-    machine.run(["rm", "-rf", HOOKS])
     yield running_hub
     running_hub.stop_all_servers()
+    machine.run(["rm", "-rf", POLICY.parent])
     keepers = "sudospawner-keeper"
     wait_until(lambda: list_processes(machine, keepers) == [], "the end of every keeper")
 
@@ -78,7 +75,7 @@ def list_processes(machine: Machine, name: str) -> list[str]:
 
 def add_hook(machine: Machine, name: str, program: str) -> None:
     """Put a hook into the folder that the example policy names."""
-    machine.write(f"{HOOKS}/{name}", program, mode=0o755)
+    machine.write(HOOKS / name, program, mode=0o755)
 
 
 def read_example() -> str:
@@ -136,6 +133,41 @@ def test_a_hook_that_fails_and_one_that_works_are_on_the_page_and_the_server_run
     log = root_hub.read_log().splitlines()
     assert any("[W " in line and messages[order[1]] in line for line in log)
     assert any("[I " in line and messages[order[3]] in line for line in log)
+
+
+def test_users_read_of_the_hooks_on_the_page_while_their_server_starts(
+    root_hub: Hub, page: Page, artifacts: Path
+) -> None:
+    machine = root_hub.machine
+    policy = (SUDOERS / "policy.toml").read_text()
+    patient = policy.replace("# timeout_seconds = 5", "timeout_seconds = 50")
+    assert patient != policy
+    machine.write(POLICY, patient)
+    add_hook(machine, "10-fails", FAILS)
+    add_hook(machine, "20-waits", WAITS)
+    log_in(page, root_hub, "zoe", "/hub/spawn")
+    expect(page.locator("body")).to_contain_text("Hook 20-waits is running")
+    page.get_by_text("Event log").click()
+    expect(page.locator("body")).to_contain_text(MARKUP)
+    page.screenshot(path=artifacts / "hooks-on-the-page.png", full_page=True)
+    assert page.evaluate("window.owned") is None
+    machine.write("/run/go-on", "")
+    page.wait_for_url(f"{root_hub.url}/user/zoe/**", timeout=120_000)
+    machine.run(["rm", "/run/go-on"])
+
+
+def test_a_server_of_user_mode_is_found_and_stopped_after_the_change_to_root_mode(
+    root_hub: Hub,
+) -> None:
+    root_hub.configure(CONFIGURATION.replace('"root"', '"user"'))
+    root_hub.restart()
+    start_and_watch(root_hub, "zoe")
+    pid = root_hub.find_pid("zoe")
+    root_hub.configure(CONFIGURATION)
+    root_hub.restart()
+    assert root_hub.find_pid("zoe") == pid
+    root_hub.stop_server("zoe")
+    assert root_hub.machine.run(["pgrep", "--uid", "zoe"], check=False).stdout == ""
 
 
 def test_where_the_policy_says_so_a_hook_that_fails_stops_the_server_and_tells_why(
