@@ -6,7 +6,7 @@ CACHE := $(or $(SUDOSPAWNER_CACHE),/var/cache/sudospawner-rs)
 TOOLS := $(CACHE)/tests/bin
 PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
 
-.PHONY: help check test wheel demo bench clean
+.PHONY: help check test wheel demo bench fuzz mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,5 +46,12 @@ bench: wheel ## compare with upstream's sudospawner: one table
 	@$(PREPARE)
 	benches/run
 
+fuzz: ## one minute of bytes that AFL invents, for every parser (SECONDS=60)
+	fuzz/run $(or $(SECONDS),60)
+
+mutants: ## take each numbered check out of a copy: the tests that prove it have to fail (ONLY=WORD)
+	@$(PREPARE)
+	@cd tests && exec $(TOOLS)/python -B -m mutants $(ONLY)
+
 clean: ## remove what was built here (the caches under /var/cache stay)
-	rm -rf target
+	rm -rf target fuzz/target fuzz/found

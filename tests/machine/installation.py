@@ -36,6 +36,12 @@ def install_wheel(machine: Machine, *environments: Cache) -> None:
         machine.run([*pip, "--no-index", "--no-deps", "--force-reinstall", place])
 
 
+def install_binary(machine: Machine, binary: Path, *environments: Cache) -> None:
+    """Put this mediator where the wheel would put its own, in the machine only."""
+    for environment in environments:
+        machine.write(environment.bin / "sudospawner", binary.read_bytes(), mode=0o755)
+
+
 def install_sudoers(
     machine: Machine, *environments: Cache, fragment: str = "sudospawner-user-mode", more: str = ""
 ) -> None:

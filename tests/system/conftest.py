@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from machine.caches import Cache, cache_named
 from machine.hub import Hub
-from machine.installation import REPOSITORY, install_sudoers, install_wheel
+from machine.installation import REPOSITORY, install_binary, install_sudoers, install_wheel
 from machine.machine import Machine
 from system.browser import Browser
 from system.mediator import Mediator, RootMediator, wait_until
@@ -24,10 +25,16 @@ PORTS = {"hub6": 8000, "hub4": 8010}
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
-    """The booted machine: our wheel in both Hubs' virtualenvs, sudoers for all mediators."""
+    """The booted machine: our wheel in both Hubs' virtualenvs, sudoers for all mediators.
+
+    With SUDOSPAWNER_BINARY only that binary, without the Python package: for `make mutants`.
+    """
     with Machine() as machine:
         hubs = [cache_named(version) for version in HUB_VERSIONS]
-        install_wheel(machine, *hubs)
+        if binary := os.environ.get("SUDOSPAWNER_BINARY"):
+            install_binary(machine, Path(binary), *hubs)
+        else:
+            install_wheel(machine, *hubs)
         install_sudoers(machine, *hubs, cache_named("upstream"))
         yield machine
 

@@ -1,0 +1,121 @@
+"""Show that every numbered check of `docs/security.md` has a test that notices when it is gone.
+
+    python3 -m mutants [WORD]      only the mutants with this word in their title or proof
+
+The program is copied and built once for each mutant, system tests run in a machine for each. Needs
+root. Exit status 1 if a mutant survives that has no reason to, or cannot be made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import sys
+import tempfile
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from machine.installation import REPOSITORY
+from mutants.mutant import Mutant, MutantError
+from mutants.table import MUTANTS
+from mutants.trial import WORKPLACE, Tree
+
+
+def choose(words: list[str]) -> list[Mutant]:
+    """The mutants that every word is in, or all."""
+    chosen = [m for m in MUTANTS if all(word in f"{m.title} {m.proof}" for word in words)]
+    if not chosen:
+        sys.exit(f"No mutant has this in its title or test: {' '.join(words)}")
+    return chosen
+
+
+def find_red(tree: Tree, chosen: list[Mutant], folder: Path, testers: ThreadPoolExecutor) -> Future:
+    """Begin to look for tests that fail without any mutant: the functions of those that do."""
+    red = {m.proving_function for m in chosen if not m.is_system_test and tree.notices(m.proof)}
+    system = sorted({m.proof for m in chosen if m.is_system_test})
+    if not system:
+        return testers.submit(lambda: red)
+    binary = tree.build_binary(folder / "unchanged/sudospawner")
+    return testers.submit(lambda: red | tree.find_failing(binary, system, stop=False))
+
+
+def begin(tree: Tree, mutant: Mutant, binary: Path, testers: ThreadPoolExecutor) -> Future:
+    """Build a mutant and begin its trial: whether its test fails."""
+    originals = tree.make(mutant)
+    try:
+        if not mutant.is_system_test:
+            noticed = tree.notices(mutant.proof)
+            return testers.submit(lambda: noticed)
+        tree.build_binary(binary)
+    finally:
+        tree.restore(originals)
+    return testers.submit(lambda: bool(tree.find_failing(binary, [mutant.proof], mutant.only)))
+
+
+def judge(mutant: Mutant, trial: Future | MutantError, red: set[str]) -> str:
+    """What became of a mutant, in a word or two."""
+    try:
+        if isinstance(trial, MutantError):
+            raise trial
+        noticed = trial.result()
+    except Exception as error:  # noqa: BLE001 - one trial that breaks is said, the others go on.
+        return f"BROKEN: {error}"
+    if mutant.proving_function in red:
+        return "UNPROVEN: its test fails with the unchanged program, too"
+    if noticed:
+        return "killed" if not mutant.reason else "killed, though the table has a reason against it"
+    return f"survives: {mutant.reason}" if mutant.reason else "SURVIVES"
+
+
+def list_unshown() -> list[str]:
+    """The tests that `docs/security.md` names and that no mutant is judged by."""
+    words = re.findall(
+        r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`", (REPOSITORY / "docs/security.md").read_text()
+    )
+    shown = {mutant.proving_function for mutant in MUTANTS}
+    return sorted(set(words) - shown)
+
+
+def main(words: list[str]) -> int:
+    """Try the mutants; the exit status."""
+    chosen = choose(words)
+    WORKPLACE.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    with (
+        (WORKPLACE / "lock").open("w") as lock,
+        tempfile.TemporaryDirectory(prefix="mutants-") as name,
+        ThreadPoolExecutor(max_workers=2) as testers,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = Path(name)
+        tree = Tree()
+        print(f"==> {len(chosen)} mutants, and the unchanged program", flush=True)
+        try:
+            red = find_red(tree, chosen, folder, testers)
+        except MutantError as error:
+            sys.exit(f"The program as it is cannot be tested. {error}")
+        trials: list[Future | MutantError] = []
+        for number, mutant in enumerate(chosen):
+            try:
+                trials.append(begin(tree, mutant, folder / f"{number}/sudospawner", testers))
+            except MutantError as error:
+                trials.append(error)
+            print(f"    built {number + 1}/{len(chosen)}  {mutant.title}", flush=True)
+        verdicts = []
+        for mutant, trial in zip(chosen, trials, strict=True):
+            verdicts.append(judge(mutant, trial, red.result()))
+            print(f"{mutant.title}\n    {verdicts[-1]}  ({mutant.proof})", flush=True)
+    bad = [verdict for verdict in verdicts if verdict[:2].isupper()]
+    killed = sum(verdict.startswith("killed") for verdict in verdicts)
+    if not words and (unshown := list_unshown()):
+        print("Named in docs/security.md, but judged by no mutant:", *unshown, sep="\n    ")
+    print(
+        f"{killed} of {len(chosen)} mutants killed, {len(bad)} to be looked at, "
+        f"{time.monotonic() - begun:.0f} s"
+    )
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,287 @@
+"""Every mutant, in the order of the checks."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, Mutant
+
+ATTACKS = "system/test_attacks.py::test_"
+ROOT_MODE = "system/test_root_mode.py::test_"
+MEDIATOR = "system/test_mediator.py::test_"
+SURVIVAL = "system/test_mediator_survival.py::test_"
+
+COMMAND_LINE = ATTACKS + "a_command_line_that_means_anyone_else_is_refused"
+CALLER_WORDS = ATTACKS + "a_caller_in_words_that_sudo_does_not_use_is_refused"
+EXECUTABLE = ATTACKS + "an_executable_that_others_could_have_written_is_not_executed"
+HOOK_OF_OTHERS = ATTACKS + "a_hook_that_others_could_have_written_is_not_run"
+POLICY_OF_OTHERS = ATTACKS + "a_policy_that_others_could_have_written_is_not_read"
+HOOKS_IN_ORDER = ROOT_MODE + "hooks_run_in_order_with_nothing_of_the_request"
+SERVER_IS_TARGET = ROOT_MODE + "the_server_is_the_target_and_nothing_else"
+FLOOD = ROOT_MODE + "a_flood_of_output_is_cut_and_ends_with_the_hook"
+WRONG_VALUES = "cli wrong_types_and_values_outside_their_bounds_are_malformed"
+REPEATED_KEYS = "cli unknown_and_repeated_keys_are_malformed"
+
+RUNNER = "src/hooks/runner.rs"
+PRIVILEGES = "src/privileges.rs"
+TRUSTED = "src/trusted_file.rs"
+
+BECOME = (
+    "        let unprivileged = become_target(Prepared::without_hooks(target), rules.policy())?;\n"
+)
+READ = "        let bytes = Request::read(std::io::stdin().lock())?;\n"
+PROVE = Edit(PRIVILEGES, "    prove(&ids)?;\n    Ok(Unprivileged { whom: target })",
+             "    let _ = prove(&ids);\n    Ok(Unprivileged { whom: target })")  # fmt: skip
+CHECK_EACH_DIRECTORY = (
+    "&walked, errno))?;\n            check_owner_and_mode(&descriptor, &walked)?;\n        }\n"
+)
+CHECK_THE_LAST = (
+    "&walked, errno))?;\n        }\n        check_owner_and_mode(&descriptor, &walked)?;\n"
+)
+
+
+def mutant(
+    check: str, without: str, file: str, before: str, after: str, proof: str, **more: str
+) -> Mutant:
+    """A mutant of one edit."""
+    return Mutant(check, without, (Edit(file, before, after),), proof, **more)
+
+
+# One mutant in a few lines can be read; one argument in each line cannot.
+# fmt: off
+MUTANTS = [
+    # 1. This process.
+    mutant("1", "closing the caller's descriptors", "src/main.rs",
+           "    system_calls::close_inherited_descriptors();\n", "",
+           ATTACKS + "descriptors_of_the_caller_do_not_reach_hook_or_server"),
+    mutant("1", "an umask of its own", "src/main.rs",
+           "umask(FileMode::S_IWGRP | FileMode::S_IWOTH)", "umask(FileMode::empty())",
+           HOOKS_IN_ORDER),
+    Mutant("1", "signals of its own", (
+               Edit("src/main.rs", "    system_calls::own_signals();\n", ""),
+               Edit(RUNNER, "        system_calls::reset_signals();\n", ""),
+           ), ATTACKS + "a_deleted_working_directory_and_ignored_signals_change_nothing"),
+    mutant("1", "a level of logging that only the command line sets", "src/diagnostics.rs",
+           ".filter_level(level)", ".filter_level(level).parse_default_env()",
+           "cli the_environment_does_not_choose_what_is_logged"),
+    # 2. The executables.
+    mutant("2", "trust in the own binary", "src/policy.rs",
+           "            check_own_binary()?;", "            let _ = check_own_binary();",
+           EXECUTABLE, only="binary_untrusted"),
+    mutant("2", "trust in the server's executable", "src/server.rs",
+           "Err(distrust) if must_be_trusted =>", "Err(distrust) if must_be_trusted && false =>",
+           EXECUTABLE, only="server_untrusted"),
+    # 3. The caller.
+    mutant("3", "admission of callers", "src/main.rs",
+           "rules.admit_caller(caller)?;", "let _ = rules.admit_caller(caller);",
+           ATTACKS + "an_account_that_the_policy_does_not_name_may_not_call"),
+    mutant("3", "the real uid before SUDO_UID", "src/account.rs",
+           "_ if getuid() != geteuid() =>", "_ if false && getuid() != geteuid() =>",
+           ATTACKS + "whoever_starts_a_setuid_copy_is_who_they_are"),
+    mutant("3", "refusal of a malformed SUDO_UID", "src/account.rs",
+           ".map(|uid| Self { uid: Uid::from_raw(uid) })\n",
+           ".map(|uid| Self { uid: Uid::from_raw(uid) })\n.or(Some(Self { uid: getuid() }))\n",
+           CALLER_WORDS, only="SUDO_UID"),
+    mutant("3", "refusal of doas and pkexec", "src/account.rs",
+           'for foreign in ["DOAS_USER", "PKEXEC_UID"] {', 'for foreign in ["A_B", "C_D"] {',
+           CALLER_WORDS, only="DOAS_USER or PKEXEC_UID"),
+    # 4. The target.
+    mutant("4", "refusal of an account with uid 0", "src/policy.rs",
+           "refuse_root(account.uid)?;", "let _ = refuse_root(account.uid);",
+           COMMAND_LINE, only="toor"),
+    mutant("4", "the least uid", "src/policy.rs",
+           "account.uid.as_raw() < self.policy.targets.min_uid",
+           "false && account.uid.as_raw() < self.policy.targets.min_uid",
+           COMMAND_LINE, only="daemon"),
+    mutant("4", "groups and lists", "src/policy.rs",
+           "if !targets.users.contains(", "if false && !targets.users.contains(",
+           COMMAND_LINE, only="mal"),
+    mutant("4", "refusal of the Hub's own account", "src/policy.rs",
+           "if self.is_hub_user(account.uid) {", "if false && self.is_hub_user(account.uid) {",
+           COMMAND_LINE, only="rhea"),
+    mutant("4", "refusal of shells that let nobody in", "src/policy.rs",
+           "if account.is_closed() &&", "if false && account.is_closed() &&",
+           COMMAND_LINE, only="closed"),
+    mutant("4", "refusal of root without --user", "src/policy.rs",
+           "(true, None) => return Err(Error::TargetIsRoot)", "(true, None) => Mode::Root",
+           COMMAND_LINE, only="target_is_root"),
+    mutant("4", "comparing --user with whom sudo chose", "src/policy.rs",
+           "Some(name) if name != account.name", "Some(name) if false && name != account.name",
+           "cli another_user_than_the_one_that_sudo_chose_is_refused"),
+    # 5. The request.
+    mutant("5", "the limit of its size", "src/request.rs",
+           "if bytes.len() > MAX_BYTES {", "if false && bytes.len() > MAX_BYTES {",
+           "cli a_request_of_more_than_four_mebibytes_is_refused"),
+    mutant("5", "refusal of unknown keys", "src/request.rs",
+           "        fields.finish()?;", "        let _ = fields.finish();", REPEATED_KEYS),
+    mutant("5", "refusal of repeated keys", "src/json.rs",
+           "if object.contains_key(&key) {", "if false && object.contains_key(&key) {",
+           REPEATED_KEYS),
+    mutant("5", "refusal of NUL", "src/json.rs",
+           r"if text.contains('\0') {", r"if false && text.contains('\0') {",
+           "cli what_no_variable_and_no_argument_can_hold_is_malformed"),
+    mutant("5", "refusal of names of variables with =", "src/request.rs",
+           "name.is_empty() || name.contains('=')", "name.is_empty()",
+           "corpus every_request_of_the_corpus_is_refused_or_within_its_bounds"),
+    mutant("5", "bounds of the pid", "src/request.rs",
+           "json::read_integer(1..=i64::from(i32::MAX))",
+           "json::read_integer(i64::from(i32::MIN)..=i64::from(i32::MAX))", WRONG_VALUES),
+    mutant("5", "bounds of seconds", "src/json.rs",
+           "if bounds.contains(&number) {", "if !number.is_nan() {", WRONG_VALUES),
+    mutant("5", "refusal of control characters in a server's name", "src/server_name.rs",
+           " || text.chars().any(char::is_control)", "", WRONG_VALUES),
+    mutant("5", "the length of a server's name", "src/server_name.rs",
+           "name.escape().len() > MAX_ESCAPED_NAME", "name.escape().len() > 4096",
+           "cli a_server_name_that_fits_no_file_name_is_too_long"),
+    mutant("5", "refusal of limits that nobody enforces", "src/policy.rs",
+           "if self.mode == Mode::Root && matches!(", "if false && matches!(",
+           ROOT_MODE + "a_limit_that_this_launcher_cannot_enforce_refuses_the_spawn"),
+    mutant("5", "reading the request as the target", "src/main.rs",
+           BECOME + READ, READ + BECOME,
+           ATTACKS + "root_never_reads_the_request"),
+    # 6. Hooks, and what they share with the policy.
+    mutant("6", "the owner of a file", TRUSTED, "if stat.st_uid != 0 {",
+           "if false && stat.st_uid != 0 {", ATTACKS + "a_hook_owned_by_the_target_is_not_run"),
+    mutant("6", "the group's right to write", TRUSTED, "stat.st_mode & 0o022 != 0",
+           "stat.st_mode & 0o002 != 0", HOOK_OF_OTHERS, only="g+w"),
+    mutant("6", "the others' right to write", TRUSTED, "stat.st_mode & 0o022 != 0",
+           "stat.st_mode & 0o020 != 0", HOOK_OF_OTHERS, only="o+w"),
+    mutant("6", "refusal of links to files", TRUSTED,
+           "OFlag::O_RDONLY | OFlag::O_NOFOLLOW | ", "OFlag::O_RDONLY | ", HOOK_OF_OTHERS),
+    mutant("6", "refusal of links to directories", TRUSTED,
+           "flags | OFlag::O_NOFOLLOW, Mode::empty())\n", "flags, Mode::empty())\n",
+           HOOK_OF_OTHERS),
+    mutant("6", "the directories above", TRUSTED, CHECK_EACH_DIRECTORY, CHECK_THE_LAST,
+           POLICY_OF_OTHERS),
+    mutant("6", "refusal of what is no regular file", TRUSTED,
+           "if !is_kind(&stat, SFlag::S_IFREG) {", "if false && !is_kind(&stat, SFlag::S_IFREG) {",
+           POLICY_OF_OTHERS),
+    mutant("6", "an environment of their own", RUNNER,
+           "                .env_clear()\n", "", HOOKS_IN_ORDER),
+    Mutant("6", "/dev/null as stdin", (
+               Edit(RUNNER, "        command.stdin(Stdio::null());\n", ""),
+               Edit("src/launcher/process.rs", "        dup2_stdin(&self.null)?;\n", ""),
+           ), HOOKS_IN_ORDER),
+    mutant("6", "root's own ids", "src/monitor.rs", "        become_wholly_root()",
+           "        Ok::<(), Errno>(())",
+           ATTACKS + "a_hook_under_a_setuid_copy_is_root_in_every_respect"),
+    mutant("6", "limits of a fresh process", PRIVILEGES,
+           "            if let Ok((soft, hard)) = getrlimit(resource) {\n                let most",
+           "            if let (false, Ok((soft, hard))) = (true, getrlimit(resource)) {\n"
+           "                let most",
+           ATTACKS + "limits_of_the_caller_do_not_stop_a_hook_in_the_middle"),
+    mutant("6", "an end of what a hook that overran has started", RUNNER,
+           "if status != HookStatus::Ok {", "if false && status != HookStatus::Ok {",
+           ROOT_MODE + "a_hook_that_hangs_is_ended_with_all_that_it_started"),
+    mutant("6", "a process above each hook that receives its orphans", RUNNER,
+           "        prctl::set_child_subreaper(true)?;\n", "",
+           ROOT_MODE + "a_hook_that_hangs_is_ended_with_all_that_it_started"),
+    mutant("6", "a limit of the output that is kept", RUNNER,
+           "self.bytes.len().saturating_sub(TAIL_BYTES)",
+           "self.bytes.len().saturating_sub(2 * TAIL_BYTES)", FLOOD),
+    mutant("6", "escaping their output", RUNNER,
+           "escape_control_characters(&tail.bytes, Lines::Many)",
+           "String::from_utf8_lossy(&tail.bytes).into_owned()", FLOOD),
+    mutant("6", "counting a refused hook as one that failed", "src/hooks.rs",
+           "let success = if result.status == HookStatus::Ok {",
+           "let success = if matches!(result.status, HookStatus::Ok | HookStatus::Refused) {",
+           HOOK_OF_OTHERS),
+    mutant("6", "a mount namespace of their own", "src/hooks.rs",
+           "if settings.private_mounts && ", "if false && settings.private_mounts && ",
+           ROOT_MODE + "what_a_hook_mounts_the_server_sees_and_nobody_else"),
+    mutant("6", "a keeper of what hooks leave", "src/monitor.rs",
+           "        if has_children() {", "        if has_children() && false {",
+           ROOT_MODE + "a_daemon_of_a_hook_lives_as_long_as_the_server"),
+    # 7. Privileges.
+    mutant("7", "the target's groups", PRIVILEGES,
+           'groups = getgrouplist(&name, ids.gid).map_err(failed("getgrouplist"))?;',
+           "let _ = (&name, &mut groups);",
+           ROOT_MODE + "a_target_in_a_hundred_groups_has_them_all"),
+    Mutant("7", "giving up root's groups", (
+               Edit(PRIVILEGES, '    setgroups(&groups).map_err(failed("setgroups"))?;\n', ""),
+               Edit(PRIVILEGES, "if had.iter().any(|group| !groups.contains(group)) {",
+                    "if false && had.iter().any(|group| !groups.contains(group)) {"),
+           ), SERVER_IS_TARGET),
+    mutant("7", "the proof that root's groups are gone", PRIVILEGES,
+           "if had.iter().any(|group| !groups.contains(group)) {",
+           "if false && had.iter().any(|group| !groups.contains(group)) {", SERVER_IS_TARGET,
+           reason="setgroups(2) does what it says: this looks for a kernel that does not."),
+    mutant("7", "giving up root's gid", PRIVILEGES,
+           '    setresgid(ids.gid, ids.gid, ids.gid).map_err(failed("setresgid"))?;\n', "",
+           SERVER_IS_TARGET),
+    Mutant("7", "giving up root's saved uid, and proving it", (
+               Edit(PRIVILEGES,
+                    'setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;',
+                    'nix::unistd::seteuid(ids.uid).map_err(failed("setresuid"))?;'),
+               PROVE,
+           ), SERVER_IS_TARGET),
+    Mutant("7", "the proof that root is gone", (PROVE,), SERVER_IS_TARGET,
+           reason="it looks for a step before it that did not work; that one is taken out above."),
+    mutant("7", "emptying the sets of capabilities", PRIVILEGES,
+           '    setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;\n'
+           '    system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;\n',
+           '    setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;\n',
+           SERVER_IS_TARGET),
+    mutant("7", "emptying the bounding set", PRIVILEGES,
+           "Mode::Root => BoundingSet::Emptied,", "Mode::Root => BoundingSet::Kept,",
+           ROOT_MODE + "no_new_privileges_empties_the_bounding_set"),
+    mutant("7", "no_new_privs", PRIVILEGES,
+           '    prctl::set_no_new_privs().map_err(failed("no_new_privs"))\n', "    Ok(())\n",
+           ROOT_MODE + "no_new_privileges_empties_the_bounding_set"),
+    mutant("7", "a session keyring of its own", PRIVILEGES,
+           '    system_calls::join_new_session_keyring().map_err(failed("a session keyring"))?;\n',
+           "", SERVER_IS_TARGET,
+           reason="the test machine's filter of system calls answers keyctl(2) with EPERM."),
+    mutant("7", "the limits of the policy", PRIVILEGES,
+           "    set_limits(policy, target.mode())?;\n",
+           "    let _ = (set_limits as fn(_, _) -> _, policy);\n",
+           ROOT_MODE + "rlimits_log_file_umask_and_environment_are_as_the_policy_says"),
+    # 8. Signals.
+    mutant("8", "comparing the moment of the start", "src/process.rs",
+           "if identity.started.is_some() &&", "if false && identity.started.is_some() &&",
+           MEDIATOR + "a_recycled_pid_is_never_signalled"),
+    Mutant("8", "becoming the target before a signal", (
+               Edit(PRIVILEGES,
+                    "    if target.mode() == Mode::Root {\n        change_ids(&ids)?;",
+                    "    if target.mode() == Mode::Root && false {\n        change_ids(&ids)?;"),
+               PROVE,
+           ), ROOT_MODE + "kill_status_and_stop_act_as_the_target"),
+    # 9. Secrets.
+    mutant("9", "silence on values in error sentences", "src/request.rs",
+           '"the field \\"action\\" has to be spawn, kill, stop or status".to_owned(),',
+           'format!("{action} is none of spawn, kill, stop and status"),',
+           "cli a_value_that_may_be_a_token_is_never_repeated_in_a_sentence"),
+    # 10. Options.
+    mutant("10", "refusal of options that write files", "src/cli.rs",
+           "return Err(Error::OptionRefused(name));", "let _ = Error::OptionRefused(name.clone());",
+           "cli options_that_are_unknown_or_write_files_are_refused_before_the_request_is_read"),
+    mutant("10", "refusal of repeated options", "src/cli.rs",
+           "if seen.contains(&name) {", "if false && seen.contains(&name) {",
+           COMMAND_LINE, only="usage"),
+    # 11. The audit line.
+    mutant("11", "root's line in the authentication log", "src/monitor.rs",
+           "audit::write_record(&Record {", "std::convert::identity(&Record {",
+           ROOT_MODE + "the_decision_is_written_by_root"),
+    mutant("11", "the line of user mode", "src/main.rs",
+           "audit::write_record(&Record {", "std::convert::identity(&Record {",
+           MEDIATOR + "the_decision_is_one_line_for_the_authentication_log"),
+    # 12. Text.
+    mutant("12", "escaping control characters", "src/escape.rs",
+           "other => !other.is_control(),", "_ => true,",
+           "properties escaped_text_has_no_character_that_acts"),
+    mutant("12", "escaping what turns the direction of writing", "src/escape.rs",
+           r"'\u{202a}'..='\u{202e}' | ", "", "lib bytes_that_are_not_text_and_marks"),
+    # What has no number of its own.
+    mutant("policy", "the limit of its size", "src/policy/file.rs",
+           "if text.len() as u64 > MAX_BYTES {", "if false && text.len() as u64 > MAX_BYTES {",
+           POLICY_OF_OTHERS),
+    mutant("policy", "refusal of min_uid = 0", "src/policy/file.rs",
+           "if self.targets.min_uid == 0 {", "if false && self.targets.min_uid == 0 {",
+           "corpus every_policy_of_the_corpus_is_refused_or_can_be_carried_out"),
+    mutant("policy", "refusal of root mode where there is none", "src/policy.rs",
+           "(None, Mode::Root) => return Err(Error::PolicyMissing),",
+           "(None, Mode::Root) => Policy::default(),",
+           ROOT_MODE + "without_a_policy_root_mode_refuses"),
+    mutant("all or nothing", "asking whether the mediator is there still", "src/monitor.rs",
+           "if self.is_abandoned() {", "if self.is_abandoned() && false {",
+           ROOT_MODE + "a_mediator_that_is_killed_during_a_hook_leaves_nothing"),
+]
+# fmt: on

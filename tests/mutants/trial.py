@@ -1,0 +1,125 @@
+"""Builds mutants in a copy of the repository, and runs the tests that have to fail."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from pathlib import Path
+
+from machine.installation import REPOSITORY
+from mutants.mutant import Mutant, MutantError
+
+WORKPLACE = REPOSITORY / "target/mutants"
+# A test that waits for what never comes ends by itself long before.
+LONGEST_RUN = 600
+
+
+class Tree:
+    """A copy of the repository, whose place stays the same so that cargo need not begin anew."""
+
+    def __init__(self) -> None:
+        """Bring the copy up to date with what is in the repository now, committed or not."""
+        self.path = WORKPLACE / "tree"
+        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, check=True).stdout
+        files = {Path(os.fsdecode(name)) for name in names.split(b"\0") if name}
+        wanted = {file for file in files if (REPOSITORY / file).is_file()}
+        for file in self.path.rglob("*"):
+            if file.is_file() and file.relative_to(self.path) not in wanted:
+                file.unlink()
+        for file in wanted:
+            source, copy = REPOSITORY / file, self.path / file
+            if not copy.exists() or not filecmp.cmp(source, copy, shallow=False):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, copy)
+
+    def cargo(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run cargo in the copy, with a folder of its own for what it builds."""
+        environment = os.environ | {
+            "CARGO_TARGET_DIR": str(WORKPLACE / "target"),
+            "CARGO_PROFILE_DEV_DEBUG": "0",
+            "RUSTFLAGS": "--cap-lints=warn",
+        }
+        return subprocess.run(
+            ["cargo", *words],
+            cwd=self.path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def build_binary(self, place: Path) -> Path:
+        """Build the mediator and lay it at `place`; `MutantError` if it does not compile."""
+        build = self.cargo("build", "--quiet", "--locked", "--bin", "sudospawner")
+        if build.returncode != 0:
+            raise MutantError(f"It does not compile:\n{build.stdout}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(WORKPLACE / "target/debug/sudospawner", place)
+        return place
+
+    def notices(self, proof: str) -> bool:
+        """Whether a cargo test fails; `MutantError` if it does not compile or there is no such."""
+        target, name = proof.split()
+        where = ["--lib"] if target == "lib" else ["--test", target]
+        run = self.cargo("test", "--locked", *where, name)
+        if run.returncode == 0 and "running 1 test" in run.stdout:
+            return False
+        if "test result: FAILED" in run.stdout:
+            return True
+        raise MutantError(f"`cargo test {' '.join(where)} {name}` said:\n{run.stdout[-3000:]}")
+
+    def make(self, mutant: Mutant) -> list[tuple[Path, bytes]]:
+        """Apply a mutant's edits; what `restore` needs to undo them."""
+        files = {self.path / edit.file for edit in mutant.edits}
+        originals = [(file, file.read_bytes()) for file in files]
+        try:
+            for edit in mutant.edits:
+                edit.apply(self.path)
+        except MutantError:
+            self.restore(originals)
+            raise
+        return originals
+
+    def restore(self, originals: Iterable[tuple[Path, bytes]]) -> None:
+        """Undo a mutant."""
+        for file, content in originals:
+            file.write_bytes(content)
+
+    def find_failing(
+        self, binary: Path, proofs: Iterable[str], only: str = "", *, stop: bool = True
+    ) -> set[str]:
+        """The functions of these system tests that fail with this binary, in a machine of its own.
+
+        `stop`: whether to stop at the first. `MutantError` if they cannot be run.
+        """
+        results = binary.with_suffix(".xml")
+        command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [
+            f"--junitxml={results}",
+            *(["-x"] if stop else []),
+            *(["-k", only] * bool(only)),
+        ]
+        run = subprocess.run(
+            [*command, *proofs],
+            cwd=self.path / "tests",
+            env=os.environ | {"SUDOSPAWNER_BINARY": str(binary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LONGEST_RUN,
+        )
+        if run.returncode not in (0, 1):
+            raise MutantError(f"pytest said:\n{run.stdout[-3000:]}")
+        cases = ElementTree.parse(results).getroot().iter("testcase")
+        outcomes = [(case.get("name", "").split("[")[0], case) for case in cases]
+        failing = {name for name, case in outcomes if case.find("failure") is not None}
+        # A machine that does not boot is an error before the test, and proves nothing.
+        if run.returncode == 1 and not failing:
+            raise MutantError(f"No test failed, but pytest said:\n{run.stdout[-3000:]}")
+        return {name.removeprefix("test_") for name in failing}
