@@ -10,10 +10,11 @@ use crate::error::Error;
 pub const HELP: &str = "\
 Usage: sudospawner [OPTIONS] < REQUEST
 
-Starts and ends the JupyterHub server of the account that it runs as. It is called
-by a Hub through sudo (sudo -nH -u USER sudospawner), reads one JSON request from
-stdin and writes one JSON reply to stdout. The server is jupyterhub-singleuser, or
-if it is there sudospawner-singleuser, in the directory of this program.
+Starts and ends a user's JupyterHub server. It is called by a Hub through sudo, as
+the user (sudo -nH -u USER sudospawner) or, where /etc/sudospawner/policy.toml
+permits it, as root (sudo -n sudospawner --user=USER). It reads one JSON request
+from stdin and writes one JSON reply to stdout. The server is jupyterhub-singleuser,
+or if it is there sudospawner-singleuser, in the directory of this program.
 
 Options:
   --help                            show this help information
@@ -21,7 +22,8 @@ Options:
   --logging=debug|info|warning|error|none
                                     log level of this program (default info)
   --log-to-stderr                   accepted; the log always goes to stderr
-  --user=NAME                       refuse to run as any other account than NAME
+  --user=NAME                       as root: whose server it is; as the user: refuse to
+                                    run as any other account than NAME
 
 Requests: {\"action\": \"spawn\", \"args\": [], \"env\": {}}
           {\"action\": \"kill\", \"pid\": PID, \"signal\": NUMBER}

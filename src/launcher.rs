@@ -10,6 +10,7 @@ pub mod watch;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::hooks::HookResult;
 use crate::policy::Grant;
 use crate::policy::file::Policy;
 use crate::privileges::Unprivileged;
@@ -68,6 +69,21 @@ impl Launched {
     }
 }
 
+/// Why a server was not started, and what became of the hooks until then.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// The hooks that have run.
+    pub hooks: Vec<HookResult>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, hooks: Vec::new() }
+    }
+}
+
 /// Starts the server of a grant, and waits as its request says. `start` begins the launch: in user mode
 /// by a fork of this process, in root mode by a word to the monitor.
 ///
@@ -81,7 +97,7 @@ pub fn launch_server(
     spawn: Spawn,
     grant: &Grant,
     start: impl FnOnce(&Plan) -> Result<Link, Error>,
-) -> Result<Launched, Error> {
+) -> Result<Launched, Failure> {
     let proof = grant.unprivileged();
     let (wait, events) = (spawn.wait, spawn.events);
     let plan = Plan::make(spawn, grant.policy(), proof)?;
@@ -97,8 +113,9 @@ pub fn launch_server(
         }
         Err(error) => {
             // The caller may try again at once: what it started must be gone by then.
-            watch.into_parts().0.wait_for_undoing();
-            Err(error)
+            let (link, hooks) = watch.into_parts();
+            link.wait_for_undoing();
+            Err(Failure { error, hooks })
         }
     }
 }

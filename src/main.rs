@@ -8,9 +8,8 @@ use nix::sys::stat::{Mode as FileMode, umask};
 use sudospawner::account::{Account, Caller};
 use sudospawner::audit::{self, Record};
 use sudospawner::cli::{self, Command, Options};
-use sudospawner::error::Error;
 use sudospawner::hooks::Prepared;
-use sudospawner::launcher::{Launched, launch_server, process};
+use sudospawner::launcher::{Failure, Launched, launch_server, process};
 use sudospawner::monitor::Monitor;
 use sudospawner::policy::{Mode, Rules};
 use sudospawner::privileges::become_target;
@@ -36,7 +35,7 @@ fn main() -> ExitCode {
         Ok(Command::Help) => show(cli::HELP),
         Ok(Command::Version) => show(concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Answer(options)) => Call::default().answer(&options, inherited_umask),
-        Err(error) => Call::default().fail(&error),
+        Err(error) => Call::default().fail(error.into()),
     }
 }
 
@@ -65,7 +64,7 @@ struct Call {
 impl Call {
     fn answer(mut self, options: &Options, inherited_umask: FileMode) -> ExitCode {
         match self.carry_out(options, inherited_umask) {
-            Err(error) => self.fail(&error),
+            Err(failure) => self.fail(failure),
             Ok(Outcome::Launched(launched)) => {
                 launched.deliver();
                 ExitCode::SUCCESS
@@ -79,7 +78,7 @@ impl Call {
 
     /// The flow. Each stage takes what only the stage before can make; the request is read when there
     /// is nothing left of root.
-    fn carry_out(&mut self, options: &Options, umask: FileMode) -> Result<Outcome, Error> {
+    fn carry_out(&mut self, options: &Options, umask: FileMode) -> Result<Outcome, Failure> {
         let caller = *self.caller.insert(Caller::identify()?);
         let rules = Rules::load(options.user.as_deref())?;
         rules.admit_caller(caller)?;
@@ -120,11 +119,12 @@ impl Call {
         })
     }
 
-    fn fail(&mut self, error: &Error) -> ExitCode {
+    fn fail(&mut self, Failure { error, hooks }: Failure) -> ExitCode {
         self.audit(error.code());
         log::error!("{error}");
-        write(&Reply::failed(error));
-        ExitCode::from(error.exit_status())
+        let status = error.exit_status();
+        write(&Reply::failed(&error, hooks));
+        ExitCode::from(status)
     }
 
     /// Writes the decision down: by the monitor as long as there is one, since in root mode what root

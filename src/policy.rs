@@ -4,6 +4,7 @@
 //! mode the policy file decides it.
 
 pub mod file;
+pub mod units;
 
 use std::path::PathBuf;
 

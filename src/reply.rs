@@ -74,6 +74,9 @@ pub enum Reply {
         /// How the server ended, if that is what failed.
         #[serde(flatten)]
         early: Option<EarlyEndFields>,
+        /// The results of the hooks that have run.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        hooks: Vec<HookResult>,
     },
 }
 
@@ -146,7 +149,7 @@ impl Reply {
 
     /// The reply for every failure.
     #[must_use]
-    pub fn failed(error: &Error) -> Self {
+    pub fn failed(error: &Error, hooks: Vec<HookResult>) -> Self {
         let early = match error {
             Error::ExitedEarly { end, stderr } => Some(EarlyEndFields {
                 exit: if let End::Exited(status) = end { Some(*status) } else { None },
@@ -156,7 +159,7 @@ impl Reply {
             _ => None,
         };
         let error_text = escape_control_characters(error.to_string().as_bytes(), Lines::One);
-        Self::Failed { ok: false, code: error.code(), error: error_text, early }
+        Self::Failed { ok: false, code: error.code(), error: error_text, early, hooks }
     }
 
     /// Writes the reply; whether the caller has it. Where it has not, what was done for it has to

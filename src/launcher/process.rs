@@ -24,7 +24,8 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, execveat, pipe2, setsid}
 use super::Plan;
 use super::link::Link;
 use crate::error::Error;
-use crate::policy::file::{Policy, Umask};
+use crate::policy::file::Policy;
+use crate::policy::units::Umask;
 use crate::privileges::Unprivileged;
 use crate::server::Refusal;
 use crate::supervisor::report::{Report, Setback};

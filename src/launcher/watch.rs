@@ -122,8 +122,10 @@ impl Watch {
         if result.status == HookStatus::Running {
             return;
         }
+        // A caller that has events logs them itself.
         let HookResult { name, status, seconds, output, .. } = &result;
-        log::info!("hook {name}: {status:?} after {seconds} s: {}", output.trim_end());
+        let level = if self.announce { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "hook {name}: {status:?} after {seconds} s: {}", output.trim_end());
         self.hooks.push(result);
     }
 

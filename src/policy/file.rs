@@ -5,8 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer};
-
+use super::units::{Bytes, Umask, read_seconds};
 use crate::error::Error;
 use crate::trusted_file::{Distrust, open_trusted};
 
@@ -148,14 +147,6 @@ pub struct Limits {
     /// How many processes and threads a server may have.
     pub tasks: Option<u64>,
 }
-
-/// A number of bytes: an integer, or a string such as `"4G"` with a power of 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bytes(pub u64);
-
-/// A umask, written in octal: `"0022"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Umask(pub u32);
 
 impl Default for Targets {
     fn default() -> Self {
@@ -317,69 +308,40 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: {}", error.message())
 }
 
-fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let seconds = Number::deserialize(deserializer)?.0;
-    if !(0.0..=3600.0).contains(&seconds) || seconds == 0.0 {
-        return Err(de::Error::custom("seconds have to be more than 0 and at most 3600"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_policy_and_says_the_defaults() {
+        let example = Policy::parse(include_str!("../../sudoers/policy.toml")).unwrap();
+        let default = Policy::default();
+        assert_eq!(format!("{:?}", example.hooks), format!("{:?}", default.hooks));
+        assert_eq!(format!("{:?}", example.server), format!("{:?}", default.server));
+        assert_eq!(format!("{:?}", example.environment), format!("{:?}", default.environment));
+        assert_eq!(format!("{:?}", example.limits), format!("{:?}", default.limits));
+        assert_eq!(example.hub_users, ["rhea"]);
     }
-    Duration::try_from_secs_f64(seconds).map_err(de::Error::custom)
-}
 
-/// An integer or a float: TOML tells `5` and `5.0` apart.
-struct Number(f64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Integer(u32),
-            Float(f64),
+    #[test]
+    fn what_is_wrong_is_said_with_line_and_key() {
+        for (text, part) in [
+            ("hub_users = []\nhub_user = []", "line 2"),
+            ("[targets]\nmin_uid = 0", "targets.min_uid"),
+            ("[targets]\nmin_uids = 0", "min_uids"),
+            ("[hooks]\ndir = 'hooks.d'", "hooks.dir"),
+            ("[hooks]\ntimeout_seconds = 0", "line 2"),
+            ("[hooks]\non_failure = 'ignore'", "line 2"),
+            ("[server]\numask = '0999'", "octal"),
+            ("[server]\nlauncher = 'magic'", "line 2"),
+            ("[limits]\nmemory = 1000", "1 MiB"),
+            ("[limits]\ncpus = nan", "limits.cpus"),
+            ("[limits]\nrlimits = { files = 3 }", "files"),
+            ("[environment]\nset = { 'A=B' = 'c' }", "environment.set"),
+            ("hub_users = ['a']\nhub_users = ['b']", "line 2"),
+        ] {
+            let error = Policy::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text:?}: {error}");
         }
-        Either::deserialize(deserializer).map(|number| match number {
-            Either::Integer(number) => Self(f64::from(number)),
-            Either::Float(number) => Self(number),
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Integer(u64),
-            Text(String),
-        }
-        let bytes = match Either::deserialize(deserializer)? {
-            Either::Integer(bytes) => Some(bytes),
-            Either::Text(text) => parse_bytes(&text),
-        };
-        bytes
-            .filter(|bytes| *bytes >= 1 << 20)
-            .map(Self)
-            .ok_or_else(|| de::Error::custom("memory has to be at least 1 MiB, as in \"4G\""))
-    }
-}
-
-fn parse_bytes(text: &str) -> Option<u64> {
-    let (digits, shift) = match text.char_indices().last()? {
-        (end, 'K') => (text.get(..end)?, 10),
-        (end, 'M') => (text.get(..end)?, 20),
-        (end, 'G') => (text.get(..end)?, 30),
-        (end, 'T') => (text.get(..end)?, 40),
-        _ => (text, 0),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1_u64 << shift)
-}
-
-impl<'de> Deserialize<'de> for Umask {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u32::from_str_radix(&text, 8)
-            .ok()
-            .filter(|umask| *umask <= 0o777)
-            .map(Self)
-            .ok_or_else(|| de::Error::custom("a umask is an octal string, as in \"0022\""))
     }
 }

@@ -169,6 +169,7 @@ def test_where_a_failing_hook_matters_no_server_is_started(root_mediator: RootMe
     answer = root_mediator.spawn()
     assert (answer.reply["code"], answer.status) == ("hook_failed", 0)
     assert "20-fails" in answer.reply["error"]
+    assert [hook["status"] for hook in answer.reply["hooks"]] == ["ok", "failed"]
     assert [line for line in root_mediator.list_processes("root") if "sleep 7773" in line] == []
     assert root_mediator.machine.run(["test", "-e", "/run/reached"], check=False).returncode == 1
 

@@ -1,0 +1,99 @@
+//! Values of the policy file that have a unit.
+
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer};
+
+/// A number of bytes: an integer, or a string such as `"4G"` with a power of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// A umask, written in octal: `"0022"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Umask(pub u32);
+
+/// Reads a number of seconds, with or without a fraction.
+///
+/// # Errors
+/// If it is not more than 0 and at most 3600.
+pub fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = Number::deserialize(deserializer)?.0;
+    if !(0.0..=3600.0).contains(&seconds) || seconds == 0.0 {
+        return Err(de::Error::custom("seconds have to be more than 0 and at most 3600"));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(de::Error::custom)
+}
+
+/// An integer or a float: TOML tells `5` and `5.0` apart.
+struct Number(f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Integer(u32),
+            Float(f64),
+        }
+        Either::deserialize(deserializer).map(|number| match number {
+            Either::Integer(number) => Self(f64::from(number)),
+            Either::Float(number) => Self(number),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Integer(u64),
+            Text(String),
+        }
+        let bytes = match Either::deserialize(deserializer)? {
+            Either::Integer(bytes) => Some(bytes),
+            Either::Text(text) => parse_bytes(&text),
+        };
+        bytes
+            .filter(|bytes| *bytes >= 1 << 20)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("memory has to be at least 1 MiB, as in \"4G\""))
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let (digits, shift) = match text.char_indices().last()? {
+        (end, 'K') => (text.get(..end)?, 10),
+        (end, 'M') => (text.get(..end)?, 20),
+        (end, 'G') => (text.get(..end)?, 30),
+        (end, 'T') => (text.get(..end)?, 40),
+        _ => (text, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1_u64 << shift)
+}
+
+impl<'de> Deserialize<'de> for Umask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u32::from_str_radix(&text, 8)
+            .ok()
+            .filter(|umask| *umask <= 0o777)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("a umask is an octal string, as in \"0022\""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024_and_never_wrap() {
+        assert_eq!(parse_bytes("4G"), Some(4 << 30));
+        assert_eq!(parse_bytes("512M"), Some(512 << 20));
+        assert_eq!(parse_bytes("1048576"), Some(1 << 20));
+        for wrong in ["", "G", "4g", "4GB", "-1G", "4.5G", "99999999999T", "1 G"] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong:?}");
+        }
+    }
+}
