@@ -10,6 +10,10 @@ MEDIATOR = "system/test_mediator.py::test_"
 SURVIVAL = "system/test_mediator_survival.py::test_"
 
 COMMAND_LINE = ATTACKS + "a_command_line_that_means_anyone_else_is_refused"
+NAMES = (
+    "system/test_names.py::"
+    "test_a_name_that_only_the_account_database_takes_for_somebodys_is_refused"
+)
 CALLER_WORDS = ATTACKS + "a_caller_in_words_that_sudo_does_not_use_is_refused"
 EXECUTABLE = ATTACKS + "an_executable_that_others_could_have_written_is_not_executed"
 HOOK_OF_OTHERS = ATTACKS + "a_hook_that_others_could_have_written_is_not_run"
@@ -106,6 +110,11 @@ MUTANTS = [
     mutant("4", "comparing --user with whom sudo chose", "src/policy.rs",
            "Some(name) if name != account.name", "Some(name) if false && name != account.name",
            "cli another_user_than_the_one_that_sudo_chose_is_refused"),
+    mutant("4", "exact names", "src/account.rs",
+           ".filter(|account| account.name == name)", "", NAMES, only="ZOE"),
+    mutant("4", "refusal of what is no name", "src/policy.rs",
+           "        is_name\n            .then(", "        (is_name || true)\n            .then(",
+           NAMES, only="1000"),
     # 5. The request.
     mutant("5", "the limit of its size", "src/request.rs",
            "if bytes.len() > MAX_BYTES {", "if false && bytes.len() > MAX_BYTES {",

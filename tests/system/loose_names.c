@@ -1,0 +1,26 @@
+/* An NSS module such as directories may have: names in any case of letters mean zoe, and whatever
+ * is asked with a sign in front, or with blanks, is an account of that very name, with zoe's ids. */
+#include <ctype.h>
+#include <errno.h>
+#include <nss.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum nss_status _nss_loose_getpwnam_r(const char *name, struct passwd *entry, char *buffer,
+                                      size_t size, int *error)
+{
+    if (strcasecmp(name, "zoe") != 0 && (isalnum((unsigned char)name[0]) && !strpbrk(name, " :\n")))
+        return NSS_STATUS_NOTFOUND;
+    const char *known = strcasecmp(name, "zoe") == 0 ? "zoe" : name;
+    if (snprintf(buffer, size, "%s", known) >= (int)size) {
+        *error = ERANGE;
+        return NSS_STATUS_TRYAGAIN;
+    }
+    *entry = (struct passwd){
+        .pw_name = buffer, .pw_passwd = "x", .pw_uid = ZOE, .pw_gid = JUPYTERHUB, .pw_gecos = "",
+        .pw_dir = "/home/zoe", .pw_shell = "/bin/sh",
+    };
+    return NSS_STATUS_SUCCESS;
+}

@@ -1,0 +1,38 @@
+"""Names of targets, where the account database is less exact than the files in /etc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from machine.machine import Machine
+from system.mediator import RootMediator
+
+SWITCH = "/etc/nsswitch.conf"
+CALL = {"action": "kill", "pid": 999999, "signal": 0}
+
+
+@pytest.fixture
+def loose_names(machine: Machine) -> Iterator[Machine]:
+    """The machine, with an account database that takes many names for zoe."""
+    zoe = machine.look_up_account("zoe").uid
+    group = machine.run(["getent", "group", "jupyterhub"]).stdout.split(":")[2]
+    machine.write("/run/loose.c", Path(__file__).with_name("loose_names.c").read_text())
+    place = "/usr/lib/$(cc -print-multiarch)/libnss_loose.so.2"
+    machine.run(
+        f"cc -shared -fPIC -DZOE={zoe} -DJUPYTERHUB={group} -o {place} /run/loose.c && "
+        f"cp {SWITCH} {SWITCH}.before && sed -i 's/^passwd:.*/& loose/' {SWITCH}"
+    )
+    yield machine
+    machine.run(f"mv {SWITCH}.before {SWITCH} && rm {place}")
+
+
+@pytest.mark.parametrize("name", ["ZOE", "Zoe", "#0", "#1000", "-x", "+x", " zoe", "zoe "])
+def test_a_name_that_only_the_account_database_takes_for_somebodys_is_refused(
+    root_mediator: RootMediator, loose_names: Machine, name: str
+) -> None:
+    assert loose_names.run(["getent", "passwd", "--", name]).stdout != ""
+    answer = root_mediator.call(CALL, target=name)
+    assert (answer.reply["code"], answer.status) == ("target_unknown", 1)
