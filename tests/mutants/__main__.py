@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -54,12 +55,14 @@ def begin(tree: Tree, mutant: Mutant, binary: Path, testers: ThreadPoolExecutor)
 
 
 def judge(mutant: Mutant, trial: Future | MutantError, red: set[str]) -> str:
-    """What became of a mutant, in a word or two."""
+    """What became of a mutant, in a word or two. A test that does not end has noticed it, too."""
     try:
         if isinstance(trial, MutantError):
             raise trial
         noticed = trial.result()
-    except Exception as error:  # noqa: BLE001 - one trial that breaks is said, the others go on.
+    except subprocess.TimeoutExpired:
+        noticed = True
+    except MutantError as error:
         return f"BROKEN: {error}"
     if mutant.proving_function in red:
         return "UNPROVEN: its test fails with the unchanged program, too"
@@ -85,7 +88,7 @@ def main(words: list[str]) -> int:
     with (
         (WORKPLACE / "lock").open("w") as lock,
         tempfile.TemporaryDirectory(prefix="mutants-") as name,
-        ThreadPoolExecutor(max_workers=2) as testers,
+        ThreadPoolExecutor(max_workers=3) as testers,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = Path(name)
