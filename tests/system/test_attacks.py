@@ -42,7 +42,7 @@ def ask(mediator: RootMediator, *options: str, input: str = CALL) -> tuple[dict[
 
 
 @pytest.mark.parametrize(
-    ("options", "code"),
+    ("options", "code_or_reason"),
     [
         (["--user=zoe", "--user=zoe"], "usage"),
         (["--user=zoe", "--user", "wash"], "usage"),
@@ -62,10 +62,10 @@ def ask(mediator: RootMediator, *options: str, input: str = CALL) -> tuple[dict[
         (["--user=nobody-has-this-name"], "target_unknown"),
         (["--user=root"], "target_is_root"),
         (["--user=toor"], "target_is_root"),
-        (["--user=daemon"], "target_not_permitted"),
-        (["--user=mal"], "target_not_permitted"),
-        (["--user=rhea"], "target_not_permitted"),
-        (["--user=closed"], "target_not_permitted"),
+        (["--user=daemon"], "below targets.min_uid"),
+        (["--user=mal"], "neither in targets.users nor"),
+        (["--user=rhea"], "one of hub_users"),
+        (["--user=closed"], "shell lets nobody log in"),
         (["--user=zoe", "--foreground"], "usage"),
         (["--user=zoe", "--policy=/tmp/p"], "usage"),
         (["--user=zoe", "--log-file-prefix=/etc/x"], "option_refused"),
@@ -74,16 +74,23 @@ def ask(mediator: RootMediator, *options: str, input: str = CALL) -> tuple[dict[
     ids=lambda value: repr(value),
 )
 def test_a_command_line_that_means_anyone_else_is_refused(
-    mediator: RootMediator, options: list[str], code: str
+    mediator: RootMediator, options: list[str], code_or_reason: str
 ) -> None:
     machine = mediator.machine
+    # Whatever its uid is, the Hub's account is refused for what it is.
+    least = min(1000, machine.look_up_account("rhea").uid)
+    groups = f'groups = ["jupyterhub"]\nmin_uid = {least}\n'
+    mediator.set_policy(f"[targets]\n{groups}")
     machine.run("id toor 2>/dev/null || useradd -o -u 0 toor; usermod -aG jupyterhub toor")
     machine.run("id closed 2>/dev/null || useradd -s /usr/sbin/nologin -G jupyterhub closed")
     machine.run("usermod -aG jupyterhub rhea; usermod -aG jupyterhub daemon")
     reply, status = ask(mediator, *options)
     machine.run("userdel -f toor; userdel closed; gpasswd -d rhea jupyterhub", check=False)
     machine.run("gpasswd -d daemon jupyterhub", check=False)
-    assert (reply["code"], status) == (code, 1), reply
+    if " " in code_or_reason:
+        assert code_or_reason in reply["error"]
+        code_or_reason = "target_not_permitted"
+    assert (reply["code"], status) == (code_or_reason, 1), reply
 
 
 def test_an_account_that_the_policy_does_not_name_may_not_call(mediator: RootMediator) -> None:
@@ -254,12 +261,18 @@ def test_a_hook_owned_by_the_target_is_not_run(mediator: RootMediator) -> None:
         "ulimit -S -t 1",
     ],
 )
+@pytest.mark.parametrize("by", ["sudo", "setuid"])
 def test_limits_of_the_caller_do_not_stop_a_hook_in_the_middle(
-    mediator: RootMediator, limit: str
+    mediator: RootMediator, limit: str, by: str
 ) -> None:
+    # sudo's PAM session may undo the caller's limits; a setuid bit does not.
+    copy = "/opt/setuid/sudospawner"
+    mediator.machine.run(["install", "-D", "-m", "4755", mediator.path, copy])
+    mediator.machine.write(f"{copy}-singleuser", "#!/bin/sh\nexit 0\n", mode=0o755)
+    words = f"sudo -n {mediator.path}" if by == "sudo" else copy
     mediator.add_hook("10-hook", "#!/bin/sh\nhead -c 100000 /dev/zero >/run/hook-ran\n")
     run = mediator.machine.run(
-        f"{limit}; exec sudo -n {mediator.path} --user=zoe",
+        f"{limit}; exec {words} --user=zoe",
         user="rhea",
         input=json.dumps({**SPAWN, "args": ["exit", "0"]}),
         check=False,
