@@ -75,11 +75,25 @@ pub fn close_descriptors_on_exec() {
 
 /// Gives every signal its default action and blocks none, as a program may expect at its start.
 pub fn reset_signals() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        // SAFETY: the default action runs no code of ours. EINVAL for SIGKILL and SIGSTOP, which
-        // always have it.
-        let _ = unsafe { sigaction(signal, &default) };
+    /// As large as the kernel's `struct sigaction` on any machine; all zeros are SIG_DFL.
+    const DEFAULT: [u64; 8] = [0; 8];
+    const SIGNALS: libc::c_int = 64;
+    const MASK_BYTES: usize = 8;
+    let no_old_action: *mut libc::c_void = std::ptr::null_mut();
+    for signal in 1..=SIGNALS {
+        // Not by sigaction(3), which refuses the two signals that the C library keeps for itself, and
+        // those may be ignored as well.
+        // SAFETY: the kernel reads no more than its struct from DEFAULT, and the default action runs
+        // no code of ours. EINVAL for SIGKILL and SIGSTOP, which always have it.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                no_old_action,
+                MASK_BYTES,
+            );
+        }
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }

@@ -143,16 +143,16 @@ def test_of_many_last_words_the_last_4_kib_are_told(mediator: Mediator) -> None:
 def test_a_port_that_another_account_has_is_not_mistaken_for_the_server(mediator: Mediator) -> None:
     thief = mediator.machine.start(
         ["/usr/bin/python3", "-c",
-         "import socket, signal, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
-         "print(flush=True); signal.pause()", str(PORT)],
+         "import os, signal, socket, sys;"
+         "s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
+         "print(os.getpid(), flush=True); signal.pause()", str(PORT)],
         user="mal",
         stdout=subprocess.PIPE,
     )  # fmt: skip
     assert thief.stdout is not None
-    thief.stdout.readline()
+    pid = thief.stdout.readline().decode().strip()
     answer = mediator.spawn(wait={"port": PORT, "seconds": 600})
-    pid = mediator.machine.run(["ps", "-u", "mal", "-o", "pid="]).stdout.split()
-    mediator.machine.run(["kill", *pid])
+    mediator.machine.run(["kill", pid])
     thief.wait()
     assert answer.reply["code"] == "port_taken"
     uid = mediator.machine.look_up_account("mal").uid

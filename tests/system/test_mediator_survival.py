@@ -179,9 +179,14 @@ def test_a_supervisor_holds_less_than_300_kb(mediator: Mediator) -> None:
 
 
 def test_signals_that_the_caller_ignores_change_nothing(mediator: Mediator) -> None:
-    ignoring = "trap '' CHLD TERM INT PIPE HUP; exec sudo -nH -u zoe /opt/mediator/bin/sudospawner"
+    # Not by a shell's trap: dash does not pass an ignored SIGCHLD on.
+    ignore = (
+        "import os, signal, sys; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 13, 15, 17, 40)]"
+    )
+    ignoring = ["/usr/bin/python3", "-c", f"{ignore}; os.execvp('sudo', sys.argv[1:])"]
     request = {"action": "spawn", "args": ["report", "seen.json", "exit", "3"], "env": {}}
-    run = mediator.machine.run(ignoring, user="rhea", input=json.dumps(request))
+    words = [*ignoring, *mediator.list_words("zoe")]
+    run = mediator.machine.run(words, user="rhea", input=json.dumps(request))
     reply = json.loads(run.stdout)
     seen = json.loads(mediator.machine.read("/home/zoe/seen.json"))
     mediator.machine.run(["rm", "/home/zoe/seen.json"])
