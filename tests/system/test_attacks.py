@@ -297,6 +297,24 @@ def test_descriptors_of_the_caller_do_not_reach_hook_or_server(mediator: RootMed
     assert machine.read("/run/hook-ran").split() == ["0", "1", "2", "3"]
 
 
+def test_capabilities_that_the_caller_passes_on_do_not_reach_the_server(
+    mediator: RootMediator,
+) -> None:
+    machine = mediator.machine
+    status = "/home/zoe/status"
+    machine.write(
+        mediator.folder / "sudospawner-singleuser",
+        f"#!/bin/sh\ncat /proc/self/status >{status}\n",
+        mode=0o755,
+    )
+    passed_on = ["setpriv", "--inh-caps=+net_raw,+chown", "--ambient-caps=+net_raw"]
+    machine.run([*passed_on, mediator.path, "--user=zoe"], input=json.dumps(SPAWN))
+    lines = machine.read(status).splitlines()
+    machine.run(["rm", status])
+    fields = dict(line.split(":\t", 1) for line in lines)
+    assert {int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_descriptors_are_no_way_to_write_elsewhere(
     mediator: RootMediator, closed: str
