@@ -3,8 +3,8 @@
     python3 -m mutants [WORD …]    only the mutants with one of these in their title or proof
 
 The program is copied and built once for each mutant, system tests run in a machine for each. Needs
-root. Exit status 1 if a mutant survives that has no reason to, or cannot be made, or if no mutant is
-judged by a test that the document names.
+root. Exit status 1 if a mutant survives that has no reason to, or cannot be made, or if a test that
+the document names judges no mutant.
 """
 
 from __future__ import annotations
