@@ -12,16 +12,19 @@ pub struct Bytes(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Umask(pub u32);
 
+/// No time limit in the policy is longer than an hour.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// Reads a number of seconds, with or without a fraction.
 ///
 /// # Errors
 /// If it is not more than 0 and at most 3600.
 pub fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let seconds = Number::deserialize(deserializer)?.0;
-    if !(0.0..=3600.0).contains(&seconds) || seconds == 0.0 {
-        return Err(de::Error::custom("seconds have to be more than 0 and at most 3600"));
-    }
-    Duration::try_from_secs_f64(seconds).map_err(de::Error::custom)
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|limit| !limit.is_zero() && *limit <= LONGEST)
+        .ok_or_else(|| de::Error::custom("seconds have to be more than 0 and at most 3600"))
 }
 
 /// An integer or a float: TOML tells `5` and `5.0` apart.
