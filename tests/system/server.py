@@ -37,6 +37,7 @@ def report(file: str) -> None:
         for line in Path("/proc/self/status").read_text().splitlines()
         if ":\t" in line
     )
+    ignored = int(status["SigIgn"], 16)
     seen = {
         "argv": Path("/proc/self/cmdline").read_bytes().decode().split("\0")[2:-1],
         "env": dict(
@@ -52,8 +53,9 @@ def report(file: str) -> None:
         "uids": os.getresuid(),
         "gids": os.getresgid(),
         "groups": sorted(os.getgroups()),
-        "ignored": int(status["SigIgn"], 16)
-        & ~(1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)),
+        # Less the two that Python itself ignores; and those behind the last standard signal.
+        "ignored": ignored & 0x7FFFFFFF & ~(1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)),
+        "ignored_realtime": ignored >> 31,
         "blocked": int(status["SigBlk"], 16),
         "capabilities": status["CapEff"],
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE),

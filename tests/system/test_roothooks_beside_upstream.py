@@ -125,6 +125,8 @@ def test_the_command_sees_the_same_of_itself(
         assert status == 0
         seen[name] = json.loads(container.machine.read(file))
         container.machine.run(["rm", file])
+        # The Python tool passes on what its own caller ignored of these.
+        del seen[name]["ignored_realtime"]
         seen[name]["argv"].remove(file)
     assert seen["ours"] == seen["theirs"]
     ours = seen["ours"]
