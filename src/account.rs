@@ -3,7 +3,8 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist, getuid};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, getuid};
 
 use crate::error::Error;
 
@@ -45,15 +46,13 @@ impl Account {
         User::from_name(name).ok()?.map(Self::from).filter(|account| account.name == name)
     }
 
-    /// Whether the account is in one of these groups, by its primary group or by being listed.
-    #[must_use]
-    pub fn is_in_any(&self, groups: &[String]) -> bool {
-        let Ok(name) = CString::new(self.name.as_str()) else { return false };
-        let Ok(own) = getgrouplist(&name, self.gid) else { return false };
-        groups
-            .iter()
-            .filter_map(|group| Group::from_name(group).ok()?)
-            .any(|group| own.contains(&group.gid))
+    /// All groups of the account, with `gid` as its primary one. Slow where systemd or a directory has to
+    /// be asked.
+    ///
+    /// # Errors
+    /// What the account database says.
+    pub fn list_groups(&self, gid: Gid) -> Result<Vec<Gid>, Errno> {
+        getgrouplist(&CString::new(self.name.as_str()).map_err(|_| Errno::EINVAL)?, gid)
     }
 
     /// Whether the login shell is one that lets nobody in, as nologin(8) and false(1).
@@ -66,31 +65,6 @@ impl Account {
 impl From<User> for Account {
     fn from(user: User) -> Self {
         Self { name: user.name, uid: user.uid, gid: user.gid, home: user.dir, shell: user.shell }
-    }
-}
-
-/// The ids that a process is to have. In a container they need not belong to any account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ids {
-    /// The uid.
-    pub uid: Uid,
-    /// The primary group, which may be another than the account's.
-    pub gid: Gid,
-    /// The uid's account, whose further groups the process gets; without one it gets none.
-    pub account: Option<Account>,
-}
-
-impl Ids {
-    /// Looks up whether the uid has an account.
-    #[must_use]
-    pub fn look_up(uid: Uid, gid: Gid) -> Self {
-        Self { uid, gid, account: Account::by_uid(uid) }
-    }
-}
-
-impl From<&Account> for Ids {
-    fn from(account: &Account) -> Self {
-        Self { uid: account.uid, gid: account.gid, account: Some(account.clone()) }
     }
 }
 

@@ -7,29 +7,7 @@ use log::LevelFilter;
 use crate::error::Error;
 
 /// What `--help` shows; administrators run it through sudo to test their sudoers.
-pub const HELP: &str = "\
-Usage: sudospawner [OPTIONS] < REQUEST
-
-Starts and ends a user's JupyterHub server. It is called by a Hub through sudo, as
-the user (sudo -nH -u USER sudospawner) or, where /etc/sudospawner/policy.toml
-permits it, as root (sudo -n sudospawner --user=USER). It reads one JSON request
-from stdin and writes one JSON reply to stdout. The server is jupyterhub-singleuser,
-or if it is there sudospawner-singleuser, in the directory of this program.
-
-Options:
-  --help                            show this help information
-  --version                         show the version
-  --logging=debug|info|warning|error|none
-                                    log level of this program (default info)
-  --log-to-stderr                   accepted; the log always goes to stderr
-  --user=NAME                       as root: whose server it is; as the user: refuse to
-                                    run as any other account than NAME
-
-Requests: {\"action\": \"spawn\", \"args\": [], \"env\": {}}
-          {\"action\": \"kill\", \"pid\": PID, \"signal\": NUMBER}
-          {\"action\": \"stop\", \"pid\": PID}
-          {\"action\": \"status\", \"pid\": PID}
-";
+pub const HELP: &str = include_str!("help.txt");
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]

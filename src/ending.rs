@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 
 use crate::process::tree;
 
+/// How long SIGTERM may take before SIGKILL follows.
+pub const GRACE: Duration = Duration::from_secs(3);
 /// While something is to be ended, how often to look for children that were just handed to us.
 pub const INTERVAL: Duration = Duration::from_millis(50);
 /// After SIGKILL, what has not ended in this time cannot be ended, and is not waited for.

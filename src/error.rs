@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a call could not be carried out.
@@ -206,83 +207,84 @@ pub enum Error {
     /// Nobody reads the reply any more, so the server that was started has been ended.
     #[error("the caller went away before the server was up")]
     CallerGone,
+    /// What another process of the launch has reported.
+    #[error("{}", .0.sentence)]
+    Reported(Setback),
+}
+
+/// An [`Error`] as one process of a launch reports it to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setback {
+    /// Its code.
+    pub code: String,
+    /// Its sentence.
+    pub sentence: String,
+    /// The exit status that it makes.
+    pub exit_status: u8,
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        let (code, exit_status) = error.classify();
+        Self { code: code.to_owned(), sentence: error.to_string(), exit_status }
+    }
 }
 
 impl Error {
+    /// For `map_err`: the failure of a system call on the way to the server.
+    pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::LaunchFailed { step: step.to_owned(), errno }
+    }
+
     /// The stable name of this failure, as `docs/protocol.md` lists it.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Usage(_) => "usage",
-            Self::OptionRefused(_) => "option_refused",
-            Self::MalformedRequest(_) => "malformed_request",
-            Self::RequestTooLarge { .. } => "request_too_large",
-            Self::RequestTimeout { .. } => "request_timeout",
-            Self::ServerNameTooLong => "server_name_too_long",
-            Self::CallerUnknown(_) => "caller_unknown",
-            Self::CallerNotPermitted { .. } => "caller_not_permitted",
-            Self::PolicyMissing => "policy_missing",
-            Self::PolicyUntrusted(_) => "policy_untrusted",
-            Self::PolicyUnreadable { .. } => "policy_unreadable",
-            Self::PolicyMalformed { .. } => "policy_malformed",
-            Self::BinaryUntrusted(_) => "binary_untrusted",
-            Self::ServerUntrusted(_) => "server_untrusted",
-            Self::TargetUnknown { .. } => "target_unknown",
-            Self::TargetNotPermitted { .. } => "target_not_permitted",
-            Self::LimitNotEnforceable { .. } => "limit_not_enforceable",
-            Self::HookFailed { .. } => "hook_failed",
-            Self::TargetIsRoot => "target_is_root",
-            Self::TargetMismatch { .. } => "target_mismatch",
-            Self::PrivilegesLeft(_) => "privileges_left",
-            Self::ServerMissing { .. } => "server_missing",
-            Self::ServerNotExecutable { .. } => "server_not_executable",
-            Self::HomeMissing { .. } => "home_missing",
-            Self::ExecFailed { .. } => "exec_failed",
-            Self::ExitedEarly { .. } => "exited_early",
-            Self::PortTaken { .. } => "port_taken",
-            Self::LaunchFailed { .. } => "launch_failed",
-            Self::SystemError { .. } => "system_error",
-            Self::KernelUnsupported => "kernel_unsupported",
-            Self::CallerGone => "caller_gone",
-        }
+    pub fn code(&self) -> &str {
+        self.classify().0
     }
 
     /// The exit status of the call: 1 for a request that is malformed or refused, 0 for one that
     /// was understood and permitted, whatever became of it.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
+        self.classify().1
+    }
+
+    /// Code and exit status.
+    #[must_use]
+    pub fn classify(&self) -> (&str, u8) {
         match self {
-            Self::Usage(_)
-            | Self::OptionRefused(_)
-            | Self::MalformedRequest(_)
-            | Self::RequestTooLarge { .. }
-            | Self::RequestTimeout { .. }
-            | Self::ServerNameTooLong
-            | Self::CallerUnknown(_)
-            | Self::CallerNotPermitted { .. }
-            | Self::PolicyMissing
-            | Self::PolicyUntrusted(_)
-            | Self::PolicyUnreadable { .. }
-            | Self::PolicyMalformed { .. }
-            | Self::BinaryUntrusted(_)
-            | Self::ServerUntrusted(_)
-            | Self::TargetUnknown { .. }
-            | Self::TargetNotPermitted { .. }
-            | Self::LimitNotEnforceable { .. }
-            | Self::TargetIsRoot
-            | Self::TargetMismatch { .. }
-            | Self::PrivilegesLeft(_) => 1,
-            Self::HookFailed { .. }
-            | Self::ServerMissing { .. }
-            | Self::ServerNotExecutable { .. }
-            | Self::HomeMissing { .. }
-            | Self::ExecFailed { .. }
-            | Self::ExitedEarly { .. }
-            | Self::PortTaken { .. }
-            | Self::LaunchFailed { .. }
-            | Self::SystemError { .. }
-            | Self::KernelUnsupported
-            | Self::CallerGone => 0,
+            Self::Usage(_) => ("usage", 1),
+            Self::OptionRefused(_) => ("option_refused", 1),
+            Self::MalformedRequest(_) => ("malformed_request", 1),
+            Self::RequestTooLarge { .. } => ("request_too_large", 1),
+            Self::RequestTimeout { .. } => ("request_timeout", 1),
+            Self::ServerNameTooLong => ("server_name_too_long", 1),
+            Self::CallerUnknown(_) => ("caller_unknown", 1),
+            Self::CallerNotPermitted { .. } => ("caller_not_permitted", 1),
+            Self::PolicyMissing => ("policy_missing", 1),
+            Self::PolicyUntrusted(_) => ("policy_untrusted", 1),
+            Self::PolicyUnreadable { .. } => ("policy_unreadable", 1),
+            Self::PolicyMalformed { .. } => ("policy_malformed", 1),
+            Self::BinaryUntrusted(_) => ("binary_untrusted", 1),
+            Self::ServerUntrusted(_) => ("server_untrusted", 1),
+            Self::TargetUnknown { .. } => ("target_unknown", 1),
+            Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
+            Self::LimitNotEnforceable { .. } => ("limit_not_enforceable", 1),
+            Self::HookFailed { .. } => ("hook_failed", 0),
+            Self::TargetIsRoot => ("target_is_root", 1),
+            Self::TargetMismatch { .. } => ("target_mismatch", 1),
+            Self::PrivilegesLeft(_) => ("privileges_left", 1),
+            Self::ServerMissing { .. } => ("server_missing", 0),
+            Self::ServerNotExecutable { .. } => ("server_not_executable", 0),
+            Self::HomeMissing { .. } => ("home_missing", 0),
+            Self::ExecFailed { .. } => ("exec_failed", 0),
+            Self::ExitedEarly { .. } => ("exited_early", 0),
+            Self::PortTaken { .. } => ("port_taken", 0),
+            Self::LaunchFailed { .. } => ("launch_failed", 0),
+            Self::SystemError { .. } => ("system_error", 0),
+            Self::KernelUnsupported => ("kernel_unsupported", 0),
+            Self::CallerGone => ("caller_gone", 0),
+            Self::Reported(setback) => (&setback.code, setback.exit_status),
         }
     }
 }

@@ -2,19 +2,13 @@
 
 pub mod runner;
 
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::account::Ids;
 use crate::error::Error;
 use crate::policy::Target;
 use crate::policy::file::{Hooks, OnFailure};
@@ -64,16 +58,7 @@ impl HookResult {
     }
 }
 
-/// Whose hooks are run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// Those that only root can have written.
-    RootAlone,
-    /// All that are there, through symbolic links, too: whoever built the image answers for them.
-    AnyOwner,
-}
-
-/// Somebody whose hooks have run, or who has none: a [`Target`], or the [`Ids`] of a container's
+/// Somebody whose hooks have run, or who has none: a [`Target`], or in a container the ids of its
 /// command. Only this module makes one.
 #[derive(Debug)]
 #[must_use]
@@ -87,14 +72,14 @@ impl<W> Prepared<W> {
         self.whom
     }
 
-    /// For whatever starts no server, and where root has no part in it.
+    /// For whoever has no hooks, or none any more.
     pub fn without_hooks(whom: W) -> Self {
         Self { whom }
     }
 }
 
 /// A file that passed all checks, or the reason why it did not.
-type Found = Result<PathBuf, HookResult>;
+pub type Found = Result<PathBuf, HookResult>;
 
 /// Runs the hooks of a server as root, in a mount namespace of their own if the policy says so, which
 /// this process and the server that it starts are in from then on. `report` is told before and after
@@ -109,7 +94,7 @@ pub fn run_hooks(
     server_name: &ServerName,
     mut report: impl FnMut(HookResult),
 ) -> Result<Prepared, Error> {
-    let found = find_hooks(&settings.dir, Trust::RootAlone);
+    let found = find_hooks(&settings.dir);
     if settings.private_mounts && found.iter().any(Result::is_ok) {
         make_mounts_private().map_err(|errno| Error::LaunchFailed {
             step: "a mount namespace for the hooks (hooks.private_mounts)".to_owned(),
@@ -127,36 +112,11 @@ pub fn run_hooks(
     Ok(Prepared { whom: target })
 }
 
-/// The hooks of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerHooks {
-    /// The directory that they are in.
-    pub directory: PathBuf,
-    /// Whose hooks are run.
-    pub trust: Trust,
-    /// How long each may take.
-    pub timeout: Duration,
-}
-
-/// Runs the hooks of a container, whose variables, working directory, stdout and stderr they share.
-/// None of them keeps the command from being started. `report` is told before and after each.
+/// Runs a hook, unless it was refused. `report` is told before and after.
 ///
-/// The uid's account is looked up afterwards, since a hook may be what makes it.
-pub fn run_container_hooks(
-    hooks: &ContainerHooks,
-    uid: Uid,
-    gid: Gid,
-    mut report: impl FnMut(HookResult),
-) -> Prepared<Ids> {
-    let runner = Runner { timeout: hooks.timeout, surroundings: Surroundings::Inherited };
-    for hook in find_hooks(&hooks.directory, hooks.trust) {
-        let _ = run_found(hook, &runner, &mut report);
-    }
-    Prepared { whom: Ids::look_up(uid, gid) }
-}
-
-/// Runs a hook, unless it was refused; its name if it did not succeed.
-fn run_found(
+/// # Errors
+/// The name of one that did not succeed.
+pub fn run_found(
     hook: Found,
     runner: &Runner,
     report: &mut impl FnMut(HookResult),
@@ -176,32 +136,8 @@ fn run_found(
 
 /// The hooks in order of their names: regular files that can be executed. Nothing is said of other
 /// files; a missing directory is an empty one.
-fn find_hooks(directory: &Path, trust: Trust) -> Vec<Found> {
-    match trust {
-        Trust::RootAlone => find_hooks_of_root(directory),
-        Trust::AnyOwner => find_hooks_of_anyone(directory),
-    }
-}
-
-fn find_hooks_of_anyone(directory: &Path) -> Vec<Found> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            let reason = format!("it cannot be read: {error}");
-            return vec![Err(HookResult::new(directory, HookStatus::Refused, reason))];
-        }
-    };
-    let is_hook = |path: &PathBuf| {
-        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_hook).collect();
-    paths.sort();
-    paths.into_iter().map(Ok).collect()
-}
-
-fn find_hooks_of_root(directory: &Path) -> Vec<Found> {
+#[must_use]
+pub fn find_hooks(directory: &Path) -> Vec<Found> {
     let refuse = |path: &Path, distrust: Distrust| {
         Err(HookResult::new(path, HookStatus::Refused, distrust.to_string()))
     };

@@ -8,14 +8,19 @@ pub mod listener;
 pub mod process;
 pub mod watch;
 
+use std::fs::File;
+use std::io::{Read, Seek};
+
+use nix::errno::Errno;
+
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::hooks::HookResult;
-use crate::policy::Grant;
 use crate::policy::file::Policy;
+use crate::policy::grant::Grant;
 use crate::privileges::Unprivileged;
 use crate::reply::Reply;
-use crate::request::Spawn;
+use crate::request::{Request, Spawn};
 use crate::server::Executable;
 use crate::server_name::ServerName;
 use link::Link;
@@ -35,6 +40,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Reads the request that the mediator has granted and left in this file, as the target.
+    ///
+    /// # Errors
+    /// As [`Plan::make`]; [`Error::LaunchFailed`] if the file does not hold the request of a spawn.
+    pub fn read(file: &mut File, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        file.rewind()
+            .and_then(|()| file.read_to_end(&mut bytes))
+            .map_err(|_| Error::at("reading the request")(Errno::EIO))?;
+        match Request::parse(&bytes)? {
+            Request::Spawn(spawn) => Self::make(spawn, policy, proof),
+            _ => Err(Error::at("reading the request")(Errno::EBADMSG)),
+        }
+    }
+
     /// Makes the plan of a request that was granted.
     ///
     /// # Errors

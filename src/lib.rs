@@ -22,6 +22,7 @@ pub mod server_name;
 pub mod server;
 pub mod environment;
 pub mod launcher;
+pub mod report;
 pub mod supervisor;
 pub mod keeper;
 pub mod ending;

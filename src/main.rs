@@ -1,6 +1,8 @@
 //! `sudospawner`: starts and ends a user's notebook server, called through sudo by a Hub that is
 //! not root. One JSON request on stdin, one JSON reply on stdout.
 
+mod answer;
+
 use std::process::ExitCode;
 
 use log::LevelFilter;
@@ -8,14 +10,11 @@ use nix::sys::stat::{Mode as FileMode, umask};
 use sudospawner::account::{Account, Caller};
 use sudospawner::audit::{self, Record};
 use sudospawner::cli::{self, Command, Options};
+use sudospawner::error::Error;
 use sudospawner::hooks::Prepared;
-use sudospawner::launcher::{Failure, Launched, launch_server, process};
 use sudospawner::monitor::Monitor;
 use sudospawner::policy::{Mode, Rules};
-use sudospawner::privileges::become_target;
-use sudospawner::process::{send_signal, stop::stop_server, usage::measure_server};
-use sudospawner::reply::{self, Reply};
-use sudospawner::request::Request;
+use sudospawner::privileges::{Unprivileged, become_nobody, become_target};
 use sudospawner::{diagnostics, keeper, supervisor, system_calls};
 
 fn main() -> ExitCode {
@@ -31,100 +30,57 @@ fn main() -> ExitCode {
         _ => None,
     };
     diagnostics::start_logging("sudospawner", logging.unwrap_or(LevelFilter::Info));
+    let mut call =
+        Call { caller: None, target: None, action: None, monitor: None, inherited_umask };
     match command {
-        Ok(Command::Help) => show(cli::HELP),
-        Ok(Command::Version) => show(concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Answer(options)) => Call::default().answer(&options, inherited_umask),
-        Err(error) => Call::default().fail(error.into()),
+        Ok(Command::Answer(options)) => match call.admit(&options) {
+            Ok((rules, proof)) => call.answer(rules, proof),
+            Err(error) => call.refuse(error),
+        },
+        Ok(Command::Help) => say_as_nobody(|| answer::show(cli::HELP)),
+        Ok(Command::Version) => say_as_nobody(|| answer::show(VERSION)),
+        Err(error) => call.refuse(error),
     }
 }
 
-fn show(text: &str) -> ExitCode {
-    if reply::write_text(text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
+const VERSION: &str = concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What came of a request.
-enum Outcome {
-    /// A server that is the caller's as soon as the reply is written.
-    Launched(Launched),
-    /// Everything else.
-    Done(Reply),
+/// Gives up root before anything is written to stdout.
+fn say_as_nobody(say: impl FnOnce() -> ExitCode) -> ExitCode {
+    become_nobody().map_or(ExitCode::FAILURE, |()| say())
 }
 
 /// What is known of this call, for its audit line.
-#[derive(Default)]
 struct Call {
     caller: Option<Caller>,
     target: Option<Account>,
     action: Option<&'static str>,
     /// In root mode, until the decision: the process that is still root.
     monitor: Option<Monitor>,
+    inherited_umask: FileMode,
 }
 
 impl Call {
-    fn answer(mut self, options: &Options, inherited_umask: FileMode) -> ExitCode {
-        match self.carry_out(options, inherited_umask) {
-            Err(failure) => self.fail(failure),
-            Ok(Outcome::Launched(launched)) => {
-                launched.deliver();
-                ExitCode::SUCCESS
-            }
-            Ok(Outcome::Done(reply)) => {
-                write(&reply);
-                ExitCode::SUCCESS
-            }
-        }
-    }
-
-    /// The flow. Each stage takes what only the stage before can make; the request is read when there
-    /// is nothing left of root.
-    fn carry_out(&mut self, options: &Options, umask: FileMode) -> Result<Outcome, Failure> {
+    /// Checks 1 to 4 and 7: all of the flow that this process does as root. Each stage takes what only
+    /// the stage before can make; what comes out can do no more than the target.
+    fn admit(&mut self, options: &Options) -> Result<(Rules, Unprivileged), Error> {
         let caller = *self.caller.insert(Caller::identify()?);
         let rules = Rules::load(options.user.as_deref())?;
         rules.admit_caller(caller)?;
         let target = rules.admit_target(options.user.as_deref())?;
         self.target = Some(target.account().clone());
         if target.mode() == Mode::Root {
-            self.monitor = Some(Monitor::start(&target, rules.policy(), caller, umask)?);
+            let monitor = Monitor::start(&target, rules.policy(), caller, self.inherited_umask)?;
+            self.monitor = Some(monitor);
         }
         let unprivileged = become_target(Prepared::without_hooks(target), rules.policy())?;
-        let bytes = Request::read(std::io::stdin().lock())?;
-        let request = Request::parse(&bytes)?;
-        self.action = Some(request.action());
-        let grant = rules.grant(unprivileged, &request)?;
-        if !matches!(request, Request::Spawn(_)) {
-            self.audit("ok");
-        }
-        let proof = grant.unprivileged();
-        Ok(match request {
-            Request::Spawn(spawn) => {
-                let name = spawn.server_name.clone();
-                let launched = launch_server(spawn, &grant, |plan| match self.monitor.take() {
-                    Some(monitor) => monitor.spawn(&bytes, &name),
-                    None => {
-                        self.audit("ok");
-                        process::start(plan, grant.policy(), umask, proof)
-                    }
-                })?;
-                Outcome::Launched(launched)
-            }
-            Request::Kill(kill) => Outcome::Done(Reply::signalled(send_signal(&kill, proof)?)),
-            Request::Stop(stop) => {
-                let leftovers = grant.policy().server.leftovers;
-                Outcome::Done(Reply::stopped(stop_server(&stop, leftovers, proof)?))
-            }
-            Request::Status(status) => {
-                Outcome::Done(Reply::status(measure_server(&status, proof)?))
-            }
-        })
+        Ok((rules, unprivileged))
     }
 
-    fn fail(&mut self, Failure { error, hooks }: Failure) -> ExitCode {
+    /// Writes a refusal down while root's word can be had, and says it as nobody.
+    fn refuse(mut self, error: Error) -> ExitCode {
         self.audit(error.code());
-        log::error!("{error}");
-        let status = error.exit_status();
-        write(&Reply::failed(&error, hooks));
-        ExitCode::from(status)
+        say_as_nobody(|| answer::report_failure(error.into()))
     }
 
     /// Writes the decision down: by the monitor as long as there is one, since in root mode what root
@@ -140,11 +96,5 @@ impl Call {
             action: self.action,
             code,
         });
-    }
-}
-
-fn write(reply: &Reply) {
-    if let Err(error) = reply.write() {
-        log::warn!("the reply could not be written: {error}");
     }
 }

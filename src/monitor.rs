@@ -12,28 +12,22 @@ use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode as FileMode;
-use nix::unistd::{Pid, pipe2};
-use std::os::fd::AsFd;
+use nix::unistd::{dup2_stderr, pipe2};
 
 use crate::account::Caller;
 use crate::audit::{self, Record};
-use crate::ending::{end_children, has_children};
+use crate::ending::{GRACE, end_children, has_children};
 use crate::error::Error;
 use crate::hooks::{Prepared, run_hooks};
 use crate::keeper;
-use crate::launcher::Plan;
-use crate::launcher::link::Link;
-use crate::launcher::process::Equipment;
+use crate::launcher::{Plan, process};
 use crate::policy::Target;
 use crate::policy::file::Policy;
-use crate::privileges::{LiftedLimits, Unprivileged, become_target, become_wholly_root};
-use crate::request::Request;
+use crate::privileges::{LiftedLimits, become_target, become_wholly_root};
+use crate::report::{Link, Report, Wire};
 use crate::server_name::ServerName;
-use crate::supervisor::GRACE;
-use crate::supervisor::report::{Report, Setback};
 use crate::system_calls::{self, Fork};
 
 /// A decision is at most this long: the longest name, and two words.
@@ -58,20 +52,18 @@ impl Monitor {
         caller: Caller,
         inherited_umask: FileMode,
     ) -> Result<Self, Error> {
-        let failed =
-            |step: &'static str| move |errno| Error::LaunchFailed { step: step.to_owned(), errno };
-        let (equipment, link) = Equipment::open(inherited_umask)?;
-        let (decision, tell) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
-        let request = memfd_create("request", MFdFlags::MFD_CLOEXEC).map_err(failed("memfd"))?;
+        let (wire, link) = Wire::open()?;
+        let (decision, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Error::at("pipe"))?;
+        let request = memfd_create("request", MFdFlags::MFD_CLOEXEC).map_err(Error::at("memfd"))?;
         let request = File::from(request);
-        match system_calls::fork().map_err(failed("fork"))? {
+        match system_calls::fork().map_err(Error::at("fork"))? {
             Fork::Parent(_) => Ok(Self { decision: File::from(tell), request, link }),
             Fork::Child => {
                 drop((tell, link));
-                let mut work = Work { policy, caller, equipment, request };
-                if let Err(setback) = work.wait_for_decision(File::from(decision), target.clone()) {
+                let mut work = Work { policy, caller, inherited_umask, wire, request };
+                if let Err(error) = work.wait_for_decision(File::from(decision), target.clone()) {
                     end_children(GRACE);
-                    work.equipment.send(&Report::Failed(setback));
+                    work.wire.send(&Report::Failed(error.into()));
                 }
                 system_calls::exit_now(1)
             }
@@ -92,9 +84,9 @@ impl Monitor {
         self.request
             .write_all_at(request, 0)
             .and_then(|()| self.decision.write_all(order.as_bytes()))
-            .map_err(|error| Error::LaunchFailed {
-                step: "telling the monitor".to_owned(),
-                errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            .map_err(|error| {
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+                Error::at("telling the monitor")(errno)
             })?;
         Ok(self.link)
     }
@@ -104,15 +96,16 @@ impl Monitor {
 struct Work<'a> {
     policy: &'a Policy,
     caller: Caller,
-    equipment: Equipment,
+    inherited_umask: FileMode,
+    wire: Wire,
     request: File,
 }
 
 impl Work<'_> {
     /// Waits for the decision, writes it down, and acts on it; returns unless it became a supervisor.
-    fn wait_for_decision(&mut self, decision: File, target: Target) -> Result<(), Setback> {
-        self.equipment.detach().map_err(|errno| Setback::new("setsid", errno))?;
-        become_wholly_root().map_err(|errno| Setback::new("becoming root", errno))?;
+    fn wait_for_decision(&mut self, decision: File, target: Target) -> Result<(), Error> {
+        self.wire.detach()?;
+        become_wholly_root().map_err(Error::at("becoming root"))?;
         let mut text = String::new();
         // Nothing can be told of what was never decided: the mediator has died.
         let read = decision.take(MAX_DECISION).read_to_string(&mut text);
@@ -132,58 +125,36 @@ impl Work<'_> {
         let server_name = ServerName::parse(words.next().unwrap_or_default().to_owned())?;
         let limits = LiftedLimits::lift();
         let prepared = self.prepare(target, &server_name)?;
-        limits.put_back().map_err(|errno| Setback::new("setrlimit", errno))?;
+        limits.put_back().map_err(Error::at("setrlimit"))?;
         let proof = become_target(prepared, self.policy)?;
-        let plan = self.read_plan(&proof)?;
-        Err(self.equipment.start_server(&plan, self.policy, &proof))
+        let plan = Plan::read(&mut self.request, self.policy, &proof)?;
+        let umask = self.inherited_umask;
+        Err(process::become_supervisor(&mut self.wire, &plan, self.policy, umask, &proof))
     }
 
     /// Runs the hooks. Where they left a process, this one stays as its keeper, and the work goes on
     /// in a child.
-    fn prepare(&mut self, target: Target, server_name: &ServerName) -> Result<Prepared, Setback> {
-        let prepared = run_hooks(target, &self.policy.hooks, server_name, |result| {
-            self.equipment.send(&Report::Hook(result));
-        })?;
-        if self.is_abandoned() {
-            return Err(Setback::new("the mediator has ended", Errno::EPIPE));
+    fn prepare(&mut self, target: Target, server_name: &ServerName) -> Result<Prepared, Error> {
+        let report = |result| self.wire.send(&Report::Hook(result));
+        let prepared = run_hooks(target, &self.policy.hooks, server_name, report)?;
+        if self.wire.is_abandoned() {
+            return Err(Error::CallerGone);
         }
         if has_children() {
-            match system_calls::fork().map_err(|errno| Setback::new("fork", errno))? {
-                Fork::Parent(supervisor) => self.become_keeper(supervisor),
-                // A session of its own, so that nothing that is sent to the keeper's reaches it.
-                Fork::Child => {
-                    self.equipment.detach().map_err(|errno| Setback::new("setsid", errno))?;
+            match system_calls::fork().map_err(Error::at("fork"))? {
+                Fork::Parent(supervisor) => {
+                    // The Hub's log is not a keeper's.
+                    let _ = dup2_stderr(std::io::stdin());
+                    system_calls::execute_anew(&keeper::to_argv(supervisor));
+                    // What the hooks left is ended here, and with it the server's child, since nobody
+                    // would do it later.
+                    end_children(GRACE);
+                    system_calls::exit_now(1)
                 }
+                // A session of its own, so that nothing that is sent to the keeper's reaches it.
+                Fork::Child => self.wire.detach()?,
             }
         }
         Ok(prepared)
-    }
-
-    /// Whether the mediator has ended while the hooks ran.
-    fn is_abandoned(&self) -> bool {
-        let mut watched = [PollFd::new(self.equipment.delivered().as_fd(), PollFlags::POLLIN)];
-        poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Executes this binary anew as the keeper. If that fails, what the hooks left is ended here, and
-    /// with it the server's child, since nobody would do it later.
-    fn become_keeper(&self, supervisor: Pid) -> ! {
-        let _ = self.equipment.leave_log();
-        self.equipment.execute_anew(&keeper::to_argv(supervisor));
-        end_children(GRACE);
-        system_calls::exit_now(1)
-    }
-
-    /// Reads the request that the mediator has granted, as the target.
-    fn read_plan(&self, proof: &Unprivileged) -> Result<Plan, Setback> {
-        let mut bytes = Vec::new();
-        let mut file = &self.request;
-        std::io::Seek::rewind(&mut file)
-            .and_then(|()| file.read_to_end(&mut bytes))
-            .map_err(|_| Setback::new("reading the request", Errno::EIO))?;
-        match Request::parse(&bytes)? {
-            Request::Spawn(spawn) => Ok(Plan::make(spawn, self.policy, proof)?),
-            _ => Err(Setback::new("reading the request", Errno::EBADMSG)),
-        }
     }
 }

@@ -4,18 +4,17 @@
 //! mode the policy file decides it.
 
 pub mod file;
+pub mod grant;
 pub mod units;
 
 use std::path::PathBuf;
 
-use nix::unistd::{Uid, geteuid, getuid};
+use nix::unistd::{Gid, Group, Uid, geteuid, getuid};
 
 use crate::account::{Account, Caller};
 use crate::error::Error;
-use crate::privileges::Unprivileged;
-use crate::request::Request;
 use crate::trusted_file::open_trusted;
-use file::{Launcher, Policy};
+use file::Policy;
 
 /// How this program was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +30,8 @@ pub enum Mode {
 #[must_use]
 pub struct Target {
     account: Account,
+    /// In root mode all of the account's groups; in user mode the process has them already.
+    groups: Vec<Gid>,
     mode: Mode,
 }
 
@@ -41,32 +42,16 @@ impl Target {
         &self.account
     }
 
+    /// In root mode all of the account's groups, as they were when it was admitted.
+    #[must_use]
+    pub fn groups(&self) -> &[Gid] {
+        &self.groups
+    }
+
     /// How we were called for it.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
-    }
-}
-
-/// A request that was granted, to a process that can do no more than its target. Only
-/// [`Rules::grant`] makes one.
-#[derive(Debug)]
-#[must_use]
-pub struct Grant {
-    unprivileged: Unprivileged,
-    policy: Policy,
-}
-
-impl Grant {
-    /// The proof that we are the target.
-    pub fn unprivileged(&self) -> &Unprivileged {
-        &self.unprivileged
-    }
-
-    /// The policy under which it was granted.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.policy
     }
 }
 
@@ -136,40 +121,27 @@ impl Rules {
         if account.uid.as_raw() < self.policy.targets.min_uid {
             return refused("its uid is below targets.min_uid");
         }
+        let mut groups = Vec::new();
         if self.mode == Mode::Root {
             let targets = &self.policy.targets;
             if self.is_hub_user(account.uid) {
                 return refused("it is one of hub_users");
             }
-            if !targets.users.contains(&account.name) && !account.is_in_any(&targets.groups) {
+            let Ok(own) = account.list_groups(account.gid) else {
+                return refused("its groups cannot be looked up");
+            };
+            groups = own;
+            let mut permitted =
+                targets.groups.iter().filter_map(|name| Group::from_name(name).ok()?);
+            let is_member = permitted.any(|group| groups.contains(&group.gid));
+            if !targets.users.contains(&account.name) && !is_member {
                 return refused("it is neither in targets.users nor in one of targets.groups");
             }
             if account.is_closed() && !targets.allow_nologin {
                 return refused("its shell lets nobody log in, and targets.allow_nologin is false");
             }
         }
-        Ok(Target { account, mode: self.mode })
-    }
-
-    /// Check 5, of what the policy has to say about a request that is within its bounds.
-    ///
-    /// # Errors
-    /// [`Error::LimitNotEnforceable`].
-    pub fn grant(self, unprivileged: Unprivileged, request: &Request) -> Result<Grant, Error> {
-        if self.mode == Mode::Root && matches!(request, Request::Spawn(_)) {
-            let limits = &self.policy.limits;
-            let limit = [
-                ("memory", limits.memory.is_some()),
-                ("cpus", limits.cpus.is_some()),
-                ("tasks", limits.tasks.is_some()),
-            ]
-            .into_iter()
-            .find(|(_, is_set)| *is_set);
-            if let (Launcher::Process, Some((limit, _))) = (self.policy.server.launcher, limit) {
-                return Err(Error::LimitNotEnforceable { limit });
-            }
-        }
-        Ok(Grant { unprivileged, policy: self.policy })
+        Ok(Target { account, groups, mode: self.mode })
     }
 
     fn is_hub_user(&self, uid: Uid) -> bool {

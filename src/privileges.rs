@@ -1,14 +1,14 @@
 //! Gives up root for good, and proves that this process can do no more than its target (check 7).
 
-use std::ffi::CString;
+pub mod container;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, geteuid, getgrouplist, getgroups, getresgid, getresuid};
+use nix::unistd::{Gid, Uid, geteuid, getgroups, getresgid, getresuid, getuid};
 use nix::unistd::{setgroups, setresgid, setresuid};
 
-use crate::account::{Account, Ids};
+use crate::account::Account;
 use crate::error::Error;
 use crate::hooks::Prepared;
 use crate::policy::file::{Policy, find_resource};
@@ -35,33 +35,6 @@ impl Unprivileged {
     pub fn mode(&self) -> Mode {
         self.whom.mode()
     }
-}
-
-impl Unprivileged<Ids> {
-    /// The ids that this process has.
-    pub fn ids(&self) -> &Ids {
-        &self.whom
-    }
-}
-
-/// Whether programs that are executed later may gain privileges by setuid bits and the like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Escalation {
-    /// They may: sudo works.
-    Allowed,
-    /// They may not.
-    Forbidden,
-}
-
-/// What to do with the bounding set on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BoundingSet {
-    /// It stays, since only root can change it.
-    Kept,
-    /// It is emptied.
-    Emptied,
-    /// It is emptied if this process has CAP_SETPCAP, which containers may lack.
-    EmptiedIfPermitted,
 }
 
 /// Makes this process root in every respect, for hooks: called through a setuid bit, the real uid and the
@@ -125,67 +98,28 @@ impl LiftedLimits {
 pub fn become_target(prepared: Prepared, policy: &Policy) -> Result<Unprivileged, Error> {
     let target = prepared.into_inner();
     set_limits(policy, target.mode())?;
-    if policy.server.no_new_privileges {
-        forbid_escalation(match target.mode() {
-            Mode::Root => BoundingSet::Emptied,
-            Mode::User => BoundingSet::Kept,
-        })?;
-    }
-    let ids = Ids::from(target.account());
+    let escalation_is_forbidden = policy.server.no_new_privileges;
+    let Account { uid, gid, .. } = *target.account();
     if target.mode() == Mode::Root {
-        change_ids(&ids)?;
+        if escalation_is_forbidden {
+            system_calls::empty_bounding_set().map_err(failed("emptying the bounding set"))?;
+        }
+        change_ids(uid, gid, target.groups())?;
     }
-    prove(&ids)?;
+    if escalation_is_forbidden {
+        prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
+    }
+    prove(uid)?;
     Ok(Unprivileged { whom: target })
 }
 
-/// Takes the ids of a container's command, by giving up everything else. A process that is not root
-/// has to have the uid already, and keeps its groups.
-///
-/// # Errors
-/// [`Error::PrivilegesLeft`] as for [`become_target`]; a container without CAP_SETUID or CAP_SETGID
-/// cannot give up root.
-pub fn take_ids(
-    prepared: Prepared<Ids>,
-    escalation: Escalation,
-) -> Result<Unprivileged<Ids>, Error> {
-    let ids = prepared.into_inner();
-    if escalation == Escalation::Forbidden {
-        forbid_escalation(BoundingSet::EmptiedIfPermitted)?;
-    }
-    if geteuid().is_root() {
-        change_ids(&ids)?;
-    } else {
-        system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;
-    }
-    prove(&ids)?;
-    Ok(Unprivileged { whom: ids })
-}
-
-fn forbid_escalation(bounding_set: BoundingSet) -> Result<(), Error> {
-    if bounding_set != BoundingSet::Kept {
-        match system_calls::empty_bounding_set() {
-            Err(Errno::EPERM) if bounding_set == BoundingSet::EmptiedIfPermitted => {
-                log::info!("without CAP_SETPCAP the bounding set stays; no_new_privs has to do");
-            }
-            result => result.map_err(failed("emptying the bounding set"))?,
-        }
-    }
-    prctl::set_no_new_privs().map_err(failed("no_new_privs"))
-}
-
-fn change_ids(ids: &Ids) -> Result<(), Error> {
-    let mut groups = Vec::new();
-    if let Some(account) = &ids.account {
-        let name = CString::new(account.name.as_str());
-        let name = name.map_err(|_| Error::PrivilegesLeft("the name".to_owned()))?;
-        groups = getgrouplist(&name, ids.gid).map_err(failed("getgrouplist"))?;
-    }
+/// Takes these ids alone, and no capability.
+fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Error> {
     system_calls::join_new_session_keyring().map_err(failed("a session keyring"))?;
     // Groups before the gid, and both before the uid: each step needs what the next gives up.
-    setgroups(&groups).map_err(failed("setgroups"))?;
-    setresgid(ids.gid, ids.gid, ids.gid).map_err(failed("setresgid"))?;
-    setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;
+    setgroups(groups).map_err(failed("setgroups"))?;
+    setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+    setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
     system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;
     let had = getgroups().map_err(failed("getgroups"))?;
     if had.iter().any(|group| !groups.contains(group)) {
@@ -194,15 +128,28 @@ fn change_ids(ids: &Ids) -> Result<(), Error> {
     Ok(())
 }
 
+/// Becomes nobody, for a call that is refused before there is a target: what is left to do is to say so.
+/// A process that is not root stays who it is.
+///
+/// # Errors
+/// What the kernel says.
+pub fn become_nobody() -> Result<(), Error> {
+    const NOBODY: u32 = 65534;
+    if geteuid().is_root() || getuid().is_root() {
+        change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])?;
+    }
+    Ok(())
+}
+
 /// Finds nothing that could be regained, and ends, as OpenSSH's `permanently_set_uid` does, with an
 /// attempt to become root, which has to fail.
-fn prove(ids: &Ids) -> Result<(), Error> {
+fn prove(uid: Uid) -> Result<(), Error> {
     let left = |what: &str| Err(Error::PrivilegesLeft(what.to_owned()));
-    if ids.uid.is_root() {
+    if uid.is_root() {
         return Err(Error::TargetIsRoot);
     }
     let Ok(uids) = getresuid() else { return left("the uids are unknown") };
-    if [uids.real, uids.effective, uids.saved] != [ids.uid; 3] {
+    if [uids.real, uids.effective, uids.saved] != [uid; 3] {
         return left("a uid of another account");
     }
     let Ok(gids) = getresgid() else { return left("the gids are unknown") };

@@ -3,6 +3,7 @@
 //! A pid alone is no identity, since the kernel gives it anew. Pid, start time and boot together
 //! are, and a pidfd keeps meaning the same process from the moment it is opened.
 
+pub mod stat;
 pub mod stop;
 pub mod tree;
 pub mod usage;
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
+use self::stat::Stat;
 use crate::error::Error;
 use crate::privileges::Unprivileged;
 use crate::request::Kill;
@@ -46,7 +48,7 @@ impl Started {
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(Self { boot_id: boot_id.trim_end().to_owned(), ticks: tree::Stat::read(pid)?.started })
+        Some(Self { boot_id: boot_id.trim_end().to_owned(), ticks: Stat::read(pid)?.started })
     }
 }
 
@@ -72,7 +74,7 @@ pub struct Identity {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// It exited with this status.
     Exited(i32),

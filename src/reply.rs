@@ -68,7 +68,7 @@ pub enum Reply {
         /// Always false.
         ok: bool,
         /// The stable name of the failure.
-        code: &'static str,
+        code: String,
         /// A sentence for a person.
         error: String,
         /// How the server ended, if that is what failed.
@@ -159,7 +159,7 @@ impl Reply {
             _ => None,
         };
         let error_text = escape_control_characters(error.to_string().as_bytes(), Lines::One);
-        Self::Failed { ok: false, code: error.code(), error: error_text, early, hooks }
+        Self::Failed { ok: false, code: error.code().to_owned(), error: error_text, early, hooks }
     }
 
     /// Writes the reply; whether the caller has it. Where it has not, what was done for it has to

@@ -5,6 +5,7 @@
 //! that a hook does keeps the command from being started.
 
 pub mod execution;
+pub mod hooks;
 pub mod init;
 pub mod options;
 
@@ -17,11 +18,12 @@ use nix::errno::Errno;
 use nix::unistd::{geteuid, getgid, getuid};
 use thiserror::Error as ThisError;
 
-use crate::account::Ids;
 use crate::error::Error;
-use crate::hooks::{ContainerHooks, HookResult, HookStatus, Prepared, run_container_hooks};
-use crate::privileges::{Unprivileged, take_ids};
+use crate::hooks::{HookResult, HookStatus, Prepared};
+use crate::privileges::Unprivileged;
+use crate::privileges::container::{Ids, take_ids};
 use execution::Execution;
+use hooks::{ContainerHooks, run_hooks};
 use init::HeldSignals;
 use options::{Order, Stay};
 
@@ -103,7 +105,7 @@ fn prepare(order: &Order) -> Result<Prepared<Ids>, Failure> {
     if geteuid().is_root() {
         log_missing_directory(&order.hooks.directory);
         let log = |result: HookResult| log_hook(&order.hooks, &result);
-        return Ok(run_container_hooks(&order.hooks, order.uid, order.gid, log));
+        return Ok(run_hooks(&order.hooks, order.uid, order.gid, log));
     }
     if getuid() != order.uid {
         let (own, asked) = (getuid().as_raw(), order.uid.as_raw());

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, chdir, execve};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::policy::Mode;
@@ -30,13 +31,13 @@ pub struct Executable {
     path: PathBuf,
 }
 
-/// Why a server was not executed; small enough to be sent through a pipe by a forked child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a server was not executed, with the number of the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The home could not be entered.
-    Home(Errno),
+    Home(i32),
     /// The file could not be executed.
-    Execution(Errno),
+    Execution(i32),
 }
 
 impl Executable {
@@ -98,16 +99,16 @@ impl Executable {
         unprivileged: &Unprivileged,
     ) -> Refusal {
         if let Err(errno) = chdir(&unprivileged.target().home) {
-            return Refusal::Home(errno);
+            return Refusal::Home(errno as i32);
         }
         let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
-            return Refusal::Execution(Errno::EINVAL);
+            return Refusal::Execution(Errno::EINVAL as i32);
         };
         let mut argv = vec![path.as_c_str()];
         argv.extend(args.iter().map(CString::as_c_str));
         system_calls::reset_signals();
         match execve(&path, &argv, variables) {
-            Err(errno) => Refusal::Execution(errno),
+            Err(errno) => Refusal::Execution(errno as i32),
         }
     }
 
@@ -118,9 +119,10 @@ impl Executable {
             Refusal::Home(errno) => Error::HomeMissing {
                 home: unprivileged.target().home.clone(),
                 target: unprivileged.target().name.clone(),
-                errno,
+                errno: Errno::from_raw(errno),
             },
             Refusal::Execution(errno) => {
+                let errno = Errno::from_raw(errno);
                 if let Err(error) = self.check_access(&unprivileged.target().name) {
                     return error;
                 }

@@ -2,7 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -10,7 +13,7 @@ use nix::libc;
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::{ForkResult, Pid, execve, setsid};
 
 /// Which side of a fork this is.
 pub enum Fork {
@@ -37,6 +40,17 @@ pub fn fork() -> Result<Fork, Errno> {
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit(2) takes any number and does not return.
     unsafe { libc::_exit(status) }
+}
+
+/// Executes our own binary anew, with this command line and an empty environment; returns only if that
+/// fails.
+///
+/// Anew, since a fork would keep all that the mediator has allocated; and not by its path, so that a
+/// package that has just been replaced, or a directory that is closed to the target, does not change
+/// what is executed.
+pub fn execute_anew(argv: &[CString]) -> Errno {
+    let no_variables: [&CStr; 0] = [];
+    execve(c"/proc/self/exe", argv, &no_variables).err().unwrap_or(Errno::ENOEXEC)
 }
 
 /// Takes over a descriptor that this process was started with; `None` if it is not open.
@@ -70,6 +84,21 @@ pub fn close_descriptors_on_exec() {
     // SAFETY: close_range(2) takes three integers, and with this flag closes nothing now.
     unsafe {
         libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+}
+
+/// Has a command begin in a session of its own, with default signals and no descriptors but the first
+/// three.
+pub fn begin_afresh(command: &mut Command) {
+    // SAFETY: between fork and exec no more than system calls are made, on numbers of its own, and
+    // nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            setsid()?;
+            close_descriptors_on_exec();
+            reset_signals();
+            Ok(())
+        });
     }
 }
 

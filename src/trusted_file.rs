@@ -2,7 +2,7 @@
 //! above it, are looked at by descriptor, and no part of the path may be a symbolic link.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -79,18 +79,13 @@ impl TrustedDirectory {
     /// # Errors
     /// [`Distrust::Closed`].
     pub fn list(&self) -> Result<Vec<PathBuf>, Distrust> {
-        let closed = |errno| Distrust::Closed(self.path.clone(), errno);
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut directory =
-            nix::dir::Dir::openat(&self.descriptor, ".", flags, Mode::empty()).map_err(closed)?;
-        let mut names = Vec::new();
-        for entry in directory.iter() {
-            use std::os::unix::ffi::OsStrExt;
-            let name = entry.map_err(closed)?.file_name().to_bytes().to_owned();
-            if name != b"." && name != b".." {
-                names.push(PathBuf::from(std::ffi::OsStr::from_bytes(&name)));
-            }
-        }
+        let opened = format!("/proc/self/fd/{}", self.descriptor.as_raw_fd());
+        let names = std::fs::read_dir(opened)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name().into())).collect());
+        let mut names: Vec<PathBuf> = names.map_err(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            Distrust::Closed(self.path.clone(), errno)
+        })?;
         names.sort();
         Ok(names)
     }

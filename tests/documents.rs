@@ -40,9 +40,8 @@ fn first_cells(text: &str) -> BTreeSet<String> {
 /// The codes, with the exit status of each, as `error.rs` has them.
 fn codes() -> BTreeSet<String> {
     let source = read("src/error.rs");
-    let (_, body) = source.split_once("pub fn code(&self)").unwrap();
-    let (body, _) = body.split_once("pub fn exit_status").unwrap();
-    body.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    let (_, body) = source.split_once("pub fn classify(&self)").unwrap();
+    body.split("=> (\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
 #[test]

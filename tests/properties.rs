@@ -7,21 +7,21 @@
 mod checks;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
-use nix::errno::Errno;
-use nix::unistd::Pid;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sudospawner::environment::Environment;
+use sudospawner::error::Setback;
 use sudospawner::escape::{Lines, escape_control_characters};
 use sudospawner::hooks::{HookResult, HookStatus};
 use sudospawner::policy::file::{self, Policy};
 use sudospawner::process::{End, Started};
+use sudospawner::report::{Report, Wire};
 use sudospawner::server::Refusal;
 use sudospawner::server_name::ServerName;
-use sudospawner::supervisor::report::{Report, Setback};
 
 /// Text in which what escaping is about is frequent.
 fn text() -> impl Strategy<Value = String> {
@@ -98,17 +98,19 @@ fn hook_result() -> impl Strategy<Value = HookResult> {
 }
 
 fn report() -> impl Strategy<Value = Report> {
-    let errno = || (1_i32..134).prop_map(Errno::from_raw);
+    let setback = (text(), text(), any::<u8>()).prop_map(|(code, sentence, exit_status)| Setback {
+        code,
+        sentence,
+        exit_status,
+    });
     prop_oneof![
         hook_result().prop_map(Report::Hook),
-        any::<i32>().prop_map(|pid| Report::Server(Pid::from_raw(pid))),
-        errno().prop_map(|errno| Report::Refused(Refusal::Home(errno))),
-        errno().prop_map(|errno| Report::Refused(Refusal::Execution(errno))),
-        text().prop_map(|name| Report::Failed(Setback::Hook(name))),
-        text().prop_map(|what| Report::Failed(Setback::Privileges(what))),
-        (text(), errno()).prop_map(|(step, errno)| Report::Failed(Setback::new(&step, errno))),
-        any::<i32>().prop_map(|status| Report::Ended(End::Exited(status))),
-        any::<i32>().prop_map(|signal| Report::Ended(End::Killed(signal))),
+        any::<i32>().prop_map(Report::Server),
+        any::<i32>().prop_map(|errno| Report::Refused(Refusal::Home(errno))),
+        any::<i32>().prop_map(|errno| Report::Refused(Refusal::Execution(errno))),
+        setback.prop_map(Report::Failed),
+        (any::<i32>(), text()).prop_map(|(status, tail)| Report::Ended(End::Exited(status), tail)),
+        (any::<i32>(), text()).prop_map(|(signal, tail)| Report::Ended(End::Killed(signal), tail)),
     ]
 }
 
@@ -345,18 +347,21 @@ proptest! {
 
     #[test]
     fn every_report_is_read_as_it_was_written(reports in vec(report(), 1..4)) {
-        let bytes: Vec<u8> = reports.iter().flat_map(Report::to_bytes).collect();
-        let mut pipe = bytes.as_slice();
+        let (mut wire, mut link) = Wire::open().unwrap();
+        reports.iter().for_each(|report| wire.send(report));
+        drop(wire);
         for report in reports {
-            prop_assert_eq!(Report::read(&mut pipe).unwrap(), report);
+            prop_assert_eq!(link.read_report().unwrap(), report);
         }
-        prop_assert!(pipe.is_empty());
+        prop_assert!(link.read_report().is_err());
     }
 
     #[test]
-    fn bytes_that_are_no_report_are_refused_without_a_panic(bytes: Vec<u8>, letter in "[phxekrf]") {
-        let _ = Report::read(&mut bytes.as_slice());
-        let _ = Report::read(&mut [letter.as_bytes(), &bytes].concat().as_slice());
+    fn bytes_that_are_no_report_are_refused(bytes: Vec<u8>) {
+        let (mut wire, mut link) = Wire::open().unwrap();
+        wire.reports.write_all(&bytes).unwrap();
+        drop(wire);
+        prop_assert!(link.read_report().is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Runs one hook: with a time limit, and with everything that it starts under control.
 //!
-//! Each hook has a process of ours above it, which is a subreaper of its own: so that, whatever the
-//! hook does with sessions and double forks, all that it started can be told apart from what an
-//! earlier hook left.
+//! Whatever a hook does with sessions and double forks, what it started comes to the process above it,
+//! which is a subreaper. As soon as an earlier hook has left something there, each hook has a process of
+//! ours above it that is a subreaper of its own, so that the two can be told apart.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2, setsid};
 
 use super::{HookResult, HookStatus};
-use crate::ending::end_children;
+use crate::ending::{end_children, has_children};
 use crate::escape::{Lines, escape_control_characters};
 use crate::system_calls::{self, Fork};
 
@@ -53,7 +53,14 @@ impl Runner {
     #[must_use]
     pub fn run(&self, path: &Path) -> HookResult {
         let name = path.file_name().map_or(path, Path::new);
-        self.run_apart(path, name).unwrap_or_else(|errno| {
+        // What comes to this process when a hook fails has to be that hook's. Where it is the one to which
+        // orphans come, and has none from an earlier hook, that is so.
+        let result = if prctl::get_child_subreaper() == Ok(true) && !has_children() {
+            self.run_here(path, name)
+        } else {
+            self.run_apart(path, name)
+        };
+        result.unwrap_or_else(|errno| {
             HookResult::new(name, HookStatus::Failed, format!("it could not be run: {errno}"))
         })
     }
@@ -63,8 +70,9 @@ impl Runner {
         match system_calls::fork()? {
             Fork::Child => {
                 drop(result);
-                let text = self
-                    .run_here(path, name)
+                let text = setsid()
+                    .and_then(|_| prctl::set_child_subreaper(true))
+                    .and_then(|()| self.run_here(path, name))
                     .map(|result| serde_json::to_vec(&result).unwrap_or_default());
                 let _ = File::from(report).write_all(&text.unwrap_or_default());
                 system_calls::exit_now(0)
@@ -79,13 +87,9 @@ impl Runner {
         }
     }
 
-    /// In the process above the hook.
+    /// In the process above the hook, which receives its orphans.
     #[allow(clippy::disallowed_methods)]
     fn run_here(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
-        setsid()?;
-        prctl::set_child_subreaper(true)?;
-        system_calls::reset_signals();
-        system_calls::close_descriptors_on_exec();
         let mut command = std::process::Command::new(path);
         command.stdin(Stdio::null());
         let mut tail = Tail { output: None, bytes: Vec::new() };
@@ -100,6 +104,7 @@ impl Runner {
                 .stdout(input.try_clone().map_err(|_| Errno::EMFILE)?)
                 .stderr(input);
         }
+        system_calls::begin_afresh(&mut command);
         let begin = Instant::now();
         let started = command.spawn();
         // It holds the other end of the output's pipe.

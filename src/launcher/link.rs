@@ -1,45 +1,35 @@
 //! The mediator's side of a launch: what it hears of the server, and its word that the caller knows.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{BufRead, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::Error;
-use crate::supervisor::report::Report;
+pub use crate::report::Link;
+use crate::report::Report;
 use crate::supervisor::{self, LONGEST_ENDING};
 
-/// The mediator's side of the two pipes to the supervisor.
-#[derive(Debug)]
-pub struct Link {
-    reports: File,
-    delivery: OwnedFd,
-}
+/// A report has at most this many bytes: 4 KiB of output, escaped twice.
+const MAX_REPORT: u64 = 256 * 1024;
 
 impl Link {
-    /// Joins the mediator's ends of the two pipes.
-    #[must_use]
-    pub fn new(reports: File, delivery: OwnedFd) -> Self {
-        Self { reports, delivery }
-    }
-
     /// Reads the next report; to be called when there is one.
+    ///
+    /// # Errors
+    /// [`Error::LaunchFailed`] if whoever would write it has been killed.
     pub fn read_report(&mut self) -> Result<Report, Error> {
-        Report::read(&mut self.reports)
-            // The pipe ended without a word: somebody has killed the supervisor.
-            .map_err(|_| Error::LaunchFailed {
-                step: "the supervisor has ended".to_owned(),
-                errno: Errno::EPIPE,
-            })
+        let mut line = Vec::new();
+        let _ = (&mut self.reports).take(MAX_REPORT).read_until(b'\n', &mut line);
+        serde_json::from_slice(&line)
+            .map_err(|_| Error::at("the supervisor has ended")(Errno::EPIPE))
     }
 
-    /// What the server wrote last, after [`Report::Ended`].
-    pub fn read_tail(&mut self) -> Vec<u8> {
-        let mut tail = Vec::new();
-        let _ = (&mut self.reports).take(supervisor::TAIL_BYTES as u64).read_to_end(&mut tail);
-        tail
+    /// Whether a report has been received already, so that the pipe need not be waited for.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        !self.reports.buffer().is_empty()
     }
 
     /// Tells the supervisor that the caller has its reply: from now on the server stays.
@@ -52,7 +42,7 @@ impl Link {
     /// Lets the supervisor end the server, and waits until the server has ended.
     pub fn wait_for_undoing(self) {
         drop(self.delivery);
-        let mut reports = self.reports;
+        let mut reports = self.reports.into_inner();
         let timeout = PollTimeout::try_from(LONGEST_ENDING).unwrap_or(PollTimeout::MAX);
         let mut bytes = [0; 512];
         loop {
@@ -69,6 +59,6 @@ impl Link {
 
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reports.as_fd()
+        self.reports.get_ref().as_fd()
     }
 }

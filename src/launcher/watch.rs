@@ -15,9 +15,9 @@ use crate::hooks::{HookResult, HookStatus};
 use crate::privileges::Unprivileged;
 use crate::process::{End, Identity, Started};
 use crate::reply::{self, Event};
+use crate::report::Report;
 use crate::request::Wait;
 use crate::server::Executable;
-use crate::supervisor::report::Report;
 
 /// Without `wait`, an end within this time is an early one, as with the Python sudospawner.
 const EARLY: Duration = Duration::from_secs(1);
@@ -79,16 +79,16 @@ impl Watch {
             if self.wait_for_report(left)? {
                 match self.link.read_report()? {
                     Report::Hook(result) => self.announce_hook(result),
-                    Report::Server(pid) => self.announce_server(pid),
+                    Report::Server(pid) => self.announce_server(Pid::from_raw(pid)),
                     Report::Refused(refusal) => {
                         return Err(executable.explain(refusal, unprivileged));
                     }
-                    Report::Failed(setback) => return Err(setback.into()),
+                    Report::Failed(setback) => return Err(Error::Reported(setback)),
                     // As upstream has it: nobody waits for a port, and an end in peace is none
                     // of our business.
-                    Report::Ended(End::Exited(0)) if self.wait.is_none() => return Ok(None),
-                    Report::Ended(end) => {
-                        let stderr = escape_control_characters(&self.link.read_tail(), Lines::Many);
+                    Report::Ended(End::Exited(0), _) if self.wait.is_none() => return Ok(None),
+                    Report::Ended(end, tail) => {
+                        let stderr = escape_control_characters(tail.as_bytes(), Lines::Many);
                         return Err(Error::ExitedEarly { end, stderr });
                     }
                 }
@@ -141,6 +141,9 @@ impl Watch {
     /// Waits for a report, at most until it is time to look at the sockets again; whether there is
     /// one.
     fn wait_for_report(&self, left: Duration) -> Result<bool, Error> {
+        if self.link.has_received() {
+            return Ok(true);
+        }
         let pause = match (&self.server, self.wait) {
             // Hooks run, and have their own time limits.
             (None, _) => Duration::from_secs(60),
@@ -157,7 +160,7 @@ impl Watch {
         let timeout = PollTimeout::try_from(pause.saturating_add(Duration::from_micros(999)));
         match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::LaunchFailed { step: "poll".to_owned(), errno }),
+            Err(errno) => return Err(Error::at("poll")(errno)),
         }
         let [report, caller] = watched;
         if caller.any().unwrap_or(false) {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::unistd::Pid;
 
+use super::stat::Stat;
 use super::{Identity, Process, poll_for_end, tree};
+use crate::ending;
 use crate::error::Error;
 use crate::keeper;
 use crate::policy::file::Leftovers;
@@ -57,7 +59,7 @@ pub fn stop_server(
 }
 
 fn find_supervisor(server: &Process, proof: &Unprivileged) -> Result<Option<Process>, Error> {
-    let Some(stat) = tree::Stat::read(server.pid) else {
+    let Some(stat) = Stat::read(server.pid) else {
         return Ok(None);
     };
     if !supervisor::is_supervisor(stat.parent) {
@@ -114,7 +116,7 @@ fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop) ->
 fn end_leftovers(supervisor: Option<Process>, leftovers: &[Process]) {
     if let Some(supervisor) = supervisor {
         // Whom hooks left ends after the supervisor; its parent is seen as long as it has one.
-        let keeper = tree::Stat::read(supervisor.pid).map(|stat| stat.parent);
+        let keeper = Stat::read(supervisor.pid).map(|stat| stat.parent);
         let keeper = keeper.filter(|parent| keeper::is_keeper(*parent));
         let keeper = keeper.and_then(|pid| Process::hold(pid).ok());
         for process in [Some(supervisor), keeper].into_iter().flatten() {
@@ -131,7 +133,7 @@ fn end_leftovers(supervisor: Option<Process>, leftovers: &[Process]) {
             let _ = process.signal(signal);
         }
         for process in leftovers {
-            let _ = process.wait(supervisor::GRACE.saturating_sub(begin.elapsed()));
+            let _ = process.wait(ending::GRACE.saturating_sub(begin.elapsed()));
         }
     }
 }

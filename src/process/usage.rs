@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
+use super::stat::Stat;
 use super::{Process, tree};
 use crate::error::Error;
 use crate::privileges::Unprivileged;
@@ -41,7 +42,7 @@ pub fn measure_server(
     }
     let mut processes = tree::list_descendants(server.pid);
     processes.push(server.pid);
-    let stats: Vec<tree::Stat> = processes.iter().copied().filter_map(tree::Stat::read).collect();
+    let stats: Vec<Stat> = processes.iter().copied().filter_map(Stat::read).collect();
     let ticks = stats.iter().fold(0_u64, |sum, stat| sum.saturating_add(stat.cpu_ticks));
     let memory = processes.iter().copied().filter_map(read_resident_bytes);
     Ok(Some(Usage {
@@ -56,7 +57,7 @@ pub fn measure_server(
 fn measure_uptime(pid: Pid) -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     let now = Duration::try_from_secs_f64(text.split(' ').next()?.parse().ok()?).ok()?;
-    Some(now.saturating_sub(from_ticks(tree::Stat::read(pid)?.started)))
+    Some(now.saturating_sub(from_ticks(Stat::read(pid)?.started)))
 }
 
 fn read_resident_bytes(pid: Pid) -> Option<u64> {

@@ -9,8 +9,8 @@ use nix::unistd::{chdir, execvpe};
 
 use super::Failure;
 use crate::account::Account;
-use crate::account::Ids;
 use crate::privileges::Unprivileged;
+use crate::privileges::container::Ids;
 use crate::system_calls;
 
 /// A command that is ready to be executed.

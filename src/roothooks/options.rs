@@ -9,9 +9,9 @@ use log::LevelFilter;
 use nix::unistd::{Gid, Uid};
 
 use super::Failure;
+use super::hooks::{ContainerHooks, Trust};
 use crate::account::parse_id;
-use crate::hooks::{ContainerHooks, Trust};
-use crate::privileges::Escalation;
+use crate::privileges::container::Escalation;
 
 /// What `--help` shows.
 pub const HELP: &str = "\

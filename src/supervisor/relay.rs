@@ -15,8 +15,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
+use super::TAIL_BYTES;
+use super::inherited::LogPlace;
 use super::log_file::LogFile;
-use super::{LogPlace, TAIL_BYTES};
 
 /// What fits into a pipe at once when poll(2) calls it writable, on Linux: pipe(7), PIPE_BUF.
 const CHUNK: usize = 4096;

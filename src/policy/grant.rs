@@ -1,0 +1,52 @@
+//! Whether a request is granted, to a process that can do no more than its target.
+
+use super::file::{Launcher, Policy};
+use super::{Mode, Rules};
+use crate::error::Error;
+use crate::privileges::Unprivileged;
+use crate::request::Request;
+
+/// A request that was granted, to a process that can do no more than its target. Only
+/// [`Rules::grant`] makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Grant {
+    unprivileged: Unprivileged,
+    policy: Policy,
+}
+
+impl Grant {
+    /// The proof that we are the target.
+    pub fn unprivileged(&self) -> &Unprivileged {
+        &self.unprivileged
+    }
+
+    /// The policy under which it was granted.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl Rules {
+    /// Check 5, of what the policy has to say about a request that is within its bounds.
+    ///
+    /// # Errors
+    /// [`Error::LimitNotEnforceable`].
+    pub fn grant(self, unprivileged: Unprivileged, request: &Request) -> Result<Grant, Error> {
+        if self.mode == Mode::Root && matches!(request, Request::Spawn(_)) {
+            let limits = &self.policy.limits;
+            let limit = [
+                ("memory", limits.memory.is_some()),
+                ("cpus", limits.cpus.is_some()),
+                ("tasks", limits.tasks.is_some()),
+            ]
+            .into_iter()
+            .find(|(_, is_set)| *is_set);
+            if let (Launcher::Process, Some((limit, _))) = (self.policy.server.launcher, limit) {
+                return Err(Error::LimitNotEnforceable { limit });
+            }
+        }
+        Ok(Grant { unprivileged, policy: self.policy })
+    }
+}

@@ -1,0 +1,72 @@
+//! The hooks of a container, which may belong to whoever built its image.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid};
+
+use crate::hooks::runner::{Runner, Surroundings};
+use crate::hooks::{Found, HookResult, HookStatus, Prepared, find_hooks, run_found};
+use crate::privileges::container::Ids;
+
+/// Whose hooks are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that only root can have written.
+    RootAlone,
+    /// All that are there, through symbolic links, too: whoever built the image answers for them.
+    AnyOwner,
+}
+
+/// The hooks of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerHooks {
+    /// The directory that they are in.
+    pub directory: PathBuf,
+    /// Whose hooks are run.
+    pub trust: Trust,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+/// Runs the hooks of a container, whose variables, working directory, stdout and stderr they share.
+/// None of them keeps the command from being started. `report` is told before and after each.
+///
+/// The uid's account is looked up afterwards, since a hook may be what makes it.
+pub fn run_hooks(
+    hooks: &ContainerHooks,
+    uid: Uid,
+    gid: Gid,
+    mut report: impl FnMut(HookResult),
+) -> Prepared<Ids> {
+    let runner = Runner { timeout: hooks.timeout, surroundings: Surroundings::Inherited };
+    let found = match hooks.trust {
+        Trust::RootAlone => find_hooks(&hooks.directory),
+        Trust::AnyOwner => find_hooks_of_anyone(&hooks.directory),
+    };
+    for hook in found {
+        let _ = run_found(hook, &runner, &mut report);
+    }
+    Prepared::without_hooks(Ids::look_up(uid, gid))
+}
+
+fn find_hooks_of_anyone(directory: &Path) -> Vec<Found> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            let reason = format!("it cannot be read: {error}");
+            return vec![Err(HookResult::new(directory, HookStatus::Refused, reason))];
+        }
+    };
+    let is_hook = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_hook).collect();
+    paths.sort();
+    paths.into_iter().map(Ok).collect()
+}
