@@ -87,17 +87,18 @@ pub fn close_descriptors_on_exec() {
     }
 }
 
-/// Has a command begin in a session of its own, with default signals and no descriptors but the first
-/// three.
-pub fn begin_afresh(command: &mut Command) {
-    // SAFETY: between fork and exec no more than system calls are made, on numbers of its own, and
-    // nothing is allocated.
+/// Has a command begin in a session of its own, with default signals, no descriptors but the first three,
+/// and these variables, and execute this file and no shell: what std calls, execvp(3), would give a script
+/// without a first line to one.
+pub fn begin_afresh(command: &mut Command, program: CString, variables: Vec<CString>) {
+    // SAFETY: this program never starts a thread, so between fork and exec it may do whatever it could
+    // before.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             setsid()?;
             close_descriptors_on_exec();
             reset_signals();
-            Ok(())
+            Err(execve(&program, &[&program], &variables).err().unwrap_or(Errno::ENOEXEC).into())
         });
     }
 }

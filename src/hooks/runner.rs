@@ -4,9 +4,11 @@
 //! which is a subreaper. As soon as an earlier hook has left something there, each hook has a process of
 //! ours above it that is a subreaper of its own, so that the two can be told apart.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -93,18 +95,23 @@ impl Runner {
         let mut command = std::process::Command::new(path);
         command.stdin(Stdio::null());
         let mut tail = Tail { output: None, bytes: Vec::new() };
-        if let Surroundings::Clean(variables) = &self.surroundings {
-            let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
-            fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            tail.output = Some(output);
-            command
-                .env_clear()
-                .envs(variables.iter().map(|(name, value)| (name, value)))
-                .current_dir("/")
-                .stdout(input.try_clone().map_err(|_| Errno::EMFILE)?)
-                .stderr(input);
-        }
-        system_calls::begin_afresh(&mut command);
+        let to_word = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
+        let variables: Vec<Vec<u8>> = match &self.surroundings {
+            Surroundings::Clean(variables) => {
+                let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
+                fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                tail.output = Some(output);
+                let copy = input.try_clone().map_err(|_| Errno::EMFILE)?;
+                command.current_dir("/").stdout(copy).stderr(input);
+                variables.iter().map(|(name, value)| format!("{name}={value}").into()).collect()
+            }
+            Surroundings::Inherited => std::env::vars_os()
+                .map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(&b'='))
+                .collect(),
+        };
+        let variables = variables.into_iter().map(to_word).collect::<Result<_, _>>()?;
+        let program = to_word(path.as_os_str().as_bytes().to_vec())?;
+        system_calls::begin_afresh(&mut command, program, variables);
         let begin = Instant::now();
         let started = command.spawn();
         // It holds the other end of the output's pipe.
