@@ -97,12 +97,17 @@ pub enum Error {
     },
     /// The policy has a limit that cannot be enforced.
     #[error(
-        "the policy limits {limit}, which the process launcher cannot enforce: remove the limit"
+        "the policy limits {limit}, which the process launcher cannot enforce: set server.launcher = \"systemd\", or remove the limit"
     )]
     LimitNotEnforceable {
         /// Which limit.
         limit: &'static str,
     },
+    /// The launcher that the policy names cannot work here.
+    #[error(
+        "servers cannot be started as units: {0}; where systemd does not run, set server.launcher = \"process\" in the policy"
+    )]
+    LauncherUnavailable(String),
     /// A hook did not succeed, and the policy says that this matters.
     #[error("the hook {name} did not succeed, so the server was not started (hooks.on_failure)")]
     HookFailed {
@@ -280,6 +285,7 @@ impl Error {
             Self::ExecFailed { .. } => ("exec_failed", 0),
             Self::ExitedEarly { .. } => ("exited_early", 0),
             Self::PortTaken { .. } => ("port_taken", 0),
+            Self::LauncherUnavailable(_) => ("launcher_unavailable", 0),
             Self::LaunchFailed { .. } => ("launch_failed", 0),
             Self::SystemError { .. } => ("system_error", 0),
             Self::KernelUnsupported => ("kernel_unsupported", 0),

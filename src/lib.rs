@@ -19,6 +19,7 @@ pub mod hooks;
 pub mod privileges;
 pub mod request;
 pub mod server_name;
+pub mod unit_name;
 pub mod server;
 pub mod environment;
 pub mod launcher;

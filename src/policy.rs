@@ -5,6 +5,8 @@
 
 pub mod file;
 pub mod grant;
+mod reading;
+pub mod systemd;
 pub mod units;
 
 use std::path::PathBuf;

@@ -19,19 +19,10 @@ impl ServerName {
         &self.0
     }
 
-    /// The name as a part of a file or unit name, escaped as systemd-escape(1) does: letters, digits,
-    /// `:`, `_` and `.` stand for themselves, `/` becomes `-`, and any other byte, as well as a `.` in
-    /// front, `\\xNN`. No two names have the same form.
+    /// The name as a part of a file or unit name: [`escape_name`].
     #[must_use]
     pub fn escape(&self) -> String {
-        let escape = |(place, byte): (usize, u8)| match byte {
-            b'.' if place == 0 => "\\x2e".to_owned(),
-            b'/' => "-".to_owned(),
-            b':' | b'_' | b'.' => char::from(byte).to_string(),
-            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            byte => format!("\\x{byte:02x}"),
-        };
-        self.0.bytes().enumerate().map(escape).collect()
+        escape_name(&self.0)
     }
 
     /// Checks a name.
@@ -51,6 +42,21 @@ impl ServerName {
         }
         Ok(name)
     }
+}
+
+/// A name as a part of a file or unit name, escaped as systemd-escape(1) does: letters, digits, `:`, `_`
+/// and `.` stand for themselves, `/` becomes `-`, and any other byte, as well as a `.` in front,
+/// `\\xNN`. No two names have the same form.
+#[must_use]
+pub fn escape_name(name: &str) -> String {
+    let escape = |(place, byte): (usize, u8)| match byte {
+        b'.' if place == 0 => "\\x2e".to_owned(),
+        b'/' => "-".to_owned(),
+        b':' | b'_' | b'.' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("\\x{byte:02x}"),
+    };
+    name.bytes().enumerate().map(escape).collect()
 }
 
 #[cfg(test)]

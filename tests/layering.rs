@@ -17,9 +17,13 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("cli", &["error"]),
     ("account", &["error"]),
     ("server_name", &["error"]),
+    ("unit_name", &["error", "server_name"]),
     ("audit", &["account", "escape"]),
     ("request", &["error", "json", "process", "server_name"]),
-    ("policy", &["account", "error", "privileges", "request", "trusted_file"]),
+    (
+        "policy",
+        &["account", "error", "privileges", "request", "server_name", "trusted_file", "unit_name"],
+    ),
     (
         "hooks",
         &[

@@ -177,6 +177,7 @@ fn policy() -> impl Strategy<Value = String> {
         "[server]",
         "[environment]",
         "[limits]",
+        "[systemd]",
         "[other]",
     ]);
     let key = select(vec![
@@ -193,6 +194,11 @@ fn policy() -> impl Strategy<Value = String> {
         "set",
         "open_files",
         "rlimits",
+        "slice",
+        "unit_name",
+        "extra_paths",
+        "read_only_paths",
+        "properties",
         "memory",
         "cpus",
         "other",
@@ -207,6 +213,7 @@ fn policy() -> impl Strategy<Value = String> {
         Just("\"0022\"".to_owned()),
         Just("\"/etc/hooks\"".to_owned()),
         Just("\"fail\"".to_owned()),
+        Just("\"jupyter-{user}-{server}\"".to_owned()),
         Just("true".to_owned()),
     ];
     let line = (key, value).prop_map(|(key, value)| format!("{key} = {value}"));
@@ -326,7 +333,7 @@ proptest! {
     #[test]
     fn a_key_that_no_policy_has_is_refused_with_its_line_and_name(
         table in select(
-            vec!["", "targets", "hooks", "server", "environment", "limits"]
+            vec!["", "targets", "hooks", "server", "environment", "limits", "systemd"]
         ),
         key in "[a-z]{3,8}_[a-z]{9}", above in 0_usize..5,
     ) {

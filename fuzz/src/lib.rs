@@ -12,6 +12,7 @@ use sudospawner::error::Error;
 use sudospawner::policy::file::{self, Policy, find_resource};
 use sudospawner::process::Identity;
 use sudospawner::request::Request;
+use sudospawner::server_name::ServerName;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -60,6 +61,15 @@ pub fn check_policy(bytes: &[u8]) {
     assert!(policy.limits.memory.is_none_or(|memory| memory.0 >= 1 << 20));
     assert!(policy.limits.cpus.is_none_or(|cpus| (0.01..=4096.0).contains(&cpus)));
     assert!(policy.limits.rlimits.keys().all(|name| find_resource(name).is_some()));
+    for (user, name) in [("zoe", ""), (".x y", "../a-b")] {
+        let server = ServerName::parse(name.to_owned()).expect("a name within its bounds");
+        if let Ok(unit) = policy.systemd.unit_name.name_unit(user, &server) {
+            assert!(unit.as_str().ends_with(".service") && unit.as_str().len() <= 255);
+            assert!(!unit.as_str().starts_with(['-', '.']) && !unit.as_str().contains(['/', '*']));
+        }
+    }
+    assert!(policy.systemd.default_shell.is_none_or(|shell| shell.is_absolute()));
+    assert!(policy.systemd.extra_paths.iter().all(|path| path.0.starts_with('/')));
     let environment = Environment::prepare([].into(), &policy.environment);
     environment.expect("what a policy sets can be passed on");
 }

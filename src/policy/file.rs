@@ -1,18 +1,14 @@
 //! The policy file: what root has written, as types with units.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::units::{Bytes, Umask, read_seconds};
-use crate::error::Error;
-use crate::trusted_file::{Distrust, open_trusted};
+use super::systemd::Systemd;
+use super::units::{Bytes, Umask, read_cpus, read_path, read_seconds};
 
 /// Where it is. Fixed when compiled: never from argv, environment or request.
 pub const PATH: &str = "/etc/sudospawner/policy.toml";
-/// A policy is at most this large, in bytes.
-const MAX_BYTES: u64 = 64 * 1024;
 
 /// The whole policy. What a file does not say is as the defaults here; without a file, what applies
 /// is [`Policy::without_file`].
@@ -31,6 +27,8 @@ pub struct Policy {
     pub environment: Environment,
     /// What it may use.
     pub limits: Limits,
+    /// Its unit.
+    pub systemd: Systemd,
 }
 
 /// `[targets]`.
@@ -52,6 +50,7 @@ pub struct Targets {
 #[serde(deny_unknown_fields, default)]
 pub struct Hooks {
     /// Their directory.
+    #[serde(deserialize_with = "read_path")]
     pub dir: PathBuf,
     /// How long each may take.
     #[serde(rename = "timeout_seconds", deserialize_with = "read_seconds")]
@@ -79,6 +78,7 @@ pub struct Server {
     /// Where it lives.
     pub launcher: Launcher,
     /// Where its executable is, if not beside our own.
+    #[serde(deserialize_with = "read_path")]
     pub directory: Option<PathBuf>,
     /// Where its log goes.
     pub log: Log,
@@ -96,6 +96,8 @@ pub struct Server {
 pub enum Launcher {
     /// As a process beside us.
     Process,
+    /// In a unit of its own.
+    Systemd,
 }
 
 /// Where a server's log goes.
@@ -143,9 +145,19 @@ pub struct Limits {
     /// Memory of all processes of a server.
     pub memory: Option<Bytes>,
     /// CPUs of all processes of a server.
+    #[serde(deserialize_with = "read_cpus")]
     pub cpus: Option<f64>,
     /// How many processes and threads a server may have.
     pub tasks: Option<u64>,
+}
+
+impl Limits {
+    /// A limit that holds for a server as a whole, which only the systemd launcher can enforce.
+    #[must_use]
+    pub fn of_the_whole_server(&self) -> Option<&'static str> {
+        let memory = self.memory.map(|_| "memory");
+        memory.or(self.cpus.map(|_| "cpus")).or(self.tasks.map(|_| "tasks"))
+    }
 }
 
 impl Default for Targets {
@@ -187,93 +199,8 @@ impl Default for Environment {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            open_files: Some(65536),
-            rlimits: BTreeMap::new(),
-            memory: None,
-            cpus: None,
-            tasks: None,
-        }
-    }
-}
-
-impl Policy {
-    /// What applies where there is no file: the behaviour of the Python sudospawner.
-    #[must_use]
-    pub fn without_file() -> Self {
-        let mut policy = Self::default();
-        policy.targets.min_uid = 1;
-        policy.server.umask = None;
-        policy.environment.remove = vec!["PYTHONPATH".to_owned()];
-        policy.limits.open_files = None;
-        policy
-    }
-
-    /// Reads the policy file; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`Error::PolicyUntrusted`], [`Error::PolicyUnreadable`] and [`Error::PolicyMalformed`].
-    pub fn load() -> Result<Option<Self>, Error> {
-        Self::load_from(Path::new(PATH))
-    }
-
-    fn load_from(path: &Path) -> Result<Option<Self>, Error> {
-        let file = match open_trusted(path) {
-            Ok((file, _)) => file,
-            Err(Distrust::Missing(_)) => return Ok(None),
-            Err(Distrust::Closed(path, errno)) => {
-                return Err(Error::PolicyUnreadable { path, errno });
-            }
-            Err(distrust) => return Err(Error::PolicyUntrusted(distrust.to_string())),
-        };
-        let malformed = |reason: String| Error::PolicyMalformed { path: path.to_owned(), reason };
-        let mut text = String::new();
-        file.take(MAX_BYTES.saturating_add(1))
-            .read_to_string(&mut text)
-            .map_err(|error| malformed(error.to_string()))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(malformed(format!("it is larger than {MAX_BYTES} bytes")));
-        }
-        Self::parse(&text).map(Some).map_err(malformed)
-    }
-
-    /// Parses the text of a policy.
-    ///
-    /// # Errors
-    /// A sentence that names line and key.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let policy: Self = toml::from_str(text).map_err(|error| describe(text, &error))?;
-        policy.check()?;
-        Ok(policy)
-    }
-
-    /// What types cannot say.
-    fn check(&self) -> Result<(), String> {
-        if self.targets.min_uid == 0 {
-            return Err("targets.min_uid has to be at least 1: root is never a target".to_owned());
-        }
-        for (key, path) in [
-            ("hooks.dir", Some(&self.hooks.dir)),
-            ("server.directory", self.server.directory.as_ref()),
-        ] {
-            if path.is_some_and(|path| !path.is_absolute()) {
-                return Err(format!("{key} has to be an absolute path"));
-            }
-        }
-        for (name, value) in &self.environment.set {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(format!(
-                    "environment.set has a name or value that cannot be: {name:?}"
-                ));
-            }
-        }
-        if let Some(name) = self.limits.rlimits.keys().find(|name| find_resource(name).is_none()) {
-            return Err(format!("limits.rlimits has an unknown name: {name:?}"));
-        }
-        if self.limits.cpus.is_some_and(|cpus| !(0.01..=4096.0).contains(&cpus)) {
-            return Err("limits.cpus has to be from 0.01 to 4096".to_owned());
-        }
-        Ok(())
+        let rlimits = BTreeMap::new();
+        Self { open_files: Some(65536), rlimits, memory: None, cpus: None, tasks: None }
     }
 }
 
@@ -297,55 +224,4 @@ pub fn find_resource(name: &str) -> Option<nix::sys::resource::Resource> {
         "stack" => Resource::RLIMIT_STACK,
         _ => return None,
     })
-}
-
-/// Line and message; the library's own display shows the line's text as well, on several lines.
-fn describe(text: &str, error: &toml::de::Error) -> String {
-    let line = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .map_or(1, |before| before.matches('\n').count().saturating_add(1));
-    format!("line {line}: {}", error.message())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_is_a_policy_and_says_the_defaults() {
-        let example = Policy::parse(include_str!("../../sudoers/policy.toml")).unwrap();
-        let default = Policy::default();
-        assert_eq!(format!("{:?}", example.hooks), format!("{:?}", default.hooks));
-        assert_eq!(format!("{:?}", example.server), format!("{:?}", default.server));
-        assert_eq!(format!("{:?}", example.environment), format!("{:?}", default.environment));
-        assert_eq!(format!("{:?}", example.limits), format!("{:?}", default.limits));
-        assert_eq!(example.hub_users, ["rhea"]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_line_and_key() {
-        for (text, part) in [
-            ("hub_users = []\nhub_user = []", "line 2"),
-            ("[targets]\nmin_uid = 0", "targets.min_uid"),
-            ("[targets]\nmin_uids = 0", "min_uids"),
-            ("[hooks]\ndir = 'hooks.d'", "hooks.dir"),
-            ("[hooks]\ntimeout_seconds = 0", "line 2"),
-            ("[hooks]\ntimeout_seconds = 1e-12", "line 2"),
-            ("[hooks]\ntimeout_seconds = -1.5", "line 2"),
-            ("[hooks]\ntimeout_seconds = 1e999", "line 2"),
-            ("[hooks]\ntimeout_seconds = 3601", "line 2"),
-            ("[hooks]\non_failure = 'ignore'", "line 2"),
-            ("[server]\numask = '0999'", "octal"),
-            ("[server]\nlauncher = 'magic'", "line 2"),
-            ("[limits]\nmemory = 1000", "1 MiB"),
-            ("[limits]\ncpus = nan", "limits.cpus"),
-            ("[limits]\nrlimits = { files = 3 }", "files"),
-            ("[environment]\nset = { 'A=B' = 'c' }", "environment.set"),
-            ("hub_users = ['a']\nhub_users = ['b']", "line 2"),
-        ] {
-            let error = Policy::parse(text).unwrap_err();
-            assert!(error.contains(part), "{text:?}: {error}");
-        }
-    }
 }

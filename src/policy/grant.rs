@@ -35,15 +35,11 @@ impl Rules {
     /// [`Error::LimitNotEnforceable`].
     pub fn grant(self, unprivileged: Unprivileged, request: &Request) -> Result<Grant, Error> {
         if self.mode == Mode::Root && matches!(request, Request::Spawn(_)) {
-            let limits = &self.policy.limits;
-            let limit = [
-                ("memory", limits.memory.is_some()),
-                ("cpus", limits.cpus.is_some()),
-                ("tasks", limits.tasks.is_some()),
-            ]
-            .into_iter()
-            .find(|(_, is_set)| *is_set);
-            if let (Launcher::Process, Some((limit, _))) = (self.policy.server.launcher, limit) {
+            if self.policy.server.launcher == Launcher::Systemd {
+                let reason = "this build has no launcher for units";
+                return Err(Error::LauncherUnavailable(reason.to_owned()));
+            }
+            if let Some(limit) = self.policy.limits.of_the_whole_server() {
                 return Err(Error::LimitNotEnforceable { limit });
             }
         }

@@ -1,5 +1,6 @@
 //! Values of the policy file that have a unit.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer};
@@ -25,6 +26,26 @@ pub fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durati
         .ok()
         .filter(|limit| !limit.is_zero() && *limit <= LONGEST)
         .ok_or_else(|| de::Error::custom("seconds have to be more than 0 and at most 3600"))
+}
+
+/// Reads an absolute path, which may be optional.
+///
+/// # Errors
+/// If it does not begin at the root.
+pub fn read_path<'de, D: Deserializer<'de>, P: From<PathBuf>>(text: D) -> Result<P, D::Error> {
+    let path = PathBuf::deserialize(text)?;
+    let wrong = || de::Error::custom("a path has to be absolute");
+    if path.is_absolute() { Ok(path.into()) } else { Err(wrong()) }
+}
+
+/// Reads a number of CPUs.
+///
+/// # Errors
+/// If it is not from 0.01 to 4096.
+pub fn read_cpus<'de, D: Deserializer<'de>>(number: D) -> Result<Option<f64>, D::Error> {
+    let cpus = Some(Number::deserialize(number)?.0);
+    let wrong = || de::Error::custom("CPUs are a number from 0.01 to 4096");
+    cpus.filter(|cpus| (0.01..=4096.0).contains(cpus)).map(Some).ok_or_else(wrong)
 }
 
 /// An integer or a float: TOML tells `5` and `5.0` apart.
