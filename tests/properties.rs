@@ -1,7 +1,7 @@
 //! What holds for every input: inverses, invariants, and parsers that never panic.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![allow(clippy::arithmetic_side_effects, clippy::string_slice)]
+#![allow(clippy::arithmetic_side_effects, clippy::string_slice, clippy::disallowed_methods)]
 
 #[path = "../fuzz/src/lib.rs"]
 mod checks;
@@ -21,7 +21,8 @@ use sudospawner::policy::file::{self, Policy};
 use sudospawner::process::{End, Started};
 use sudospawner::report::{Report, Wire};
 use sudospawner::server::Refusal;
-use sudospawner::server_name::ServerName;
+use sudospawner::server_name::{ServerName, escape_name};
+use sudospawner::unit_name::{SliceName, UnitTemplate};
 
 /// Text in which what escaping is about is frequent.
 fn text() -> impl Strategy<Value = String> {
@@ -272,6 +273,56 @@ proptest! {
     ) {
         let escape = |name: &str| ServerName::parse(name.to_owned()).unwrap().escape();
         prop_assert_eq!(escape(&one) == escape(&other), one == other);
+    }
+
+    #[test]
+    fn two_servers_never_share_a_unit_whatever_the_template(
+        one in ("[-a/.]{1,3}", "[-a/.\\\\]{0,3}"),
+        other in ("[-a.]{1,3}", "[-a/.\\\\]{0,3}"),
+        template in "[a.]{0,2}-[-a.]{0,2}\\{(user|USERNAME)\\}[-a.]{0,2}-[-a.]{0,2}(\\{server\\}[-a.]{0,2})?",
+    ) {
+        let Ok(template) = UnitTemplate::try_from(template) else { return Ok(()) };
+        // No account has a slash in its name: check 4.
+        let one = (one.0.replace('/', "_"), one.1);
+        let unit = |(user, server): &(String, String)| {
+            template.name_unit(user, &ServerName::parse(server.clone()).unwrap()).unwrap()
+        };
+        prop_assert_eq!(unit(&one) == unit(&other), one == other);
+    }
+
+    #[test]
+    fn a_unit_name_cannot_be_an_option_a_pattern_or_a_path(user in text(), server in text()) {
+        let Ok(server) = ServerName::parse(server) else { return Ok(()) };
+        if let Ok(unit) = UnitTemplate::default().name_unit(&user, &server) {
+            let is_safe = |c: char| c.is_ascii_alphanumeric() || ":_.-\\".contains(c);
+            let name = unit.as_str().strip_prefix("jupyter-").unwrap();
+            prop_assert!(name.ends_with(".service") && name.chars().all(is_safe), "{name}");
+            prop_assert!(unit.as_str().len() <= 255);
+        }
+    }
+
+    #[test]
+    fn a_slice_is_within_another_if_its_parts_begin_with_the_others(
+        one in "[ab](-[ab]){0,3}", other in "[ab](-[ab]){0,3}",
+    ) {
+        let slice = |name: &str| SliceName::try_from(name.to_owned()).unwrap();
+        let parts = |name: &str| name.split('-').map(str::to_owned).collect::<Vec<_>>();
+        let is_within = parts(&one).starts_with(&parts(&other));
+        prop_assert_eq!(slice(&one).is_within(&slice(&other)), is_within);
+    }
+
+    #[test]
+    fn names_are_escaped_as_systemd_itself_does_it(names in vec(text(), 1..20)) {
+        let is_argument = |name: &String| !name.is_empty() && !name.contains('\0');
+        let names: Vec<String> = names.into_iter().filter(is_argument).collect();
+        let program = std::path::Path::new("/usr/bin/systemd-escape");
+        if names.is_empty() || !program.exists() {
+            return Ok(());
+        }
+        let output = std::process::Command::new(program).arg("--").args(&names).output().unwrap();
+        let theirs = String::from_utf8(output.stdout).unwrap();
+        let ours: Vec<String> = names.iter().map(|name| escape_name(name)).collect();
+        prop_assert_eq!(theirs.trim_end_matches('\n'), ours.join(" "));
     }
 
     #[test]
