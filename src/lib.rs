@@ -20,6 +20,7 @@ pub mod privileges;
 pub mod request;
 pub mod server_name;
 pub mod unit_name;
+pub mod unit_properties;
 pub mod server;
 pub mod environment;
 pub mod launcher;
@@ -32,6 +33,9 @@ pub mod reply;
 
 // The container's entrypoint, which is the part between hooks and exec alone.
 pub mod roothooks;
+
+// systemd-run and systemctl for SystemdSpawner.
+pub mod jsd_helper;
 
 // What every stage may use.
 pub mod audit;

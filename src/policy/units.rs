@@ -85,7 +85,8 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+/// Reads `512`, `512K`, `512M` and so on, powers of 1024.
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let (digits, shift) = match text.char_indices().last()? {
         (end, 'K') => (text.get(..end)?, 10),
         (end, 'M') => (text.get(..end)?, 20),

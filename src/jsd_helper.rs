@@ -1,0 +1,3 @@
+//! `jsd-helper`: what a Hub with SystemdSpawner may do as root, and no more.
+
+pub mod wish;

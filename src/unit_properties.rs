@@ -1,0 +1,169 @@
+//! The properties that the policy gives a server's unit.
+//!
+//! systemd expands no specifier (`%h`) in properties that it gets from systemd-run(1), and writes them
+//! down so that it never will: values stay as they are. Lists of paths are words in the sense of a shell.
+
+use crate::policy::file::Policy;
+use crate::policy::systemd::expand;
+use crate::server_name::ServerName;
+
+/// The name and the value of a property, as in `systemd-run -p NAME=VALUE`.
+pub type Property = (String, String);
+
+/// What a server is to have at most, of what the policy limits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Memory, in bytes.
+    pub memory: Option<u64>,
+    /// CPUs.
+    pub cpus: Option<f64>,
+}
+
+/// The properties that the policy sets for one of a user's servers. `asked` may lower its limits, and
+/// can never raise them. Root's own `properties` come last, so that they have the last word.
+#[must_use]
+pub fn list_properties(
+    policy: &Policy,
+    asked: Limits,
+    user: &str,
+    server: &ServerName,
+) -> Vec<Property> {
+    let mut properties = list_limits(policy, asked);
+    let unit = &policy.systemd;
+    let mut set = |name: &str, value: String| properties.push((name.to_owned(), value));
+    set("Slice", unit.slice.as_str().to_owned());
+    for (name, is_set) in
+        [("PrivateTmp", unit.private_tmp), ("PrivateDevices", unit.private_devices)]
+    {
+        if is_set {
+            set(name, "yes".to_owned());
+        }
+    }
+    for path in &unit.read_only_paths {
+        set("ReadOnlyPaths", quote(&expand(&path.0, user, server)));
+    }
+    for path in &unit.read_write_paths {
+        set("ReadWritePaths", quote(&expand(&path.0, user, server)));
+    }
+    properties.extend(list_own_properties(policy, user, server));
+    properties
+}
+
+/// Root's own choice of properties.
+#[must_use]
+pub fn list_own_properties(policy: &Policy, user: &str, server: &ServerName) -> Vec<Property> {
+    let own = policy.systemd.properties.iter();
+    own.map(|(name, value)| (name.clone(), expand(value, user, server))).collect()
+}
+
+fn list_limits(policy: &Policy, asked: Limits) -> Vec<Property> {
+    let limits = &policy.limits;
+    let memory = limits.memory.map(|bytes| bytes.0).into_iter().chain(asked.memory).min();
+    let cpus = limits.cpus.into_iter().chain(asked.cpus).reduce(f64::min);
+    let mut properties = Vec::new();
+    let mut set = |name: &str, value: String| properties.push((name.to_owned(), value));
+    // A kernel that is killed for its memory is not its server's end.
+    set("OOMPolicy", "continue".to_owned());
+    if let Some(memory) = memory {
+        set("MemoryMax", memory.to_string());
+        // Else what is too much would go to swap.
+        set("MemorySwapMax", "0".to_owned());
+    }
+    if let Some(cpus) = cpus {
+        set("CPUQuota", to_quota(cpus));
+    }
+    if let Some(tasks) = limits.tasks {
+        set("TasksMax", tasks.to_string());
+    }
+    for (name, value) in &limits.rlimits {
+        set(&format!("Limit{}", name.to_ascii_uppercase()), value.to_string());
+    }
+    if let Some(files) = limits.open_files {
+        set("LimitNOFILE", files.to_string());
+    }
+    properties
+}
+
+/// CPUs as systemd's `CPUQuota=`, which is read to hundredths of a percent.
+#[must_use]
+pub fn to_quota(cpus: f64) -> String {
+    format!("{:.2}%", cpus * 100.0)
+}
+
+/// A path as one word of a list.
+#[must_use]
+pub fn quote(path: &str) -> String {
+    format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str) -> Policy {
+        Policy::parse(text).unwrap()
+    }
+
+    fn list(policy: &Policy, asked: Limits) -> Vec<String> {
+        let server = ServerName::parse("a/b".to_owned()).unwrap();
+        let properties = list_properties(policy, asked, "zoe", &server);
+        properties.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn a_policy_without_limits_gives_a_unit_in_the_slice() {
+        assert_eq!(
+            list(&Policy::default(), Limits::default()),
+            ["OOMPolicy=continue", "LimitNOFILE=65536", "Slice=jupyterhub.slice"]
+        );
+    }
+
+    #[test]
+    fn everything_in_the_policy_becomes_a_property_and_roots_own_come_last() {
+        let policy = policy(
+            r#"
+            [limits]
+            memory = "2G"
+            cpus = 1.5
+            tasks = 99
+            rlimits = { core = 0 }
+            [systemd]
+            private_tmp = true
+            private_devices = true
+            read_only_paths = ["-/srv/a b"]
+            read_write_paths = ["/data/{USERNAME}/{server}"]
+            properties = { Slice = "x.slice", Nice = "5", ReadOnlyPaths = "/h/{user}%h" }
+            "#,
+        );
+        let expected = [
+            "OOMPolicy=continue",
+            "MemoryMax=2147483648",
+            "MemorySwapMax=0",
+            "CPUQuota=150.00%",
+            "TasksMax=99",
+            "LimitCORE=0",
+            "LimitNOFILE=65536",
+            "Slice=jupyterhub.slice",
+            "PrivateTmp=yes",
+            "PrivateDevices=yes",
+            "ReadOnlyPaths=\"-/srv/a b\"",
+            "ReadWritePaths=\"/data/zoe/a-b\"",
+            "Nice=5",
+            "ReadOnlyPaths=/h/zoe%h",
+            "Slice=x.slice",
+        ];
+        assert_eq!(list(&policy, Limits::default()), expected);
+    }
+
+    #[test]
+    fn what_is_asked_for_lowers_a_limit_and_never_raises_it() {
+        let policy = policy("[limits]\nmemory = '2G'\ncpus = 1.0");
+        let lower = list(&policy, Limits { memory: Some(1 << 20), cpus: Some(0.5) });
+        assert!(lower.contains(&"MemoryMax=1048576".to_owned()), "{lower:?}");
+        assert!(lower.contains(&"CPUQuota=50.00%".to_owned()), "{lower:?}");
+        let higher = list(&policy, Limits { memory: Some(1 << 40), cpus: Some(64.0) });
+        assert_eq!(higher, list(&policy, Limits::default()));
+        let none = list(&Policy::default(), Limits { memory: Some(1 << 20), cpus: None });
+        assert!(none.contains(&"MemorySwapMax=0".to_owned()), "{none:?}");
+    }
+}
