@@ -113,7 +113,7 @@ fn the_security_page_says_how_much_code_can_run_as_root() {
         assert!(counted.abs_diff(said) <= 10, "src/{path} has {counted} lines, not {said}");
         sum += counted;
     }
-    assert!((1000..=2800).contains(&sum), "{sum} lines");
+    assert!((1000..=2200).contains(&sum), "{sum} lines");
 }
 
 #[test]

@@ -45,7 +45,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keeper", &["ending"]),
     (
         "process",
-        &["error", "keeper", "policy", "privileges", "request", "supervisor", "system_calls"],
+        &[
+            "ending",
+            "error",
+            "keeper",
+            "policy",
+            "privileges",
+            "request",
+            "supervisor",
+            "system_calls",
+        ],
     ),
     (
         "supervisor",
@@ -56,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "privileges",
             "process",
+            "report",
             "server",
             "server_name",
             "system_calls",
