@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, getuid};
 
-use crate::error::Error;
+use crate::denial::Denial;
 
 /// An account of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +24,6 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account that this process runs as.
-    ///
-    /// # Errors
-    /// [`Error::TargetUnknown`] if the account database has no entry for our real uid.
-    pub fn of_this_process() -> Result<Self, Error> {
-        let uid = getuid();
-        Self::by_uid(uid).ok_or_else(|| Error::TargetUnknown { asked: format!("uid {uid}") })
-    }
-
     /// The account with this uid.
     #[must_use]
     pub fn by_uid(uid: Uid) -> Option<Self> {
@@ -81,12 +72,12 @@ impl Caller {
     /// it, else nobody but ourselves.
     ///
     /// # Errors
-    /// [`Error::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which say
+    /// [`Denial::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which say
     /// other things in other words.
-    pub fn identify() -> Result<Self, Error> {
+    pub fn identify() -> Result<Self, Denial> {
         for foreign in ["DOAS_USER", "PKEXEC_UID"] {
             if std::env::var_os(foreign).is_some() {
-                return Err(Error::CallerUnknown(format!(
+                return Err(Denial::CallerUnknown(format!(
                     "{foreign} is set; call this program through sudo or sudo-rs"
                 )));
             }
@@ -96,7 +87,7 @@ impl Caller {
                 .to_str()
                 .and_then(parse_id)
                 .map(|uid| Self { uid: Uid::from_raw(uid) })
-                .ok_or_else(|| Error::CallerUnknown("SUDO_UID is no uid".to_owned()))
+                .ok_or_else(|| Denial::CallerUnknown("SUDO_UID is no uid".to_owned()))
         });
         match sudo_uid.transpose()? {
             // Whoever starts a setuid copy chooses its environment.

@@ -1,15 +1,28 @@
-//! What a call does once it is its target: reads the request, carries it out, and replies.
+//! What a call does once it is its target, or nobody: reads the command line and the request, carries it
+//! out, and replies.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use log::LevelFilter;
+use sudospawner::account::Caller;
+use sudospawner::cli::{self, Command, Options};
+use sudospawner::denial::Denial;
+use sudospawner::diagnostics;
+use sudospawner::error::Error;
+use sudospawner::hooks::Prepared;
 use sudospawner::launcher::{Failure, Launched, launch_server, process};
-use sudospawner::policy::Rules;
-use sudospawner::privileges::Unprivileged;
+use sudospawner::policy::file::Policy;
+use sudospawner::policy::{Rules, user_mode};
+use sudospawner::privileges::lowered::log_lowered_limits;
+use sudospawner::privileges::{Unprivileged, become_target};
 use sudospawner::process::{send_signal, stop::stop_server, usage::measure_server};
 use sudospawner::reply::{self, Reply};
 use sudospawner::request::Request;
 
 use crate::Call;
+
+const VERSION: &str = concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// What came of a request.
 enum Outcome {
@@ -20,26 +33,73 @@ enum Outcome {
 }
 
 impl Call {
-    /// Reads the request and answers it.
-    pub fn answer(mut self, rules: Rules, proof: Unprivileged) -> ExitCode {
-        match self.carry_out(rules, proof) {
+    /// In user mode: sudo has become the target.
+    pub fn answer_in_user_mode(self, words: &[OsString]) -> ExitCode {
+        self.answer(words, |call, options| {
+            call.caller = Some(Caller::identify()?);
+            let (target, policy) = user_mode::admit(options.user.as_deref())?;
+            call.target = Some(target.account().name.clone());
+            let authority = policy.authority();
+            let proof = become_target(Prepared::without_hooks(target), &authority)?;
+            log_lowered_limits(&authority, &proof);
+            Ok((policy, proof))
+        })
+    }
+
+    /// In root mode, for `user`: this process was root, and is the target now.
+    pub fn answer_in_root_mode(
+        self,
+        words: &[OsString],
+        user: &str,
+        rules: &Rules,
+        proof: Unprivileged,
+    ) -> ExitCode {
+        self.answer(words, |_, options| {
+            if options.user.as_deref() != Some(user) {
+                return Err(Error::Usage("--user has to be given once, with a name".to_owned()));
+            }
+            log_lowered_limits(rules.authority(), &proof);
+            Ok((rules.read_policy()?, proof))
+        })
+    }
+
+    /// For root that was not told whose server it is about: this process was root, and is nobody now.
+    pub fn answer_without_target(self, words: &[OsString]) -> ExitCode {
+        self.answer(words, |_, _| Err(Denial::TargetIsRoot.into()))
+    }
+
+    /// Answers the call. `admit` tells what may be done when the options are known, and as whom.
+    fn answer(
+        mut self,
+        words: &[OsString],
+        admit: impl FnOnce(&mut Self, Options) -> Result<(Policy, Unprivileged), Error>,
+    ) -> ExitCode {
+        let outcome = match read_command_line(words) {
+            Ok(Command::Help) => return show(cli::HELP),
+            Ok(Command::Version) => return show(VERSION),
+            Ok(Command::Answer(options)) => admit(&mut self, options)
+                .map_err(Failure::from)
+                .and_then(|(policy, proof)| self.carry_out(policy, proof)),
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
             Ok(Outcome::Launched(launched)) => launched.deliver(),
             Ok(Outcome::Done(reply)) => write(&reply),
             Err(failure) => {
-                self.audit(failure.error.code());
+                self.write_down(failure.error.code());
                 return report_failure(failure);
             }
         }
         ExitCode::SUCCESS
     }
 
-    fn carry_out(&mut self, rules: Rules, proof: Unprivileged) -> Result<Outcome, Failure> {
+    fn carry_out(&mut self, policy: Policy, proof: Unprivileged) -> Result<Outcome, Failure> {
         let bytes = Request::read(std::io::stdin().lock())?;
         let request = Request::parse(&bytes)?;
         self.action = Some(request.action());
-        let grant = rules.grant(proof, &request)?;
+        let grant = policy.grant(proof, &request)?;
         if !matches!(request, Request::Spawn(_)) {
-            self.audit("ok");
+            self.write_down("ok");
         }
         let proof = grant.unprivileged();
         Ok(match request {
@@ -48,7 +108,7 @@ impl Call {
                 let launched = launch_server(spawn, &grant, |plan| match self.monitor.take() {
                     Some(monitor) => monitor.spawn(&bytes, &name),
                     None => {
-                        self.audit("ok");
+                        self.write_down("ok");
                         process::start(plan, grant.policy(), self.inherited_umask, proof)
                     }
                 })?;
@@ -64,10 +124,39 @@ impl Call {
             }
         })
     }
+
+    fn write_down(&mut self, code: &str) {
+        log_what_was_not_written(self.audit(code));
+    }
+}
+
+/// Says what root has denied; this process is nobody now.
+pub fn deny(words: &[OsString], denial: Denial, written: Result<(), String>) -> ExitCode {
+    // Whatever else is wrong with the command line, root's answer is this one.
+    let _ = read_command_line(words);
+    log_what_was_not_written(written);
+    report_failure(Error::from(denial).into())
+}
+
+/// Reads the command line, and starts to log what it says.
+fn read_command_line(words: &[OsString]) -> Result<Command, Error> {
+    let command = cli::parse(words.iter().cloned());
+    let level = match &command {
+        Ok(Command::Answer(options)) => options.logging,
+        _ => None,
+    };
+    diagnostics::start_logging("sudospawner", level.unwrap_or(LevelFilter::Info));
+    command
+}
+
+fn log_what_was_not_written(written: Result<(), String>) {
+    if let Err(line) = written {
+        log::info!("{line}");
+    }
 }
 
 /// Says why a call failed.
-pub fn report_failure(Failure { error, hooks }: Failure) -> ExitCode {
+fn report_failure(Failure { error, hooks }: Failure) -> ExitCode {
     log::error!("{error}");
     let status = error.exit_status();
     write(&Reply::failed(&error, hooks));
@@ -75,7 +164,7 @@ pub fn report_failure(Failure { error, hooks }: Failure) -> ExitCode {
 }
 
 /// Shows a text to a person.
-pub fn show(text: &str) -> ExitCode {
+fn show(text: &str) -> ExitCode {
     if reply::write_text(text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

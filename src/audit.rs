@@ -1,6 +1,10 @@
 //! One line in the system's authentication log for every decision, yes or no.
 
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::account::Caller;
 use crate::escape::{Lines, escape_control_characters};
@@ -21,9 +25,12 @@ pub struct Record<'a> {
     pub code: &'a str,
 }
 
-/// Writes the line to `/dev/log`; where there is none, or nobody reads it, to our own log. A log
-/// that cannot be written is never a reason to fail, and never one to wait.
-pub fn write_record(record: &Record<'_>) {
+/// Writes the line to `/dev/log`. A log that cannot be written is never a reason to fail, and never one
+/// to wait.
+///
+/// # Errors
+/// Where there is none, or nobody reads it, a line to be said elsewhere.
+pub fn write_record(record: &Record<'_>) -> Result<(), String> {
     let unknown = "?";
     let text = format!(
         "caller={} target={} action={} code={}",
@@ -34,13 +41,20 @@ pub fn write_record(record: &Record<'_>) {
     );
     let text = escape_control_characters(text.as_bytes(), Lines::One);
     let line = format!("<{PRIORITY}>sudospawner[{}]: {text}", std::process::id());
-    if let Err(error) = send(line.as_bytes()) {
-        log::info!("audit (not in syslog: {error}): {text}");
-    }
+    send(line.as_bytes()).map_err(|error| format!("audit (not in syslog: {error}): {text}"))
 }
 
 fn send(line: &[u8]) -> std::io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     socket.send_to(line, "/dev/log").map(drop)
+}
+
+/// Writes such a line to stderr, if that takes it at once.
+pub fn write_to_stderr(line: &str) {
+    let stderr = std::io::stderr();
+    let mut watched = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        let _ = writeln!(stderr.lock(), "[I sudospawner] {line}");
+    }
 }

@@ -12,8 +12,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::process::tree;
-
 /// How long SIGTERM may take before SIGKILL follows.
 pub const GRACE: Duration = Duration::from_secs(3);
 /// While something is to be ended, how often to look for children that were just handed to us.
@@ -62,9 +60,17 @@ impl Ending {
 pub fn end_children(grace: Duration) {
     let mut ending = Ending::begin(grace);
     while has_children() && !ending.is_over() {
-        ending.signal(&tree::list_children(Pid::this()));
+        ending.signal(&list_children());
         let _ = poll(&mut [], PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::ZERO));
     }
+}
+
+/// The children of this process, which has one thread.
+#[must_use]
+pub fn list_children() -> Vec<Pid> {
+    let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.map(Pid::from_raw).collect()
 }
 
 /// Reaps what has ended; whether children are left.

@@ -6,8 +6,10 @@
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::denial::{Denial, Setback};
+use crate::server_name::WrongName;
 
 /// Why a call could not be carried out.
 #[derive(Debug, Error)]
@@ -40,61 +42,9 @@ pub enum Error {
     /// The server name is longer than a unit or file name can hold.
     #[error("the server name is too long: escaped for a file name, it may have at most 238 bytes")]
     ServerNameTooLong,
-    /// Who called cannot be told.
-    #[error("the caller is unknown: {0}")]
-    CallerUnknown(String),
-    /// The caller may not call root mode.
-    #[error(
-        "the account with uid {uid} may not call root mode: add it to hub_users in the policy if it is the Hub's"
-    )]
-    CallerNotPermitted {
-        /// Who called.
-        uid: u32,
-    },
-    /// Root mode without a policy file.
-    #[error("root mode needs the policy file {}", crate::policy::file::PATH)]
-    PolicyMissing,
-    /// Others than root could have written the policy file.
-    #[error("the policy file is not trusted: {0}")]
-    PolicyUntrusted(String),
-    /// The policy file cannot be read by the target, whose process this is in user mode.
-    #[error(
-        "{path} cannot be read: {errno}; its mode is 0644, and its directories are open to all"
-    )]
-    PolicyUnreadable {
-        /// The file or directory.
-        path: PathBuf,
-        /// What open(2) said.
-        errno: Errno,
-    },
-    /// The policy file says something that it cannot say.
-    #[error("{path}: {reason}")]
-    PolicyMalformed {
-        /// The file.
-        path: PathBuf,
-        /// Line and key.
-        reason: String,
-    },
-    /// Others than root could replace our own binary.
-    #[error("this program's own file is not trusted: {0}")]
-    BinaryUntrusted(String),
     /// Others than root could replace the server's executable.
     #[error("the server's executable is not trusted: {0}")]
     ServerUntrusted(String),
-    /// There is no such account.
-    #[error("there is no account with {asked}; check `getent passwd`")]
-    TargetUnknown {
-        /// The name or uid that was looked up.
-        asked: String,
-    },
-    /// The policy does not let this account have a server.
-    #[error("{target} may not have a server: {reason}")]
-    TargetNotPermitted {
-        /// The account.
-        target: String,
-        /// Which rule says so.
-        reason: String,
-    },
     /// The policy has a limit that cannot be enforced.
     #[error(
         "the policy limits {limit}, which the process launcher cannot enforce: set server.launcher = \"systemd\", or remove the limit"
@@ -108,17 +58,6 @@ pub enum Error {
         "servers cannot be started as units: {0}; where systemd does not run, set server.launcher = \"process\" in the policy"
     )]
     LauncherUnavailable(String),
-    /// A hook did not succeed, and the policy says that this matters.
-    #[error("the hook {name} did not succeed, so the server was not started (hooks.on_failure)")]
-    HookFailed {
-        /// The hook.
-        name: String,
-    },
-    /// uid 0 is never a target.
-    #[error(
-        "root is never a target: call this program as `sudo -nH -u USER …`, with the account whose server it is"
-    )]
-    TargetIsRoot,
     /// `--user` names another account than the one that sudo made us.
     #[error(
         "--user={asked} differs from the account that sudo chose, {actual}: make the two the same, or leave --user out"
@@ -129,11 +68,6 @@ pub enum Error {
         /// The account that this process runs as.
         actual: String,
     },
-    /// Ids or capabilities that would let the server become someone else.
-    #[error(
-        "privileges are left, or could not be given up ({0}): call this program through sudo, and give it no setuid bit and no capabilities"
-    )]
-    PrivilegesLeft(String),
     /// Neither sibling exists.
     #[error(
         "there is no server executable: neither sudospawner-singleuser nor jupyterhub-singleuser is in {directory}; install JupyterHub into the same environment as sudospawner"
@@ -188,14 +122,6 @@ pub enum Error {
         /// Whose socket it is.
         uid: u32,
     },
-    /// A system call on the way to the server failed.
-    #[error("the server could not be launched: {step}: {errno}")]
-    LaunchFailed {
-        /// What was being done.
-        step: String,
-        /// What the kernel said.
-        errno: Errno,
-    },
     /// A system call about a running server failed for a reason that says nothing of the server.
     #[error("{step}: {errno}")]
     SystemError {
@@ -209,23 +135,24 @@ pub enum Error {
         "this kernel has no pidfd (Linux 5.3 or later is needed), and without it a recycled pid could be signalled"
     )]
     KernelUnsupported,
-    /// Nobody reads the reply any more, so the server that was started has been ended.
-    #[error("the caller went away before the server was up")]
-    CallerGone,
+    /// What the part that is root refuses.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// What another process of the launch has reported.
     #[error("{}", .0.sentence)]
     Reported(Setback),
 }
 
-/// An [`Error`] as one process of a launch reports it to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setback {
-    /// Its code.
-    pub code: String,
-    /// Its sentence.
-    pub sentence: String,
-    /// The exit status that it makes.
-    pub exit_status: u8,
+impl From<WrongName> for Error {
+    fn from(wrong: WrongName) -> Self {
+        match wrong {
+            WrongName::TooLong => Self::ServerNameTooLong,
+            WrongName::Malformed => Self::MalformedRequest(
+                "the field \"server_name\" has to have at most 255 bytes and no control characters"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 impl From<Error> for Setback {
@@ -238,7 +165,7 @@ impl From<Error> for Setback {
 impl Error {
     /// For `map_err`: the failure of a system call on the way to the server.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
-        move |errno| Self::LaunchFailed { step: step.to_owned(), errno }
+        move |errno| Denial::at(step)(errno).into()
     }
 
     /// The stable name of this failure, as `docs/protocol.md` lists it.
@@ -264,21 +191,9 @@ impl Error {
             Self::RequestTooLarge { .. } => ("request_too_large", 1),
             Self::RequestTimeout { .. } => ("request_timeout", 1),
             Self::ServerNameTooLong => ("server_name_too_long", 1),
-            Self::CallerUnknown(_) => ("caller_unknown", 1),
-            Self::CallerNotPermitted { .. } => ("caller_not_permitted", 1),
-            Self::PolicyMissing => ("policy_missing", 1),
-            Self::PolicyUntrusted(_) => ("policy_untrusted", 1),
-            Self::PolicyUnreadable { .. } => ("policy_unreadable", 1),
-            Self::PolicyMalformed { .. } => ("policy_malformed", 1),
-            Self::BinaryUntrusted(_) => ("binary_untrusted", 1),
             Self::ServerUntrusted(_) => ("server_untrusted", 1),
-            Self::TargetUnknown { .. } => ("target_unknown", 1),
-            Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
             Self::LimitNotEnforceable { .. } => ("limit_not_enforceable", 1),
-            Self::HookFailed { .. } => ("hook_failed", 0),
-            Self::TargetIsRoot => ("target_is_root", 1),
             Self::TargetMismatch { .. } => ("target_mismatch", 1),
-            Self::PrivilegesLeft(_) => ("privileges_left", 1),
             Self::ServerMissing { .. } => ("server_missing", 0),
             Self::ServerNotExecutable { .. } => ("server_not_executable", 0),
             Self::HomeMissing { .. } => ("home_missing", 0),
@@ -286,10 +201,9 @@ impl Error {
             Self::ExitedEarly { .. } => ("exited_early", 0),
             Self::PortTaken { .. } => ("port_taken", 0),
             Self::LauncherUnavailable(_) => ("launcher_unavailable", 0),
-            Self::LaunchFailed { .. } => ("launch_failed", 0),
             Self::SystemError { .. } => ("system_error", 0),
             Self::KernelUnsupported => ("kernel_unsupported", 0),
-            Self::CallerGone => ("caller_gone", 0),
+            Self::Denied(denial) => denial.classify(),
             Self::Reported(setback) => (&setback.code, setback.exit_status),
         }
     }

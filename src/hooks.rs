@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::denial::Denial;
 use crate::policy::Target;
 use crate::policy::file::{Hooks, OnFailure};
 use crate::server_name::ServerName;
@@ -86,17 +86,17 @@ pub type Found = Result<PathBuf, HookResult>;
 /// each.
 ///
 /// # Errors
-/// [`Error::HookFailed`] if one did not succeed and the policy says that this matters,
-/// [`Error::LaunchFailed`] if there can be no mount namespace.
+/// [`Denial::HookFailed`] if one did not succeed and the policy says that this matters,
+/// [`Denial::LaunchFailed`] if there can be no mount namespace.
 pub fn run_hooks(
     target: Target,
     settings: &Hooks,
     server_name: &ServerName,
     mut report: impl FnMut(HookResult),
-) -> Result<Prepared, Error> {
+) -> Result<Prepared, Denial> {
     let found = find_hooks(&settings.dir);
     if settings.private_mounts && found.iter().any(Result::is_ok) {
-        make_mounts_private().map_err(|errno| Error::LaunchFailed {
+        make_mounts_private().map_err(|errno| Denial::LaunchFailed {
             step: "a mount namespace for the hooks (hooks.private_mounts)".to_owned(),
             errno,
         })?;
@@ -106,7 +106,7 @@ pub fn run_hooks(
     for hook in found {
         let success = run_found(hook, &runner, &mut report);
         if settings.on_failure == OnFailure::Fail {
-            success.map_err(|name| Error::HookFailed { name })?;
+            success.map_err(|name| Denial::HookFailed { name })?;
         }
     }
     Ok(Prepared { whom: target })

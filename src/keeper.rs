@@ -15,7 +15,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::ending::end_children;
 
 /// The name by which it is started and shows itself in `ps`; see the supervisor's.
-const NAME: &str = "sudospawner-keeper";
+pub const NAME: &str = "sudospawner-keeper";
 /// How long what hooks left may take for SIGTERM: a FUSE daemon has data to write.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -23,13 +23,6 @@ const GRACE: Duration = Duration::from_secs(3);
 #[must_use]
 pub fn to_argv(supervisor: Pid) -> Vec<CString> {
     [NAME.to_owned(), supervisor.to_string()].into_iter().flat_map(CString::new).collect()
-}
-
-/// Whether a process is a keeper, going by its name.
-#[must_use]
-pub fn is_keeper(pid: Pid) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|line| line.split(|byte| *byte == 0).next() == Some(NAME.as_bytes()))
 }
 
 /// If this process was started as a keeper, is that until its end.

@@ -10,6 +10,7 @@
 //! skipped does not compile. `docs/architecture.md` is the map with the reasons.
 
 // The flow.
+pub mod user_option;
 pub mod cli;
 pub mod account;
 pub mod policy;
@@ -39,6 +40,7 @@ pub mod jsd_helper;
 
 // What every stage may use.
 pub mod audit;
+pub mod denial;
 pub mod diagnostics;
 pub mod error;
 pub mod escape;

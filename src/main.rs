@@ -1,21 +1,25 @@
 //! `sudospawner`: starts and ends a user's notebook server, called through sudo by a Hub that is
 //! not root. One JSON request on stdin, one JSON reply on stdout.
+//!
+//! Here is what this process does before it is its target, in root mode as root; the rest is in
+//! `answer`.
 
 mod answer;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use log::LevelFilter;
 use nix::sys::stat::{Mode as FileMode, umask};
-use sudospawner::account::{Account, Caller};
+use nix::unistd::{geteuid, getuid};
+use sudospawner::account::Caller;
 use sudospawner::audit::{self, Record};
-use sudospawner::cli::{self, Command, Options};
-use sudospawner::error::Error;
+use sudospawner::denial::Denial;
 use sudospawner::hooks::Prepared;
 use sudospawner::monitor::Monitor;
-use sudospawner::policy::{Mode, Rules};
+use sudospawner::policy::Rules;
 use sudospawner::privileges::{Unprivileged, become_nobody, become_target};
-use sudospawner::{diagnostics, keeper, supervisor, system_calls};
+use sudospawner::user_option::find_user;
+use sudospawner::{keeper, supervisor, system_calls};
 
 fn main() -> ExitCode {
     if let Some(status) = supervisor::run_if_asked().or_else(keeper::run_if_asked) {
@@ -24,36 +28,19 @@ fn main() -> ExitCode {
     let inherited_umask = umask(FileMode::S_IWGRP | FileMode::S_IWOTH);
     system_calls::close_inherited_descriptors();
     system_calls::own_signals();
-    let command = cli::parse(std::env::args_os().skip(1));
-    let logging = match &command {
-        Ok(Command::Answer(options)) => options.logging,
-        _ => None,
-    };
-    diagnostics::start_logging("sudospawner", logging.unwrap_or(LevelFilter::Info));
-    let mut call =
-        Call { caller: None, target: None, action: None, monitor: None, inherited_umask };
-    match command {
-        Ok(Command::Answer(options)) => match call.admit(&options) {
-            Ok((rules, proof)) => call.answer(rules, proof),
-            Err(error) => call.refuse(error),
-        },
-        Ok(Command::Help) => say_as_nobody(|| answer::show(cli::HELP)),
-        Ok(Command::Version) => say_as_nobody(|| answer::show(VERSION)),
-        Err(error) => call.refuse(error),
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let call = Call { caller: None, target: None, action: None, monitor: None, inherited_umask };
+    if geteuid().is_root() || getuid().is_root() {
+        call.give_up_root(&words)
+    } else {
+        call.answer_in_user_mode(&words)
     }
-}
-
-const VERSION: &str = concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n");
-
-/// Gives up root before anything is written to stdout.
-fn say_as_nobody(say: impl FnOnce() -> ExitCode) -> ExitCode {
-    become_nobody().map_or(ExitCode::FAILURE, |()| say())
 }
 
 /// What is known of this call, for its audit line.
 struct Call {
     caller: Option<Caller>,
-    target: Option<Account>,
+    target: Option<String>,
     action: Option<&'static str>,
     /// In root mode, until the decision: the process that is still root.
     monitor: Option<Monitor>,
@@ -61,40 +48,50 @@ struct Call {
 }
 
 impl Call {
-    /// Checks 1 to 4 and 7: all of the flow that this process does as root. Each stage takes what only
-    /// the stage before can make; what comes out can do no more than the target.
-    fn admit(&mut self, options: &Options) -> Result<(Rules, Unprivileged), Error> {
-        let caller = *self.caller.insert(Caller::identify()?);
-        let rules = Rules::load(options.user.as_deref())?;
-        rules.admit_caller(caller)?;
-        let target = rules.admit_target(options.user.as_deref())?;
-        self.target = Some(target.account().clone());
-        if target.mode() == Mode::Root {
-            let monitor = Monitor::start(&target, rules.policy(), caller, self.inherited_umask)?;
-            self.monitor = Some(monitor);
+    /// Root mode: decides whether root does anything, and for whom, and becomes that target; or nobody,
+    /// to say that it does not.
+    fn give_up_root(mut self, words: &[OsString]) -> ExitCode {
+        // Root's real uid alone is nothing that sudo makes, and no call for anybody.
+        let Some(user) = find_user(words).filter(|_| geteuid().is_root()) else {
+            self.caller = Caller::identify().ok();
+            return become_nobody()
+                .map_or(ExitCode::FAILURE, |()| self.answer_without_target(words));
+        };
+        match self.admit(user) {
+            Ok((rules, proof)) => self.answer_in_root_mode(words, user, &rules, proof),
+            Err(denial) => {
+                // Written down while root's word can be had.
+                let written = self.audit(denial.classify().0);
+                become_nobody().map_or(ExitCode::FAILURE, |()| answer::deny(words, denial, written))
+            }
         }
-        let unprivileged = become_target(Prepared::without_hooks(target), rules.policy())?;
-        Ok((rules, unprivileged))
     }
 
-    /// Writes a refusal down while root's word can be had, and says it as nobody.
-    fn refuse(mut self, error: Error) -> ExitCode {
-        self.audit(error.code());
-        say_as_nobody(|| answer::report_failure(error.into()))
+    /// Checks 2 to 4 and 7: all of the flow that this process does as root. Each stage takes what only
+    /// the stage before can make; what comes out can do no more than the target.
+    fn admit(&mut self, user: &str) -> Result<(Rules, Unprivileged), Denial> {
+        let caller = *self.caller.insert(Caller::identify()?);
+        let rules = Rules::load()?;
+        rules.admit_caller(caller)?;
+        let target = rules.admit_target(user)?;
+        self.target = Some(target.account().name.clone());
+        self.monitor = Some(Monitor::start(&target, &rules, caller, self.inherited_umask)?);
+        let proof = become_target(Prepared::without_hooks(target), rules.authority())?;
+        Ok((rules, proof))
     }
 
     /// Writes the decision down: by the monitor as long as there is one, since in root mode what root
-    /// says is a proof.
-    fn audit(&mut self, code: &str) {
+    /// says is a proof. What could not be written comes back.
+    fn audit(&mut self, code: &str) -> Result<(), String> {
         if let Some(monitor) = self.monitor.take() {
             monitor.tell(self.action.unwrap_or("?"), code);
-            return;
+            return Ok(());
         }
         audit::write_record(&Record {
             caller: self.caller,
-            target: self.target.as_ref().map(|target| target.name.as_str()),
+            target: self.target.as_deref(),
             action: self.action,
             code,
-        });
+        })
     }
 }

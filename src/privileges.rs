@@ -1,6 +1,7 @@
 //! Gives up root for good, and proves that this process can do no more than its target (check 7).
 
 pub mod container;
+pub mod lowered;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -9,9 +10,9 @@ use nix::unistd::{Gid, Uid, geteuid, getgroups, getresgid, getresuid, getuid};
 use nix::unistd::{setgroups, setresgid, setresuid};
 
 use crate::account::Account;
-use crate::error::Error;
+use crate::denial::Denial;
 use crate::hooks::Prepared;
-use crate::policy::file::{Policy, find_resource};
+use crate::policy::authority::{Authority, ProcessLimits, find_resource};
 use crate::policy::{Mode, Target};
 use crate::system_calls;
 
@@ -94,11 +95,11 @@ impl LiftedLimits {
 /// has. The server's limits are set on the way, while they can still be raised.
 ///
 /// # Errors
-/// [`Error::PrivilegesLeft`] if anything of that fails, or if root can be regained.
-pub fn become_target(prepared: Prepared, policy: &Policy) -> Result<Unprivileged, Error> {
+/// [`Denial::PrivilegesLeft`] if anything of that fails, or if root can be regained.
+pub fn become_target(prepared: Prepared, authority: &Authority) -> Result<Unprivileged, Denial> {
     let target = prepared.into_inner();
-    set_limits(policy, target.mode())?;
-    let escalation_is_forbidden = policy.server.no_new_privileges;
+    set_limits(&authority.limits, target.mode())?;
+    let escalation_is_forbidden = authority.server.no_new_privileges;
     let Account { uid, gid, .. } = *target.account();
     if target.mode() == Mode::Root {
         if escalation_is_forbidden {
@@ -114,7 +115,7 @@ pub fn become_target(prepared: Prepared, policy: &Policy) -> Result<Unprivileged
 }
 
 /// Takes these ids alone, and no capability.
-fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Error> {
+fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
     system_calls::join_new_session_keyring().map_err(failed("a session keyring"))?;
     // Groups before the gid, and both before the uid: each step needs what the next gives up.
     setgroups(groups).map_err(failed("setgroups"))?;
@@ -123,7 +124,7 @@ fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Error> {
     system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;
     let had = getgroups().map_err(failed("getgroups"))?;
     if had.iter().any(|group| !groups.contains(group)) {
-        return Err(Error::PrivilegesLeft("a group that is not the target's".to_owned()));
+        return Err(Denial::PrivilegesLeft("a group that is not the target's".to_owned()));
     }
     Ok(())
 }
@@ -133,7 +134,7 @@ fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Error> {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn become_nobody() -> Result<(), Error> {
+pub fn become_nobody() -> Result<(), Denial> {
     const NOBODY: u32 = 65534;
     if geteuid().is_root() || getuid().is_root() {
         change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])?;
@@ -143,10 +144,10 @@ pub fn become_nobody() -> Result<(), Error> {
 
 /// Finds nothing that could be regained, and ends, as OpenSSH's `permanently_set_uid` does, with an
 /// attempt to become root, which has to fail.
-fn prove(uid: Uid) -> Result<(), Error> {
-    let left = |what: &str| Err(Error::PrivilegesLeft(what.to_owned()));
+fn prove(uid: Uid) -> Result<(), Denial> {
+    let left = |what: &str| Err(Denial::PrivilegesLeft(what.to_owned()));
     if uid.is_root() {
-        return Err(Error::TargetIsRoot);
+        return Err(Denial::TargetIsRoot);
     }
     let Ok(uids) = getresuid() else { return left("the uids are unknown") };
     if [uids.real, uids.effective, uids.saved] != [uid; 3] {
@@ -165,19 +166,12 @@ fn prove(uid: Uid) -> Result<(), Error> {
 
 /// Sets what each process of the server may use. What only a hard limit could raise, and may not be
 /// raised here (without privilege, or in a container without CAP_SYS_RESOURCE), stays at that limit: it
-/// is the stricter one.
-fn set_limits(policy: &Policy, mode: Mode) -> Result<(), Error> {
-    let mut wanted: Vec<(Resource, u64)> = Vec::new();
-    if mode == Mode::Root {
-        let further = policy.limits.rlimits.iter();
-        wanted.extend(further.filter_map(|(name, value)| Some((find_resource(name)?, *value))));
-    }
-    wanted.extend(policy.limits.open_files.map(|files| (Resource::RLIMIT_NOFILE, files)));
-    for (resource, value) in wanted {
+/// is the stricter one, and [`lowered`] says so.
+fn set_limits(limits: &ProcessLimits, mode: Mode) -> Result<(), Denial> {
+    for (resource, value) in list_wanted(limits, mode) {
         let (_, hard) = getrlimit(resource).map_err(failed("getrlimit"))?;
         match setrlimit(resource, value, value) {
             Err(Errno::EPERM) if value > hard => {
-                log::warn!("{resource:?} stays at {hard}: it cannot be raised to {value} here");
                 setrlimit(resource, hard, hard).map_err(failed("setrlimit"))?;
             }
             result => result.map_err(failed("setrlimit"))?,
@@ -186,6 +180,16 @@ fn set_limits(policy: &Policy, mode: Mode) -> Result<(), Error> {
     Ok(())
 }
 
-fn failed(step: &'static str) -> impl FnOnce(Errno) -> Error {
-    move |errno| Error::PrivilegesLeft(format!("{step}: {errno}"))
+fn list_wanted(limits: &ProcessLimits, mode: Mode) -> Vec<(Resource, u64)> {
+    let mut wanted: Vec<(Resource, u64)> = Vec::new();
+    if mode == Mode::Root {
+        let further = limits.rlimits.iter();
+        wanted.extend(further.filter_map(|(name, value)| Some((find_resource(name)?, *value))));
+    }
+    wanted.extend(limits.open_files.map(|files| (Resource::RLIMIT_NOFILE, files)));
+    wanted
+}
+
+fn failed(step: &'static str) -> impl FnOnce(Errno) -> Denial {
+    move |errno| Denial::PrivilegesLeft(format!("{step}: {errno}"))
 }

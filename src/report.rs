@@ -13,7 +13,7 @@ use nix::sys::{prctl, stat::Mode};
 use nix::unistd::{dup2_stdin, dup2_stdout, pipe2, setsid};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Setback};
+use crate::denial::{Denial, Setback};
 use crate::hooks::HookResult;
 use crate::process::End;
 use crate::server::Refusal;
@@ -64,10 +64,10 @@ impl Wire {
     /// Opens both pipes. After a fork each side has to drop the other's end.
     ///
     /// # Errors
-    /// [`Error::LaunchFailed`].
-    pub fn open() -> Result<(Self, Link), Error> {
-        let (report, reports) = pipe2(OFlag::O_CLOEXEC).map_err(Error::at("pipe"))?;
-        let (delivered, delivery) = pipe2(OFlag::O_CLOEXEC).map_err(Error::at("pipe"))?;
+    /// [`Denial::LaunchFailed`].
+    pub fn open() -> Result<(Self, Link), Denial> {
+        let (report, reports) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
+        let (delivered, delivery) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
         let link = Link { reports: BufReader::new(File::from(report)), delivery };
         Ok((Self { reports: File::from(reports), delivered }, link))
     }
@@ -76,13 +76,13 @@ impl Wire {
     /// receives orphans from now on.
     ///
     /// # Errors
-    /// [`Error::LaunchFailed`].
-    pub fn detach(&self) -> Result<(), Error> {
-        setsid().map_err(Error::at("setsid"))?;
-        prctl::set_child_subreaper(true).map_err(Error::at("receiving orphans"))?;
+    /// [`Denial::LaunchFailed`].
+    pub fn detach(&self) -> Result<(), Denial> {
+        setsid().map_err(Denial::at("setsid"))?;
+        prctl::set_child_subreaper(true).map_err(Denial::at("receiving orphans"))?;
         let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-        let null = null.map_err(Error::at("opening /dev/null"))?;
-        dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).map_err(Error::at("dup2"))
+        let null = null.map_err(Denial::at("opening /dev/null"))?;
+        dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).map_err(Denial::at("dup2"))
     }
 
     /// Tells the mediator something.
@@ -112,7 +112,7 @@ mod tests {
             Report::Server(i32::MAX),
             Report::Refused(Refusal::Home(2)),
             Report::Refused(Refusal::Execution(13)),
-            Report::Failed(Error::at("fork")(Errno::EAGAIN).into()),
+            Report::Failed(Denial::at("fork")(Errno::EAGAIN).into()),
             Report::Ended(End::Exited(3), output),
             Report::Ended(End::Killed(9), String::new()),
         ] {

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::unistd::{geteuid, getgid, getuid};
 use thiserror::Error as ThisError;
 
-use crate::error::Error;
+use crate::denial::Denial;
 use crate::hooks::{HookResult, HookStatus, Prepared};
 use crate::privileges::Unprivileged;
 use crate::privileges::container::{Ids, take_ids};
@@ -95,7 +95,7 @@ pub fn carry_out(order: &Order) -> Result<ExitCode, Failure> {
     };
     let prepared = prepare(order)?;
     let proof = take_ids(prepared, order.escalation).map_err(|error| match error {
-        Error::PrivilegesLeft(step) => Failure::PrivilegesLeft(step),
+        Denial::PrivilegesLeft(step) => Failure::PrivilegesLeft(step),
         other => Failure::PrivilegesLeft(other.to_string()),
     })?;
     start_command(order, signals, &proof)

@@ -1,9 +1,16 @@
 //! The name of one of a user's servers.
 
-use crate::error::Error;
-
 /// A file name has at most 255 bytes, of which `singleuser-`, `.log` and `.1` take their part.
 const MAX_ESCAPED_NAME: usize = 255 - 17;
+
+/// Why a text is no server's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrongName {
+    /// It has more than 255 bytes, or control characters.
+    Malformed,
+    /// It is longer than a unit or file name can hold.
+    TooLong,
+}
 
 /// The name of one of a user's servers; the default server's name is empty.
 ///
@@ -28,17 +35,14 @@ impl ServerName {
     /// Checks a name.
     ///
     /// # Errors
-    /// [`Error::MalformedRequest`] and [`Error::ServerNameTooLong`].
-    pub fn parse(text: String) -> Result<Self, Error> {
+    /// Every [`WrongName`].
+    pub fn parse(text: String) -> Result<Self, WrongName> {
         if text.len() > 255 || text.chars().any(char::is_control) {
-            return Err(Error::MalformedRequest(
-                "the field \"server_name\" has to have at most 255 bytes and no control characters"
-                    .to_owned(),
-            ));
+            return Err(WrongName::Malformed);
         }
         let name = Self(text);
         if name.escape().len() > MAX_ESCAPED_NAME {
-            return Err(Error::ServerNameTooLong);
+            return Err(WrongName::TooLong);
         }
         Ok(name)
     }

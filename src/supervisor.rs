@@ -24,7 +24,7 @@ use nix::unistd::{Pid, geteuid};
 
 use crate::ending::{self, Ending, GRACE};
 use crate::policy::file::Leftovers;
-use crate::process::{End, tree};
+use crate::process::End;
 use crate::report::Report;
 use crate::system_calls;
 use inherited::Inherited;
@@ -202,7 +202,7 @@ impl Supervisor {
         let Some(ending) = &mut self.ending else { return };
         match self.end {
             None => ending.signal(&[self.server]),
-            Some(_) => ending.signal(&tree::list_children(Pid::this())),
+            Some(_) => ending.signal(&ending::list_children()),
         }
     }
 

@@ -47,7 +47,7 @@ pub fn start(
             drop(link);
             let error = match wire.detach() {
                 Ok(()) => become_supervisor(&mut wire, plan, policy, inherited_umask, proof),
-                Err(error) => error,
+                Err(denial) => denial.into(),
             };
             wire.send(&Report::Failed(error.into()));
             system_calls::exit_now(1)

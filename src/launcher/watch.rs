@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::link::Link;
 use super::listener::{self, Listening};
+use crate::denial::Denial;
 use crate::error::Error;
 use crate::escape::{Lines, escape_control_characters};
 use crate::hooks::{HookResult, HookStatus};
@@ -164,7 +165,7 @@ impl Watch {
         }
         let [report, caller] = watched;
         if caller.any().unwrap_or(false) {
-            return Err(Error::CallerGone);
+            return Err(Denial::CallerGone.into());
         }
         Ok(report.any().unwrap_or(false))
     }

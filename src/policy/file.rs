@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use super::authority::{Authority, ProcessLimits};
+pub use super::authority::{Hooks, Launcher, OnFailure, PATH, Targets, find_resource};
+use super::reading::{malformed, parse_toml, read_text};
 use super::systemd::Systemd;
-use super::units::{Bytes, Umask, read_cpus, read_path, read_seconds};
-
-/// Where it is. Fixed when compiled: never from argv, environment or request.
-pub const PATH: &str = "/etc/sudospawner/policy.toml";
+use super::units::{Bytes, Umask, read_cpus, read_path};
+use crate::denial::Denial;
 
 /// The whole policy. What a file does not say is as the defaults here; without a file, what applies
 /// is [`Policy::without_file`].
@@ -31,44 +31,32 @@ pub struct Policy {
     pub systemd: Systemd,
 }
 
-/// `[targets]`.
-#[derive(Debug, Clone, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Targets {
-    /// Groups whose members may have servers.
-    pub groups: Vec<String>,
-    /// Accounts that may have servers.
-    pub users: Vec<String>,
-    /// No uid below this one may.
-    pub min_uid: u32,
-    /// Whether accounts whose shell lets nobody in may.
-    pub allow_nologin: bool,
-}
+impl Policy {
+    /// Reads the policy file; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Denial::PolicyUntrusted`], [`Denial::PolicyUnreadable`] and [`Denial::PolicyMalformed`].
+    pub fn load() -> Result<Option<Self>, Denial> {
+        read_text()?.map(|text| Self::parse(&text).map_err(malformed)).transpose()
+    }
 
-/// `[hooks]`.
-#[derive(Debug, Clone, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Hooks {
-    /// Their directory.
-    #[serde(deserialize_with = "read_path")]
-    pub dir: PathBuf,
-    /// How long each may take.
-    #[serde(rename = "timeout_seconds", deserialize_with = "read_seconds")]
-    pub timeout: Duration,
-    /// What becomes of the server if one fails.
-    pub on_failure: OnFailure,
-    /// Whether hooks and server share a mount namespace of their own.
-    pub private_mounts: bool,
-}
-
-/// What becomes of the server if a hook fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    /// It is started all the same, and the reply tells.
-    Continue,
-    /// It is not started.
-    Fail,
+    /// Parses the text of a policy: first what root decides by, then all of it.
+    ///
+    /// # Errors
+    /// A sentence that names line and key.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Authority::parse(text)?;
+        let policy: Self = parse_toml(text)?;
+        let cannot_be = |(name, value): &(&String, &String)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+        };
+        match policy.environment.set.iter().find(cannot_be) {
+            Some((name, _)) => {
+                Err(format!("environment.set has a name or value that cannot be: {name:?}"))
+            }
+            None => Ok(policy),
+        }
+    }
 }
 
 /// `[server]`.
@@ -88,16 +76,6 @@ pub struct Server {
     pub umask: Option<Umask>,
     /// Whether it may gain privileges by sudo and other setuid programs.
     pub no_new_privileges: bool,
-}
-
-/// Where a server lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Launcher {
-    /// As a process beside us.
-    Process,
-    /// In a unit of its own.
-    Systemd,
 }
 
 /// Where a server's log goes.
@@ -160,23 +138,6 @@ impl Limits {
     }
 }
 
-impl Default for Targets {
-    fn default() -> Self {
-        Self { groups: Vec::new(), users: Vec::new(), min_uid: 1000, allow_nologin: false }
-    }
-}
-
-impl Default for Hooks {
-    fn default() -> Self {
-        Self {
-            dir: PathBuf::from("/etc/sudospawner/roothooks.d"),
-            timeout: Duration::from_secs(5),
-            on_failure: OnFailure::Continue,
-            private_mounts: true,
-        }
-    }
-}
-
 impl Default for Server {
     fn default() -> Self {
         Self {
@@ -199,29 +160,92 @@ impl Default for Environment {
 
 impl Default for Limits {
     fn default() -> Self {
-        let rlimits = BTreeMap::new();
-        Self { open_files: Some(65536), rlimits, memory: None, cpus: None, tasks: None }
+        let ProcessLimits { open_files, rlimits } = ProcessLimits::default();
+        Self { open_files, rlimits, memory: None, cpus: None, tasks: None }
     }
 }
 
-/// The resource of setrlimit(2) by its name in limits.conf(5).
-#[must_use]
-pub fn find_resource(name: &str) -> Option<nix::sys::resource::Resource> {
-    use nix::sys::resource::Resource;
-    Some(match name {
-        "as" => Resource::RLIMIT_AS,
-        "core" => Resource::RLIMIT_CORE,
-        "cpu" => Resource::RLIMIT_CPU,
-        "data" => Resource::RLIMIT_DATA,
-        "fsize" => Resource::RLIMIT_FSIZE,
-        "memlock" => Resource::RLIMIT_MEMLOCK,
-        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
-        "nice" => Resource::RLIMIT_NICE,
-        "nofile" => Resource::RLIMIT_NOFILE,
-        "nproc" => Resource::RLIMIT_NPROC,
-        "rtprio" => Resource::RLIMIT_RTPRIO,
-        "sigpending" => Resource::RLIMIT_SIGPENDING,
-        "stack" => Resource::RLIMIT_STACK,
-        _ => return None,
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_policy_and_says_the_defaults() {
+        let example = Policy::parse(include_str!("../../sudoers/policy.toml")).unwrap();
+        let default = Policy::default();
+        assert_eq!(format!("{:?}", example.hooks), format!("{:?}", default.hooks));
+        assert_eq!(format!("{:?}", example.server), format!("{:?}", default.server));
+        assert_eq!(format!("{:?}", example.environment), format!("{:?}", default.environment));
+        assert_eq!(format!("{:?}", example.limits), format!("{:?}", default.limits));
+        assert_eq!(format!("{:?}", example.systemd), format!("{:?}", default.systemd));
+        assert_eq!(example.hub_users, ["rhea"]);
+    }
+
+    #[test]
+    fn the_unit_of_a_server_is_said_in_the_words_of_systemdspawner() {
+        let policy = Policy::parse(
+            r#"
+            [server]
+            launcher = "systemd"
+            [limits]
+            cpus = 2
+            [systemd]
+            slice = "jhub"
+            unit_name = "jupyter-{USERNAME}-singleuser"
+            extra_paths = ["/opt/{user}/bin"]
+            read_only_paths = ["-/data", "/srv/{USERNAME}"]
+            properties = { Nice = "5", ReadOnlyPaths = ["/a", "/b"] }
+            "#,
+        );
+        let policy = policy.unwrap();
+        assert_eq!(policy.limits.cpus, Some(2.0));
+        assert_eq!(policy.systemd.slice.as_str(), "jhub.slice");
+        let properties = [("Nice", "5"), ("ReadOnlyPaths", "/a"), ("ReadOnlyPaths", "/b")];
+        assert_eq!(
+            policy.systemd.properties,
+            properties.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_line_and_key() {
+        for (text, part) in [
+            ("hub_users = []\nhub_user = []", "line 2"),
+            ("[targets]\nmin_uid = 0", "targets.min_uid"),
+            ("[targets]\nmin_uids = 0", "min_uids"),
+            ("[hooks]\ndir = 'hooks.d'", "line 2: a path has to be absolute (dir)"),
+            ("[server]\ndirectory = 'bin'", "(directory)"),
+            ("[hooks]\ntimeout_seconds = 0", "(timeout_seconds)"),
+            ("[hooks]\ntimeout_seconds = 1e-12", "line 2"),
+            ("[hooks]\ntimeout_seconds = -1.5", "line 2"),
+            ("[hooks]\ntimeout_seconds = 1e999", "line 2"),
+            ("[hooks]\ntimeout_seconds = 3601", "line 2"),
+            ("[hooks]\ntimeout_seconds = '5'", "line 2"),
+            ("[hooks]\non_failure = 'ignore'", "line 2"),
+            ("[server]\numask = '0999'", "octal"),
+            ("[server]\nlauncher = 'magic'", "line 2"),
+            ("[limits]\nmemory = 1000", "1 MiB"),
+            ("[limits]\ncpus = nan", "(cpus)"),
+            ("[limits]\ncpus = 0.001", "line 2"),
+            ("[systemd]\nslice = '-.slice'", "(slice)"),
+            ("[systemd]\nunit_name = 'jupyter-{server}'", "(unit_name)"),
+            ("[systemd]\ndefault_shell = 'bash'", "(default_shell)"),
+            ("[systemd]\nextra_paths = ['/a:/b']", "(extra_paths)"),
+            ("[systemd]\nextra_paths = ['-/a']", "(extra_paths)"),
+            ("[systemd]\nworking_directory = '/data/{USERID}'", "(working_directory)"),
+            ("[systemd]\nread_only_paths = ['data']", "(read_only_paths)"),
+            ("[systemd]\nread_write_paths = ['+/data']", "(read_write_paths)"),
+            ("[systemd]\nprivate_tmp = 'yes'", "(private_tmp)"),
+            ("[systemd]\nproperties = { 'Exec Start' = 'x' }", "\"Exec Start\""),
+            ("[systemd]\nproperties = { Nice = 5 }", "(properties)"),
+            ("[systemd]\nproperties = { A = \"b\\nC=d\" }", "\"A\""),
+            ("[systemd]\ndynamic_users = true", "dynamic_users"),
+            ("[limits]\nrlimits = { files = 3 }", "files"),
+            ("[environment]\nset = { 'A=B' = 'c' }", "environment.set"),
+            ("hub_users = ['a']\nhub_users = ['b']", "line 2"),
+        ] {
+            let error = Policy::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
 }

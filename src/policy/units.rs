@@ -1,9 +1,8 @@
 //! Values of the policy file that have a unit.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use serde::de::{self, Deserialize, Deserializer};
+
+pub use super::authority::read_path;
 
 /// A number of bytes: an integer, or a string such as `"4G"` with a power of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,57 +12,15 @@ pub struct Bytes(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Umask(pub u32);
 
-/// No time limit in the policy is longer than an hour.
-const LONGEST: Duration = Duration::from_secs(3600);
-
-/// Reads a number of seconds, with or without a fraction.
-///
-/// # Errors
-/// If it is not more than 0 and at most 3600.
-pub fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let seconds = Number::deserialize(deserializer)?.0;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|limit| !limit.is_zero() && *limit <= LONGEST)
-        .ok_or_else(|| de::Error::custom("seconds have to be more than 0 and at most 3600"))
-}
-
-/// Reads an absolute path, which may be optional.
-///
-/// # Errors
-/// If it does not begin at the root.
-pub fn read_path<'de, D: Deserializer<'de>, P: From<PathBuf>>(text: D) -> Result<P, D::Error> {
-    let path = PathBuf::deserialize(text)?;
-    let wrong = || de::Error::custom("a path has to be absolute");
-    if path.is_absolute() { Ok(path.into()) } else { Err(wrong()) }
-}
-
 /// Reads a number of CPUs.
 ///
 /// # Errors
 /// If it is not from 0.01 to 4096.
 pub fn read_cpus<'de, D: Deserializer<'de>>(number: D) -> Result<Option<f64>, D::Error> {
-    let cpus = Some(Number::deserialize(number)?.0);
+    // An integer is taken as well.
+    let cpus = Some(f64::deserialize(number)?);
     let wrong = || de::Error::custom("CPUs are a number from 0.01 to 4096");
     cpus.filter(|cpus| (0.01..=4096.0).contains(cpus)).map(Some).ok_or_else(wrong)
-}
-
-/// An integer or a float: TOML tells `5` and `5.0` apart.
-struct Number(f64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Integer(u32),
-            Float(f64),
-        }
-        Either::deserialize(deserializer).map(|number| match number {
-            Either::Integer(number) => Self(f64::from(number)),
-            Either::Float(number) => Self(number),
-        })
-    }
 }
 
 impl<'de> Deserialize<'de> for Bytes {

@@ -6,7 +6,7 @@ use nix::unistd::{Gid, Uid, geteuid};
 
 use super::{Unprivileged, change_ids, failed, prove};
 use crate::account::Account;
-use crate::error::Error;
+use crate::denial::Denial;
 use crate::hooks::Prepared;
 use crate::system_calls;
 
@@ -49,12 +49,12 @@ pub enum Escalation {
 /// has to have the uid already, and keeps its groups.
 ///
 /// # Errors
-/// [`Error::PrivilegesLeft`] as for [`become_target`]; a container without CAP_SETUID or CAP_SETGID
+/// [`Denial::PrivilegesLeft`] as for [`become_target`]; a container without CAP_SETUID or CAP_SETGID
 /// cannot give up root.
 pub fn take_ids(
     prepared: Prepared<Ids>,
     escalation: Escalation,
-) -> Result<Unprivileged<Ids>, Error> {
+) -> Result<Unprivileged<Ids>, Denial> {
     let ids = prepared.into_inner();
     if escalation == Escalation::Forbidden {
         forbid_escalation()?;
@@ -70,7 +70,7 @@ pub fn take_ids(
     Ok(Unprivileged { whom: ids })
 }
 
-fn forbid_escalation() -> Result<(), Error> {
+fn forbid_escalation() -> Result<(), Denial> {
     match system_calls::empty_bounding_set() {
         Err(Errno::EPERM) => {
             log::info!("without CAP_SETPCAP the bounding set stays; no_new_privs has to do");

@@ -113,11 +113,17 @@ fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop) ->
     false
 }
 
+/// Whether a process is a keeper, going by its name.
+fn is_keeper(pid: Pid) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).next() == Some(keeper::NAME.as_bytes()))
+}
+
 fn end_leftovers(supervisor: Option<Process>, leftovers: &[Process]) {
     if let Some(supervisor) = supervisor {
         // Whom hooks left ends after the supervisor; its parent is seen as long as it has one.
         let keeper = Stat::read(supervisor.pid).map(|stat| stat.parent);
-        let keeper = keeper.filter(|parent| keeper::is_keeper(*parent));
+        let keeper = keeper.filter(|parent| is_keeper(*parent));
         let keeper = keeper.and_then(|pid| Process::hold(pid).ok());
         for process in [Some(supervisor), keeper].into_iter().flatten() {
             if !process.wait(supervisor::LONGEST_ENDING) {

@@ -3,8 +3,7 @@
 use nix::unistd::Pid;
 
 /// The children of a process, whichever of its threads made them; empty if it is gone or hidden.
-#[must_use]
-pub fn list_children(pid: Pid) -> Vec<Pid> {
+fn list_children(pid: Pid) -> Vec<Pid> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
     };
