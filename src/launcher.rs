@@ -43,7 +43,7 @@ impl Plan {
     /// Reads the request that the mediator has granted and left in this file, as the target.
     ///
     /// # Errors
-    /// As [`Plan::make`]; [`Error::LaunchFailed`] if the file does not hold the request of a spawn.
+    /// As [`Plan::make`]; [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) if the file does not hold the request of a spawn.
     pub fn read(file: &mut File, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
         let mut bytes = Vec::new();
         file.rewind()
@@ -109,9 +109,9 @@ impl From<Error> for Failure {
 ///
 /// # Errors
 /// Everything that can be wrong with a server: [`Error::ServerMissing`],
-/// [`Error::ServerUntrusted`], [`Error::ServerNotExecutable`], [`Error::HookFailed`],
-/// [`Error::PrivilegesLeft`], [`Error::HomeMissing`], [`Error::ExecFailed`],
-/// [`Error::ExitedEarly`], [`Error::PortTaken`], [`Error::LaunchFailed`], [`Error::CallerGone`].
+/// [`Error::ServerUntrusted`], [`Error::ServerNotExecutable`], [`Error::HomeMissing`],
+/// [`Error::ExecFailed`], [`Error::ExitedEarly`], [`Error::PortTaken`], and what
+/// [`Denial`](crate::denial::Denial) has on hooks, privileges, the launch and the caller's end.
 /// In each case no process of the server is left.
 pub fn launch_server(
     spawn: Spawn,

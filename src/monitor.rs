@@ -4,7 +4,7 @@
 //! and parses the request has given up root by then, and tells the monitor no more than the decision,
 //! the action and the server's name, which are checked again here. The monitor writes the audit line,
 //! and for a spawn runs the hooks; then it gives up root in its turn, reads the request as the target,
-//! and becomes the server's supervisor. What of this is done as the target is in [`unprivileged`].
+//! and becomes the server's supervisor. What of this is done as the target is in `unprivileged`.
 
 mod unprivileged;
 
@@ -111,7 +111,7 @@ impl Work<'_> {
         let prepared = self.prepare(target, &server_name)?;
         limits.put_back().map_err(Denial::at("setrlimit"))?;
         let proof = become_target(prepared, self.rules.authority())?;
-        Err(self.start_server(&proof).into())
+        Ok(self.start_server(&proof)?)
     }
 
     /// Runs the hooks. Where they left a process, this one stays as its keeper, and the work goes on

@@ -117,7 +117,7 @@ fn the_security_page_says_how_much_code_can_run_as_root() {
         assert!(counted.abs_diff(said) <= 10, "src/{path} has {counted} lines, not {said}");
         sum += counted;
     }
-    assert!((1000..=1650).contains(&sum), "{sum} lines");
+    assert!((1000..=1620).contains(&sum), "{sum} lines");
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::system_calls::{self, Fork};
 /// Starts supervisor and server from this process, which is the target already.
 ///
 /// # Errors
-/// [`Error::LaunchFailed`] for what fails in this process. What fails in the others comes as a
+/// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) for what fails in this process. What fails in the others comes as a
 /// report.
 pub fn start(
     plan: &Plan,

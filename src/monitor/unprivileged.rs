@@ -21,7 +21,7 @@ impl Monitor {
     /// Has the server started: `request` is what was parsed and granted.
     ///
     /// # Errors
-    /// [`Error::LaunchFailed`].
+    /// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed).
     pub fn spawn(mut self, request: &[u8], server_name: &ServerName) -> Result<Link, Error> {
         let order = format!("spawn\nok\n{}", server_name.as_str());
         self.request
@@ -38,17 +38,14 @@ impl Monitor {
 impl Work<'_> {
     /// Reads the rest of the policy and the request, starts the server, and becomes its supervisor;
     /// returns only if that fails.
-    pub(super) fn start_server(&mut self, proof: &Unprivileged) -> Error {
-        let planned = self.rules.read_policy().map_err(Error::from).and_then(|policy| {
-            let plan = Plan::read(&mut self.request, &policy, proof)?;
-            Ok((policy, plan))
-        });
-        match planned {
-            Ok((policy, plan)) => {
-                let umask = self.inherited_umask;
-                process::become_supervisor(&mut self.wire, &plan, &policy, umask, proof)
-            }
-            Err(error) => error,
-        }
+    ///
+    /// # Errors
+    /// [`crate::denial::Denial::PolicyMalformed`], and as [`Plan::read`] and
+    /// [`process::become_supervisor`].
+    pub(super) fn start_server(&mut self, proof: &Unprivileged) -> Result<(), Error> {
+        let policy = self.rules.read_policy()?;
+        let plan = Plan::read(&mut self.request, &policy, proof)?;
+        let umask = self.inherited_umask;
+        Err(process::become_supervisor(&mut self.wire, &plan, &policy, umask, proof))
     }
 }

@@ -49,7 +49,7 @@ pub enum Escalation {
 /// has to have the uid already, and keeps its groups.
 ///
 /// # Errors
-/// [`Denial::PrivilegesLeft`] as for [`become_target`]; a container without CAP_SETUID or CAP_SETGID
+/// [`Denial::PrivilegesLeft`] as for [`super::become_target`]; a container without CAP_SETUID or CAP_SETGID
 /// cannot give up root.
 pub fn take_ids(
     prepared: Prepared<Ids>,

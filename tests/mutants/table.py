@@ -28,12 +28,12 @@ RUNNER = "src/hooks/runner.rs"
 PRIVILEGES = "src/privileges.rs"
 TRUSTED = "src/trusted_file.rs"
 
-BECOME = (
-    "        let unprivileged = become_target(Prepared::without_hooks(target), rules.policy())?;\n"
-)
-READ = "        let bytes = Request::read(std::io::stdin().lock())?;\n"
-PROVE = Edit(PRIVILEGES, "    prove(&ids)?;\n    Ok(Unprivileged { whom: target })",
-             "    let _ = prove(&ids);\n    Ok(Unprivileged { whom: target })")  # fmt: skip
+BECOME = "        let proof = become_target(Prepared::without_hooks(target), rules.authority())?;\n"
+READ = "Request::read(std::io::stdin().lock())"
+# What root has read, if it does: the answer takes it from there.
+KEEP = "static READ: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();\n"
+PROVE = Edit(PRIVILEGES, "    prove(uid)?;\n    Ok(Unprivileged { whom: target })",
+             "    let _ = prove(uid);\n    Ok(Unprivileged { whom: target })")  # fmt: skip
 CHECK_EACH_DIRECTORY = (
     "&walked, errno))?;\n            check_owner_and_mode(&descriptor, &walked)?;\n        }\n"
 )
@@ -61,14 +61,16 @@ MUTANTS = [
            HOOKS_IN_ORDER),
     Mutant("1", "signals of its own", (
                Edit("src/main.rs", "    system_calls::own_signals();\n", ""),
-               Edit(RUNNER, "        system_calls::reset_signals();\n", ""),
+               Edit("src/system_calls.rs",
+                    "            close_descriptors_on_exec();\n            reset_signals();\n",
+                    "            close_descriptors_on_exec();\n"),
            ), ATTACKS + "a_deleted_working_directory_and_ignored_signals_change_nothing"),
     mutant("1", "a level of logging that only the command line sets", "src/diagnostics.rs",
            ".filter_level(level)", ".filter_level(level).parse_default_env()",
            "cli the_environment_does_not_choose_what_is_logged"),
     # 2. The executables.
     mutant("2", "trust in the own binary", "src/policy.rs",
-           "            check_own_binary()?;", "            let _ = check_own_binary();",
+           "        check_own_binary()?;", "        let _ = check_own_binary();",
            EXECUTABLE, only="binary_untrusted"),
     mutant("2", "trust in the server's executable", "src/server.rs",
            "Err(distrust) if must_be_trusted =>", "Err(distrust) if must_be_trusted && false =>",
@@ -89,11 +91,10 @@ MUTANTS = [
            CALLER_WORDS, only="DOAS_USER or PKEXEC_UID"),
     # 4. The target.
     mutant("4", "refusal of an account with uid 0", "src/policy.rs",
-           "refuse_root(account.uid)?;", "let _ = refuse_root(account.uid);",
+           "if account.uid.is_root() {", "if false && account.uid.is_root() {",
            COMMAND_LINE, only="toor"),
     mutant("4", "the least uid", "src/policy.rs",
-           "account.uid.as_raw() < self.policy.targets.min_uid",
-           "false && account.uid.as_raw() < self.policy.targets.min_uid",
+           "account.uid.as_raw() < least", "false && account.uid.as_raw() < least",
            COMMAND_LINE, only="daemon"),
     mutant("4", "groups and lists", "src/policy.rs",
            "if !targets.users.contains(", "if false && !targets.users.contains(",
@@ -104,16 +105,16 @@ MUTANTS = [
     mutant("4", "refusal of shells that let nobody in", "src/policy.rs",
            "if account.is_closed() &&", "if false && account.is_closed() &&",
            COMMAND_LINE, only="closed"),
-    mutant("4", "refusal of root without --user", "src/policy.rs",
-           "(true, None) => return Err(Error::TargetIsRoot)", "(true, None) => Mode::Root",
+    mutant("4", "refusal of root without --user", "src/main.rs",
+           "find_user(words).filter(|_| geteuid().is_root())", 'find_user(words).or(Some(""))',
            COMMAND_LINE, only="target_is_root"),
-    mutant("4", "comparing --user with whom sudo chose", "src/policy.rs",
+    mutant("4", "comparing --user with whom sudo chose", "src/policy/user_mode.rs",
            "Some(name) if name != account.name", "Some(name) if false && name != account.name",
            "cli another_user_than_the_one_that_sudo_chose_is_refused"),
     mutant("4", "exact names", "src/account.rs",
            ".filter(|account| account.name == name)", "", NAMES, only="ZOE"),
     mutant("4", "refusal of what is no name", "src/policy.rs",
-           "        is_name\n            .then(", "        (is_name || true)\n            .then(",
+           "    is_name\n        .then(", "    (is_name || true)\n        .then(",
            NAMES, only="1000"),
     # 5. The request.
     mutant("5", "the limit of its size", "src/request.rs",
@@ -140,12 +141,16 @@ MUTANTS = [
     mutant("5", "the length of a server's name", "src/server_name.rs",
            "name.escape().len() > MAX_ESCAPED_NAME", "name.escape().len() > 4096",
            "cli a_server_name_that_fits_no_file_name_is_too_long"),
-    mutant("5", "refusal of limits that nobody enforces", "src/policy.rs",
-           "if self.mode == Mode::Root && matches!(", "if false && matches!(",
+    mutant("5", "refusal of limits that nobody enforces", "src/policy/grant.rs",
+           "if unprivileged.mode() == Mode::Root && matches!(", "if false && matches!(",
            ROOT_MODE + "a_limit_that_this_launcher_cannot_enforce_refuses_the_spawn"),
-    mutant("5", "reading the request as the target", "src/main.rs",
-           BECOME + READ, READ + BECOME,
-           ATTACKS + "root_never_reads_the_request"),
+    Mutant("5", "reading the request as the target", (
+               Edit("src/main.rs", BECOME,
+                    f"        let _ = sudospawner::request::{READ}.map(|read| READ.set(read));\n"
+                    + BECOME),
+               Edit("src/main.rs", "struct Call {\n", KEEP + "struct Call {\n"),
+               Edit("src/answer.rs", READ + "?", "crate::READ.get().cloned().unwrap_or_default()"),
+           ), ATTACKS + "root_never_reads_the_request"),
     # 6. Hooks, and what they share with the policy.
     mutant("6", "the owner of a file", TRUSTED, "if stat.st_uid != 0 {",
            "if false && stat.st_uid != 0 {", ATTACKS + "a_hook_owned_by_the_target_is_not_run"),
@@ -164,10 +169,14 @@ MUTANTS = [
            "if !is_kind(&stat, SFlag::S_IFREG) {", "if false && !is_kind(&stat, SFlag::S_IFREG) {",
            POLICY_OF_OTHERS),
     mutant("6", "an environment of their own", RUNNER,
-           "                .env_clear()\n", "", HOOKS_IN_ORDER),
+           'variables.iter().map(|(name, value)| format!("{name}={value}").into()).collect()',
+           'variables.iter().map(|(name, value)| (*name, value.clone()))\n'
+           '.map(|(name, value)| (name.to_owned(), value)).chain(std::env::vars())\n'
+           '.map(|(name, value)| format!("{name}={value}").into()).collect()', HOOKS_IN_ORDER),
     Mutant("6", "/dev/null as stdin", (
                Edit(RUNNER, "        command.stdin(Stdio::null());\n", ""),
-               Edit("src/launcher/process.rs", "        dup2_stdin(&self.null)?;\n", ""),
+               Edit("src/report.rs", "dup2_stdin(&null).and_then(|()| dup2_stdout(&null))",
+                    "dup2_stdout(&null)"),
            ), HOOKS_IN_ORDER),
     mutant("6", "root's own ids", "src/monitor.rs", "        become_wholly_root()",
            "        Ok::<(), Errno>(())",
@@ -180,9 +189,11 @@ MUTANTS = [
     mutant("6", "an end of what a hook that overran has started", RUNNER,
            "if status != HookStatus::Ok {", "if false && status != HookStatus::Ok {",
            ROOT_MODE + "a_hook_that_hangs_is_ended_with_all_that_it_started"),
-    mutant("6", "a process above each hook that receives its orphans", RUNNER,
-           "        prctl::set_child_subreaper(true)?;\n", "",
-           ROOT_MODE + "a_hook_that_hangs_is_ended_with_all_that_it_started"),
+    Mutant("6", "a process above each hook that receives its orphans", (
+               Edit(RUNNER, ".and_then(|_| prctl::set_child_subreaper(true))", ".map(drop)"),
+               Edit("src/report.rs", "        prctl::set_child_subreaper(true)",
+                    "        Ok::<(), nix::errno::Errno>(())"),
+           ), ROOT_MODE + "a_hook_that_hangs_is_ended_with_all_that_it_started"),
     mutant("6", "a limit of the output that is kept", RUNNER,
            "self.bytes.len().saturating_sub(TAIL_BYTES)",
            "self.bytes.len().saturating_sub(2 * TAIL_BYTES)", FLOOD),
@@ -203,12 +214,12 @@ MUTANTS = [
            "        if has_children() {", "        if has_children() || true {",
            ROOT_MODE + "no_process_of_root_stays_where_no_hook_left_one"),
     # 7. Privileges.
-    mutant("7", "the target's groups", PRIVILEGES,
-           'groups = getgrouplist(&name, ids.gid).map_err(failed("getgrouplist"))?;',
-           "let _ = (&name, &mut groups);",
+    mutant("7", "the target's groups", "src/policy.rs",
+           "Ok(Target { account, groups, mode: Mode::Root })",
+           "Ok(Target { groups: vec![account.gid], account, mode: Mode::Root })",
            ROOT_MODE + "a_target_in_a_hundred_groups_has_them_all"),
     Mutant("7", "giving up root's groups", (
-               Edit(PRIVILEGES, '    setgroups(&groups).map_err(failed("setgroups"))?;\n', ""),
+               Edit(PRIVILEGES, '    setgroups(groups).map_err(failed("setgroups"))?;\n', ""),
                Edit(PRIVILEGES, "if had.iter().any(|group| !groups.contains(group)) {",
                     "if false && had.iter().any(|group| !groups.contains(group)) {"),
            ), SERVER_IS_TARGET),
@@ -217,43 +228,43 @@ MUTANTS = [
            "if false && had.iter().any(|group| !groups.contains(group)) {", SERVER_IS_TARGET,
            reason="setgroups(2) does what it says: this looks for a kernel that does not."),
     mutant("7", "giving up root's gid", PRIVILEGES,
-           '    setresgid(ids.gid, ids.gid, ids.gid).map_err(failed("setresgid"))?;\n', "",
+           '    setresgid(gid, gid, gid).map_err(failed("setresgid"))?;\n', "",
            SERVER_IS_TARGET),
     Mutant("7", "giving up root's saved uid, and proving it", (
                Edit(PRIVILEGES,
-                    'setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;',
-                    'nix::unistd::seteuid(ids.uid).map_err(failed("setresuid"))?;'),
+                    'setresuid(uid, uid, uid).map_err(failed("setresuid"))?;',
+                    'nix::unistd::seteuid(uid).map_err(failed("setresuid"))?;'),
                PROVE,
            ), SERVER_IS_TARGET),
     Mutant("7", "the proof that root is gone", (PROVE,), SERVER_IS_TARGET,
            reason="it looks for a step before it that did not work; that one is taken out above."),
     mutant("7", "emptying the sets of capabilities", PRIVILEGES,
-           '    setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;\n'
+           '    setresuid(uid, uid, uid).map_err(failed("setresuid"))?;\n'
            '    system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;\n',
-           '    setresuid(ids.uid, ids.uid, ids.uid).map_err(failed("setresuid"))?;\n',
+           '    setresuid(uid, uid, uid).map_err(failed("setresuid"))?;\n',
            ATTACKS + "capabilities_that_the_caller_passes_on_do_not_reach_the_server"),
     mutant("7", "emptying the bounding set", PRIVILEGES,
-           "Mode::Root => BoundingSet::Emptied,", "Mode::Root => BoundingSet::Kept,",
+           "        if escalation_is_forbidden {\n",
+           "        if false && escalation_is_forbidden {\n",
            ROOT_MODE + "no_new_privileges_empties_the_bounding_set"),
     mutant("7", "no_new_privs", PRIVILEGES,
-           '    prctl::set_no_new_privs().map_err(failed("no_new_privs"))\n', "    Ok(())\n",
+           '        prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;\n', "",
            ROOT_MODE + "no_new_privileges_empties_the_bounding_set"),
     mutant("7", "a session keyring of its own", PRIVILEGES,
            '    system_calls::join_new_session_keyring().map_err(failed("a session keyring"))?;\n',
            "", SERVER_IS_TARGET,
            reason="the test machine's filter of system calls answers keyctl(2) with EPERM."),
     mutant("7", "the limits of the policy", PRIVILEGES,
-           "    set_limits(policy, target.mode())?;\n",
-           "    let _ = (set_limits as fn(_, _) -> _, policy);\n",
+           "    set_limits(&authority.limits, target.mode())?;\n",
+           "    let _ = set_limits as fn(_, _) -> _;\n",
            ROOT_MODE + "rlimits_log_file_umask_and_environment_are_as_the_policy_says"),
     # 8. Signals.
     mutant("8", "comparing the moment of the start", "src/process.rs",
            "if identity.started.is_some() &&", "if false && identity.started.is_some() &&",
            MEDIATOR + "a_recycled_pid_is_never_signalled"),
     Mutant("8", "becoming the target before a signal", (
-               Edit(PRIVILEGES,
-                    "    if target.mode() == Mode::Root {\n        change_ids(&ids)?;",
-                    "    if target.mode() == Mode::Root && false {\n        change_ids(&ids)?;"),
+               Edit(PRIVILEGES, "    if target.mode() == Mode::Root {\n",
+                    "    if target.mode() == Mode::Root && false {\n"),
                PROVE,
            ), ROOT_MODE + "kill_status_and_stop_act_as_the_target"),
     # 9. Secrets.
@@ -282,22 +293,26 @@ MUTANTS = [
     mutant("12", "escaping what turns the direction of writing", "src/escape.rs",
            r"'\u{202a}'..='\u{202e}' | ", "", "lib bytes_that_are_not_text_and_marks"),
     # What has no number of its own.
-    mutant("policy", "the limit of its size", "src/policy/file.rs",
+    mutant("policy", "the limit of its size", "src/policy/reading.rs",
            "if text.len() as u64 > MAX_BYTES {", "if false && text.len() as u64 > MAX_BYTES {",
            POLICY_OF_OTHERS),
-    mutant("policy", "refusal of min_uid = 0", "src/policy/file.rs",
-           "if self.targets.min_uid == 0 {", "if false && self.targets.min_uid == 0 {",
+    mutant("policy", "refusal of min_uid = 0", "src/policy/reading.rs",
+           "if authority.targets.min_uid == 0 {", "if false && authority.targets.min_uid == 0 {",
            "corpus every_policy_of_the_corpus_is_refused_or_can_be_carried_out"),
     mutant("policy", "refusal of root mode where there is none", "src/policy.rs",
-           "(None, Mode::Root) => return Err(Error::PolicyMissing),",
-           "(None, Mode::Root) => Policy::default(),",
+           "read_text()?.ok_or(Denial::PolicyMissing)?", "read_text()?.unwrap_or_default()",
            ROOT_MODE + "without_a_policy_root_mode_refuses"),
+    mutant("policy", "parsing all of it before a hook runs", "src/answer.rs",
+           "Ok((rules.read_policy()?, proof))",
+           "Ok((rules.read_policy().unwrap_or_else(|_| Policy::default()), proof))",
+           ROOT_MODE
+           + "what_is_wrong_in_the_part_of_the_policy_that_root_does_not_parse_refuses_the_call"),
     mutant("all or nothing", "ending a server whose spawn was not delivered", "src/supervisor.rs",
            "mediator.delivered = None;\n            self.ending = Some(Ending::begin(GRACE));",
            "mediator.delivered = None;",
            SURVIVAL + "a_mediator_that_is_killed_takes_its_undelivered_server_along"),
     mutant("all or nothing", "asking whether the mediator is there still", "src/monitor.rs",
-           "if self.is_abandoned() {", "if self.is_abandoned() && false {",
+           "if self.wire.is_abandoned() {", "if self.wire.is_abandoned() && false {",
            ROOT_MODE + "a_mediator_that_is_killed_during_a_hook_leaves_nothing",
            reason="the supervisor ends the server again; asking only saves its start."),
 ]

@@ -315,6 +315,26 @@ def test_without_a_policy_root_mode_refuses(root_mediator: RootMediator) -> None
     assert (answer.reply["code"], answer.status) == ("policy_missing", 1)
 
 
+@pytest.mark.parametrize(
+    ("rest", "key"),
+    [
+        ('[environment]\nset = { "A=B" = "c" }\n', "environment.set"),
+        ("[server]\numask = 22\n", "(umask)"),
+        ("[systemd]\nslice = '-.slice'\n", "(slice)"),
+    ],
+)
+def test_what_is_wrong_in_the_part_of_the_policy_that_root_does_not_parse_refuses_the_call(
+    root_mediator: RootMediator, rest: str, key: str
+) -> None:
+    root_mediator.set_policy(rest)
+    root_mediator.add_hook("10-hook", "#!/bin/sh\ntouch /run/a-hook-ran\n")
+    answer = root_mediator.spawn()
+    assert (answer.reply["code"], answer.status) == ("policy_malformed", 1)
+    assert key in answer.reply["error"]
+    ran = root_mediator.machine.run(["test", "-e", "/run/a-hook-ran"], check=False)
+    assert ran.returncode == 1
+
+
 def test_root_calls_for_a_target_without_sudo(root_mediator: RootMediator) -> None:
     run = root_mediator.machine.run(
         [root_mediator.path, "--user=zoe"], input='{"action":"kill","pid":999999,"signal":0}'
