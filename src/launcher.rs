@@ -43,7 +43,8 @@ impl Plan {
     /// Reads the request that the mediator has granted and left in this file, as the target.
     ///
     /// # Errors
-    /// As [`Plan::make`]; [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) if the file does not hold the request of a spawn.
+    /// As [`Plan::make`]; [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) if the file does
+    /// not hold the request of a spawn.
     pub fn read(file: &mut File, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
         let mut bytes = Vec::new();
         file.rewind()

@@ -54,8 +54,9 @@ pub fn run_if_asked() -> Option<ExitCode> {
     if argv.peek().map(AsRef::as_ref) != Some(OsStr::new(NAME)) {
         return None;
     }
-    let inherited = Inherited::from_argv(argv).filter(|_| !geteuid().is_root());
-    let supervisor = inherited.and_then(Supervisor::take_over);
+    // Root is never one, and reads no word more of the command line.
+    let argv = Some(argv).filter(|_| !geteuid().is_root());
+    let supervisor = argv.and_then(Inherited::from_argv).and_then(Supervisor::take_over);
     Some(supervisor.map_or(ExitCode::FAILURE, Supervisor::run))
 }
 

@@ -18,7 +18,8 @@ impl Link {
     /// Reads the next report; to be called when there is one.
     ///
     /// # Errors
-    /// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) if whoever would write it has been killed.
+    /// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) if whoever would write it has
+    /// been killed.
     pub fn read_report(&mut self) -> Result<Report, Error> {
         let mut line = Vec::new();
         let _ = (&mut self.reports).take(MAX_REPORT).read_until(b'\n', &mut line);

@@ -31,8 +31,8 @@ use crate::system_calls::{self, Fork};
 /// Starts supervisor and server from this process, which is the target already.
 ///
 /// # Errors
-/// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) for what fails in this process. What fails in the others comes as a
-/// report.
+/// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) for what fails in this process. What
+/// fails in the others comes as a report.
 pub fn start(
     plan: &Plan,
     policy: &Policy,

@@ -6,7 +6,9 @@ it; nothing may be started, run or changed.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -370,6 +372,34 @@ def test_root_never_reads_the_request(mediator: RootMediator) -> None:
     assert "CapPrm:\t0000000000000000" in status
     # sudo's own, and the reader's.
     assert int(holders.stdout) <= 2
+
+
+@pytest.mark.parametrize("options", [[], ["--user=mal"], ["--help"]], ids=str)
+def test_a_call_without_a_target_is_answered_by_nobody(
+    mediator: RootMediator, options: list[str]
+) -> None:
+    """While it waits for room in a pipe that is full, the process that replies is nobody."""
+    machine = mediator.machine
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"x" * fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ))
+    process = machine.start(
+        ["sudo", "-n", mediator.path, *options],
+        user="rhea",
+        stdin=subprocess.DEVNULL,
+        stdout=write_end,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write_end)
+    replier = ["pgrep", "--uid", "nobody", "--full", str(mediator.path)]
+    wait_until(lambda: machine.run(replier, check=False).stdout != "", "the process that replies")
+    status = machine.read(f"/proc/{machine.run(replier).stdout.strip()}/status")
+    with os.fdopen(read_end, "rb") as pipe:
+        reply = pipe.read()
+    process.wait()
+    assert "Uid:\t65534\t65534\t65534\t65534\nGid:\t65534\t65534\t65534\t65534\n" in status
+    assert "Groups:\t \n" in status
+    assert "CapPrm:\t0000000000000000" in status
+    assert (b"Usage:" if options == ["--help"] else b'"ok":false') in reply
 
 
 def test_a_mediator_killed_at_any_moment_leaves_all_or_nothing(mediator: RootMediator) -> None:
