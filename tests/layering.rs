@@ -37,16 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "hooks",
-        &[
-            "account",
-            "denial",
-            "ending",
-            "escape",
-            "policy",
-            "server_name",
-            "system_calls",
-            "trusted_file",
-        ],
+        &["denial", "ending", "escape", "policy", "server_name", "system_calls", "trusted_file"],
     ),
     ("unit_properties", &["policy", "server_name"]),
     ("privileges", &["account", "denial", "hooks", "policy", "system_calls"]),
@@ -69,18 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "supervisor",
-        &[
-            "ending",
-            "error",
-            "hooks",
-            "policy",
-            "privileges",
-            "process",
-            "report",
-            "server",
-            "server_name",
-            "system_calls",
-        ],
+        &["ending", "policy", "privileges", "process", "report", "server_name", "system_calls"],
     ),
     // The form of a report holds what is reported.
     ("report", &["denial", "hooks", "process", "server"]),
