@@ -32,6 +32,7 @@ BECOME = "        let proof = become_target(Prepared::without_hooks(target), rul
 READ = "Request::read(std::io::stdin().lock())"
 # What root has read, if it does: the answer takes it from there.
 KEEP = "static READ: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();\n"
+UNWRITTEN = "(|_: &Record<'_>| Ok::<(), String>(()))(&Record {"
 PROVE = Edit(PRIVILEGES, "    prove(uid)?;\n    Ok(Unprivileged { whom: target })",
              "    let _ = prove(uid);\n    Ok(Unprivileged { whom: target })")  # fmt: skip
 CHECK_EACH_DIRECTORY = (
@@ -285,10 +286,13 @@ MUTANTS = [
            COMMAND_LINE, only="usage"),
     # 11. The audit line.
     mutant("11", "root's line in the authentication log", "src/monitor.rs",
-           "audit::write_record(&Record {", "std::convert::identity(&Record {",
+           "audit::write_record(&Record {", UNWRITTEN,
            ROOT_MODE + "the_decision_is_written_by_root"),
+    mutant("11", "root's line where there is no syslog", "src/monitor.rs",
+           "            audit::write_to_stderr(&line);", "            let _ = line;",
+           ROOT_MODE + "where_there_is_no_syslog_the_decision_is_on_stderr"),
     mutant("11", "the line of user mode", "src/main.rs",
-           "audit::write_record(&Record {", "std::convert::identity(&Record {",
+           "audit::write_record(&Record {", UNWRITTEN,
            MEDIATOR + "the_decision_is_one_line_for_the_authentication_log"),
     # 12. Text.
     mutant("12", "escaping control characters", "src/escape.rs",

@@ -292,6 +292,25 @@ def test_the_decision_is_written_by_root(root_mediator: RootMediator) -> None:
     wait_until(lambda: expected <= {entry["MESSAGE"] for entry in look()}, "root's lines")
 
 
+def test_where_there_is_no_syslog_the_decision_is_on_stderr(root_mediator: RootMediator) -> None:
+    """Of a spawn by the monitor, which writes before it starts anything; of a refusal by nobody."""
+    machine = root_mediator.machine
+    machine.run(["mv", "/dev/log", "/dev/log.away"])
+    try:
+        spawned = root_mediator.spawn("exit", "3").log
+        root_mediator.set_policy("[targets]\nmin_uid = 60000\n")
+        refused = root_mediator.spawn().log
+    finally:
+        machine.run(["mv", "/dev/log.away", "/dev/log"])
+    rhea = machine.look_up_account("rhea").uid
+    for log, decision in [
+        (spawned, "target=zoe action=spawn code=ok"),
+        (refused, "target=? action=? code=target_not_permitted"),
+    ]:
+        first = next(line for line in log.splitlines() if "audit (not in syslog" in line)
+        assert first.endswith(f": caller={rhea} {decision}")
+
+
 def test_a_mediator_that_is_killed_during_a_hook_leaves_nothing(
     root_mediator: RootMediator,
 ) -> None:
