@@ -11,14 +11,17 @@ use sudospawner::denial::Denial;
 use sudospawner::diagnostics;
 use sudospawner::error::Error;
 use sudospawner::hooks::Prepared;
+use sudospawner::launcher::link::Link;
+use sudospawner::launcher::unit::{UnitStatus, measure_in_unit, stop_in_unit};
 use sudospawner::launcher::{Failure, Launched, launch_server, process};
 use sudospawner::policy::file::Policy;
+use sudospawner::policy::grant::Grant;
 use sudospawner::policy::{Rules, user_mode};
 use sudospawner::privileges::lowered::log_lowered_limits;
 use sudospawner::privileges::{Unprivileged, become_target};
 use sudospawner::process::{send_signal, stop::stop_server, usage::measure_server};
 use sudospawner::reply::{self, Reply};
-use sudospawner::request::Request;
+use sudospawner::request::{Limits, Request};
 
 use crate::Call;
 
@@ -98,15 +101,19 @@ impl Call {
         let request = Request::parse(&bytes)?;
         self.action = Some(request.action());
         let grant = policy.grant(proof, &request)?;
-        if !matches!(request, Request::Spawn(_)) {
+        let proof = grant.unprivileged();
+        let mut unit = match &request {
+            Request::Stop(_) | Request::Status(_) => self.attend_unit(&grant, &request)?,
+            Request::Kill(_) | Request::Spawn(_) => None,
+        };
+        if unit.is_none() && !matches!(request, Request::Spawn(_)) {
             self.write_down("ok");
         }
-        let proof = grant.unprivileged();
         Ok(match request {
             Request::Spawn(spawn) => {
-                let name = spawn.server_name.clone();
+                let (name, limits) = (spawn.server_name.clone(), spawn.limits);
                 let launched = launch_server(spawn, &grant, |plan| match self.monitor.take() {
-                    Some(monitor) => monitor.spawn(&bytes, &name),
+                    Some(monitor) => monitor.spawn(&bytes, &name, limits),
                     None => {
                         self.write_down("ok");
                         process::start(plan, grant.policy(), self.inherited_umask, proof)
@@ -117,10 +124,19 @@ impl Call {
             Request::Kill(kill) => Outcome::Done(Reply::signalled(send_signal(&kill, proof)?)),
             Request::Stop(stop) => {
                 let leftovers = grant.policy().server.leftovers;
-                Outcome::Done(Reply::stopped(stop_server(&stop, leftovers, proof)?))
+                let in_unit = unit.as_mut().map(|link| stop_in_unit(&stop, leftovers, link, proof));
+                Outcome::Done(Reply::stopped(match in_unit.transpose()?.flatten() {
+                    Some(stopped) => stopped,
+                    None => stop_server(&stop, leftovers, proof)?,
+                }))
             }
             Request::Status(status) => {
-                Outcome::Done(Reply::status(measure_server(&status, proof)?))
+                let in_unit = unit.as_mut().map(|link| measure_in_unit(&status, link, proof));
+                Outcome::Done(match in_unit.transpose()?.flatten() {
+                    Some(UnitStatus::Alive(usage)) => Reply::status(Some(usage)),
+                    Some(UnitStatus::Ended { end, result }) => Reply::ended(end, result),
+                    None => Reply::status(measure_server(&status, proof)?),
+                })
             }
         })
     }
@@ -152,6 +168,22 @@ fn read_command_line(words: &[OsString]) -> Result<Command, Error> {
 fn log_what_was_not_written(written: Result<(), String>) {
     if let Err(line) = written {
         log::info!("{line}");
+    }
+}
+
+impl Call {
+    /// Where servers live in units, has the monitor stay at hand for the one of this request.
+    fn attend_unit(&mut self, grant: &Grant, request: &Request) -> Result<Option<Link>, Error> {
+        let name = request.server_name();
+        match (grant.name_unit(name)?, self.monitor.take()) {
+            (Some(_), Some(monitor)) => {
+                monitor.attend(request.action(), name, Limits::default()).map(Some)
+            }
+            (_, monitor) => {
+                self.monitor = monitor;
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::ffi::CString;
 
 use crate::error::Error;
 use crate::policy::file;
+use crate::policy::systemd::{Systemd, expand};
+use crate::server_name::ServerName;
 
 /// An environment in the form that execve(2) takes.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ impl Environment {
     pub fn prepare(
         requested: BTreeMap<String, String>,
         rules: &file::Environment,
+        unit: Option<&UnitEdits<'_>>,
     ) -> Result<Self, Error> {
         let (mut passed, dropped): (BTreeMap<_, _>, BTreeMap<_, _>) =
             requested.into_iter().partition(|(name, _)| is_passed(name, rules));
@@ -32,6 +35,9 @@ impl Environment {
             log::warn!("not passed on to the server, for security: {}", dropped.join(", "));
         }
         passed.extend(rules.set.clone());
+        if let Some(unit) = unit {
+            unit.apply(&mut passed);
+        }
         let variables = passed
             .into_iter()
             .map(|(name, value)| {
@@ -40,6 +46,31 @@ impl Environment {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { variables, dropped })
+    }
+}
+
+/// What `[systemd]` changes for a server in a unit, as SystemdSpawner does.
+#[derive(Debug)]
+pub struct UnitEdits<'a> {
+    /// The policy's section.
+    pub systemd: &'a Systemd,
+    /// The target's name.
+    pub user: &'a str,
+    /// The server's name.
+    pub server: &'a ServerName,
+}
+
+impl UnitEdits<'_> {
+    fn apply(&self, variables: &mut BTreeMap<String, String>) {
+        if let Some(shell) = &self.systemd.default_shell {
+            variables.insert("SHELL".to_owned(), shell.display().to_string());
+        }
+        let extra = self.systemd.extra_paths.iter();
+        let mut paths: Vec<_> = extra.map(|path| expand(&path.0, self.user, self.server)).collect();
+        if !paths.is_empty() {
+            paths.extend(variables.remove("PATH").filter(|path| !path.is_empty()));
+            variables.insert("PATH".to_owned(), paths.join(":"));
+        }
     }
 }
 
@@ -110,7 +141,7 @@ mod tests {
 
     fn prepare(names: &[&str], rules: &file::Environment) -> (Vec<String>, Vec<String>) {
         let requested = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
-        let environment = Environment::prepare(requested, rules).unwrap();
+        let environment = Environment::prepare(requested, rules, None).unwrap();
         let text = |variable: CString| variable.into_string().unwrap();
         (environment.variables.into_iter().map(text).collect(), environment.dropped)
     }

@@ -45,9 +45,39 @@ pub enum Error {
     /// Others than root could replace the server's executable.
     #[error("the server's executable is not trusted: {0}")]
     ServerUntrusted(String),
+    /// The request asks for more than the policy lets a server have.
+    #[error(
+        "{asked} of {limit} were asked for, and the policy gives a server at most {ceiling} (limits.{limit}): lower the Hub's limit, or raise the policy's"
+    )]
+    LimitExceedsPolicy {
+        /// Which limit.
+        limit: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What there is at most.
+        ceiling: String,
+    },
+    /// The request names a unit that no server of that target and name can have.
+    #[error(
+        "the unit {unit} is not the one that this server has under the policy, which is {own}: if systemd.unit_name was changed while the server ran, end it as root with systemctl stop"
+    )]
+    UnitNotPermitted {
+        /// The unit in the request.
+        unit: String,
+        /// The unit as it is derived.
+        own: String,
+    },
+    /// The unit of a server exists, and cannot be made free.
+    #[error("the unit {unit} exists already: {reason}")]
+    AlreadyRunning {
+        /// The unit.
+        unit: String,
+        /// Why it was left as it is.
+        reason: String,
+    },
     /// The policy has a limit that cannot be enforced.
     #[error(
-        "the policy limits {limit}, which the process launcher cannot enforce: set server.launcher = \"systemd\", or remove the limit"
+        "nothing here can hold a server to a limit of {limit}: set server.launcher = \"systemd\" in the policy (root mode), or take the limit away (in the policy's [limits], or the Hub's mem_limit and cpu_limit)"
     )]
     LimitNotEnforceable {
         /// Which limit.
@@ -107,10 +137,12 @@ pub enum Error {
         reason: String,
     },
     /// The server ended before it was up.
-    #[error("Exited with status: {}", .end.as_upstream())]
+    #[error("Exited with status: {}{}", .end.as_upstream(), explain_result(.result.as_deref()))]
     ExitedEarly {
         /// How it ended.
         end: crate::process::End,
+        /// Why, in systemd's words, where that is more.
+        result: Option<String>,
         /// The last 4 KiB of what it wrote, as text.
         stderr: String,
     },
@@ -162,6 +194,15 @@ impl From<Error> for Setback {
     }
 }
 
+/// The result of a unit, in words.
+fn explain_result(result: Option<&str>) -> String {
+    match result {
+        None => String::new(),
+        Some("oom-kill") => " (killed, since it used more memory than it may)".to_owned(),
+        Some(result) => format!(" (systemd says: {result})"),
+    }
+}
+
 impl Error {
     /// For `map_err`: the failure of a system call on the way to the server.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
@@ -200,6 +241,9 @@ impl Error {
             Self::ExecFailed { .. } => ("exec_failed", 0),
             Self::ExitedEarly { .. } => ("exited_early", 0),
             Self::PortTaken { .. } => ("port_taken", 0),
+            Self::LimitExceedsPolicy { .. } => ("limit_exceeds_policy", 1),
+            Self::UnitNotPermitted { .. } => ("unit_not_permitted", 1),
+            Self::AlreadyRunning { .. } => ("already_running", 0),
             Self::LauncherUnavailable(_) => ("launcher_unavailable", 0),
             Self::SystemError { .. } => ("system_error", 0),
             Self::KernelUnsupported => ("kernel_unsupported", 0),

@@ -6,25 +6,31 @@
 pub mod link;
 pub mod listener;
 pub mod process;
+pub mod unit;
 pub mod watch;
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, UnitEdits};
 use crate::error::Error;
+use crate::foreground::BLOCK;
 use crate::hooks::HookResult;
-use crate::policy::file::Policy;
+use crate::policy::Mode;
+use crate::policy::file::{Launcher, Policy};
 use crate::policy::grant::Grant;
+use crate::policy::systemd::expand;
 use crate::privileges::Unprivileged;
-use crate::reply::Reply;
+use crate::reply::{Reply, Spawned};
 use crate::request::{Request, Spawn};
-use crate::server::Executable;
+use crate::server::{Executable, Refusal};
 use crate::server_name::ServerName;
+use crate::unit_properties::lower_limits;
 use link::Link;
-use watch::Watch;
+use watch::{Place, Watch};
 
 /// Everything that is decided about a server before it is started.
 #[derive(Debug)]
@@ -35,20 +41,29 @@ pub struct Plan {
     pub args: Vec<std::ffi::CString>,
     /// Its environment.
     pub environment: Environment,
+    /// Where it starts.
+    pub directory: PathBuf,
     /// Which of the target's servers it is.
     pub server_name: ServerName,
 }
 
 impl Plan {
-    /// Reads the request that the mediator has granted and left in this file, as the target.
+    /// Becomes the server; returns only if that is refused.
+    pub fn execute(&self, proof: &Unprivileged) -> Refusal {
+        let variables = &self.environment.variables;
+        self.executable.execute(&self.args, variables, &self.directory, proof)
+    }
+
+    /// Reads the request that the mediator has granted and left in this file behind the server's name, as
+    /// the target.
     ///
     /// # Errors
     /// As [`Plan::make`]; [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed) if the file does
     /// not hold the request of a spawn.
     pub fn read(file: &mut File, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
         let mut bytes = Vec::new();
-        file.rewind()
-            .and_then(|()| file.read_to_end(&mut bytes))
+        file.seek(SeekFrom::Start(BLOCK as u64))
+            .and_then(|_| file.read_to_end(&mut bytes))
             .map_err(|_| Error::at("reading the request")(Errno::EIO))?;
         match Request::parse(&bytes)? {
             Request::Spawn(spawn) => Self::make(spawn, policy, proof),
@@ -61,11 +76,21 @@ impl Plan {
     /// # Errors
     /// [`Error::ServerMissing`], [`Error::ServerUntrusted`], [`Error::ServerNotExecutable`].
     pub fn make(spawn: Spawn, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
+        let (systemd, user, server) = (&policy.systemd, &proof.target().name, spawn.server_name);
+        let is_unit = policy.server.launcher == Launcher::Systemd && proof.mode() == Mode::Root;
+        let unit = is_unit.then_some(UnitEdits { systemd, user, server: &server });
+        let environment = Environment::prepare(spawn.env, &policy.environment, unit.as_ref())?;
+        let chosen = systemd.working_directory.as_ref().filter(|_| is_unit);
+        let directory = match chosen {
+            Some(directory) => PathBuf::from(expand(&directory.0, user, &server)),
+            None => proof.target().home.clone(),
+        };
         Ok(Self {
             executable: Executable::find(policy, proof)?,
             args: spawn.args,
-            environment: Environment::prepare(spawn.env, &policy.environment)?,
-            server_name: spawn.server_name,
+            environment,
+            directory,
+            server_name: server,
         })
     }
 }
@@ -121,15 +146,26 @@ pub fn launch_server(
 ) -> Result<Launched, Failure> {
     let proof = grant.unprivileged();
     let (wait, events) = (spawn.wait, spawn.events);
+    let unit = grant.name_unit(&spawn.server_name)?;
+    let limits = unit.is_some().then(|| lower_limits(grant.policy(), spawn.limits));
     let plan = Plan::make(spawn, grant.policy(), proof)?;
     log::info!("starting {} for {}", plan.executable.path().display(), proof.target().name);
-    let mut watch = Watch::new(start(&plan)?, wait, events);
-    match watch.until_up(&plan.executable, proof) {
+    let place = if unit.is_some() { Place::Unit } else { Place::Process };
+    let mut watch = Watch::new(start(&plan)?, place, wait, events);
+    match watch.until_up(&plan, proof) {
         Ok(listening) => {
             let (pid, started) = watch.identify_server();
             let (link, hooks) = watch.into_parts();
-            let dropped_env = plan.environment.dropped;
-            let reply = Reply::Spawned { ok: true, pid, started, listening, hooks, dropped_env };
+            let reply = Reply::Spawned(Spawned {
+                ok: true,
+                pid,
+                started,
+                unit: unit.map(|unit| unit.as_str().to_owned()),
+                limits,
+                listening,
+                hooks,
+                dropped_env: plan.environment.dropped,
+            });
             Ok(Launched { link, reply })
         }
         Err(error) => {

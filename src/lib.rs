@@ -16,6 +16,8 @@ pub mod account;
 pub mod policy;
 pub mod trusted_file;
 pub mod monitor;
+pub mod service_manager;
+pub mod foreground;
 pub mod hooks;
 pub mod privileges;
 pub mod request;

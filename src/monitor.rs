@@ -6,6 +6,7 @@
 //! and for a spawn runs the hooks; then it gives up root in its turn, reads the request as the target,
 //! and becomes the server's supervisor. What of this is done as the target is in `unprivileged`.
 
+pub mod unit;
 mod unprivileged;
 
 use std::fs::File;
@@ -23,13 +24,14 @@ use crate::denial::{Denial, Setback};
 use crate::ending::{GRACE, end_children, has_children};
 use crate::hooks::{Prepared, run_hooks};
 use crate::keeper;
+use crate::policy::authority::Launcher;
 use crate::policy::{Rules, Target};
 use crate::privileges::{LiftedLimits, become_target, become_wholly_root};
 use crate::report::{Link, Report, Wire};
 use crate::server_name::ServerName;
 use crate::system_calls::{self, Fork};
 
-/// A decision is at most this long: the longest name, and two words.
+/// A decision is at most this long: the longest name, two words, and two numbers.
 const MAX_DECISION: u64 = 512;
 
 /// The mediator's end of its monitor.
@@ -88,7 +90,7 @@ impl Work<'_> {
         let mut text = String::new();
         // Nothing can be told of what was never decided: the mediator has died.
         let read = decision.take(MAX_DECISION).read_to_string(&mut text);
-        let mut words = text.splitn(3, '\n');
+        let mut words = text.splitn(5, '\n');
         let (Ok(_), Some(action), Some(code)) = (read, words.next(), words.next()) else {
             return Ok(());
         };
@@ -101,14 +103,31 @@ impl Work<'_> {
         if let Err(line) = written {
             audit::write_to_stderr(&line);
         }
-        if (action, code) != ("spawn", "ok") {
+        if code != "ok" {
             return Ok(());
         }
+        let (memory, cpus) = (words.next(), words.next());
         let server_name = ServerName::parse(words.next().unwrap_or_default().to_owned());
         let server_name =
             server_name.map_err(|_| Denial::at("the server's name")(Errno::EINVAL))?;
+        match (self.rules.authority().server.launcher, action) {
+            (Launcher::Process, "spawn") => self.become_supervisor(target, &server_name),
+            (Launcher::Process, _) => Ok(()),
+            (Launcher::Systemd, _) => {
+                let asked = unit::read_limits(memory, cpus);
+                Ok(self.attend_unit(action, &target, &server_name, asked)?)
+            }
+        }
+    }
+
+    /// Runs the hooks, gives up root, and becomes the server's supervisor; returns only if that fails.
+    fn become_supervisor(
+        &mut self,
+        target: Target,
+        server_name: &ServerName,
+    ) -> Result<(), Setback> {
         let limits = LiftedLimits::lift();
-        let prepared = self.prepare(target, &server_name)?;
+        let prepared = self.prepare(target, server_name)?;
         limits.put_back().map_err(Denial::at("setrlimit"))?;
         let proof = become_target(prepared, self.rules.authority())?;
         Ok(self.start_server(&proof)?)

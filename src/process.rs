@@ -163,6 +163,12 @@ impl Process {
         !self.wait(Duration::ZERO)
     }
 
+    /// The process, to be watched for its end among other things.
+    #[must_use]
+    pub fn to_poll(&self) -> PollFd<'_> {
+        PollFd::new(self.as_fd(), PollFlags::POLLIN)
+    }
+
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
@@ -194,7 +200,7 @@ pub fn send_signal(request: &Kill, unprivileged: &Unprivileged) -> Result<bool, 
 /// Waits until one of the processes has ended, at most `limit`; for each, whether it has.
 fn poll_for_end(processes: &[&Process], limit: Duration) -> Result<Vec<bool>, Errno> {
     let mut descriptors: Vec<PollFd<'_>> =
-        processes.iter().map(|process| PollFd::new(process.as_fd(), PollFlags::POLLIN)).collect();
+        processes.iter().map(|process| process.to_poll()).collect();
     // Rounded up, so that a wait never becomes a busy loop in its last millisecond.
     let limit = limit.saturating_add(Duration::from_micros(999));
     poll(&mut descriptors, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX))?;

@@ -13,28 +13,14 @@ use crate::hooks::HookResult;
 use crate::process::stop::Stopped;
 use crate::process::usage::Usage;
 use crate::process::{End, Started};
+use crate::request::Limits;
 
 /// What the caller is told, in the form that `docs/protocol.md` describes.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
     /// A server was started.
-    Spawned {
-        /// Always true.
-        ok: bool,
-        /// The server's pid.
-        pid: i32,
-        /// Which process that is, beyond its pid; absent if it ended with status 0 at once.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        started: Option<Started>,
-        /// Whether it listens; only where the request asked to wait.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        listening: Option<bool>,
-        /// The results of root's hooks; none are run in user mode.
-        hooks: Vec<HookResult>,
-        /// The variables that were not passed on.
-        dropped_env: Vec<String>,
-    },
+    Spawned(Spawned),
     /// A signal was sent, or there was nobody to send it to.
     Signalled {
         /// Always true.
@@ -62,6 +48,9 @@ pub enum Reply {
         /// What it uses, if it lives.
         #[serde(flatten)]
         usage: Option<UsageFields>,
+        /// How it ended, if that is known.
+        #[serde(flatten)]
+        end: Option<EndFields>,
     },
     /// It was not done.
     Failed {
@@ -80,6 +69,51 @@ pub enum Reply {
     },
 }
 
+/// The fields of the reply to a spawn.
+#[derive(Debug, Serialize)]
+pub struct Spawned {
+    /// Always true.
+    pub ok: bool,
+    /// The server's pid.
+    pub pid: i32,
+    /// Which process that is, beyond its pid; absent if it ended with status 0 at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Started>,
+    /// The unit that it lives in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The limits that it has as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Whether it listens; only where the request asked to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listening: Option<bool>,
+    /// The results of root's hooks; none are run in user mode.
+    pub hooks: Vec<HookResult>,
+    /// The variables that were not passed on.
+    pub dropped_env: Vec<String>,
+}
+
+/// How a server has ended.
+#[derive(Debug, Serialize)]
+pub struct EndFields {
+    exit: Option<i32>,
+    signal: Option<i32>,
+    /// Why, in systemd's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+}
+
+impl EndFields {
+    fn new(end: End, result: Option<String>) -> Self {
+        Self {
+            exit: if let End::Exited(status) = end { Some(status) } else { None },
+            signal: if let End::Killed(signal) = end { Some(signal) } else { None },
+            result,
+        }
+    }
+}
+
 /// The fields of a status reply about a server that lives.
 #[derive(Debug, Serialize)]
 pub struct UsageFields {
@@ -93,8 +127,8 @@ pub struct UsageFields {
 /// The fields of a failure that is an early end.
 #[derive(Debug, Serialize)]
 pub struct EarlyEndFields {
-    exit: Option<i32>,
-    signal: Option<i32>,
+    #[serde(flatten)]
+    end: EndFields,
     stderr: String,
 }
 
@@ -144,16 +178,23 @@ impl Reply {
                 cpu_seconds: in_seconds(usage.cpu),
                 processes: usage.processes,
             }),
+            end: None,
         }
+    }
+
+    /// The reply to a question for the status of a server that has ended.
+    #[must_use]
+    pub fn ended(end: Option<End>, result: Option<String>) -> Self {
+        let end = end.map(|end| EndFields::new(end, result));
+        Self::Status { ok: true, alive: false, usage: None, end }
     }
 
     /// The reply for every failure.
     #[must_use]
     pub fn failed(error: &Error, hooks: Vec<HookResult>) -> Self {
         let early = match error {
-            Error::ExitedEarly { end, stderr } => Some(EarlyEndFields {
-                exit: if let End::Exited(status) = end { Some(*status) } else { None },
-                signal: if let End::Killed(signal) = end { Some(*signal) } else { None },
+            Error::ExitedEarly { end, result, stderr } => Some(EarlyEndFields {
+                end: EndFields::new(*end, result.clone()),
                 stderr: stderr.clone(),
             }),
             _ => None,

@@ -31,6 +31,8 @@ pub enum Report {
     Failed(Setback),
     /// The server has ended, and this was its last output.
     Ended(End, String),
+    /// The state of the server's unit, as systemctl(1) shows it.
+    Unit(String),
 }
 
 impl Report {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
+use serde::Serialize;
 
 use crate::error::Error;
 use crate::json::{self, Fields};
@@ -20,6 +21,8 @@ pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// A server gets at most this many arguments.
 const MAX_ARGS: usize = 4096;
+/// No server can do with less memory, in bytes.
+const MIN_MEMORY: i64 = 1 << 20;
 /// No duration in a request is longer than an hour.
 const MAX_SECONDS: f64 = 3600.0;
 
@@ -47,8 +50,21 @@ pub struct Spawn {
     pub server_name: ServerName,
     /// Whether, and for how long, to wait until the server listens.
     pub wait: Option<Wait>,
+    /// What it is to have at most.
+    pub limits: Limits,
     /// Whether stdout is to carry events before the reply.
     pub events: bool,
+}
+
+/// What a server as a whole may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// Memory, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// CPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
 }
 
 /// How long to wait for which port.
@@ -69,6 +85,8 @@ pub struct Kill {
     pub signal: i32,
     /// Which of the target's servers this is.
     pub server_name: ServerName,
+    /// The unit that it lives in, as the reply to its spawn had it.
+    pub unit: Option<String>,
 }
 
 /// `{"action": "stop"}`.
@@ -84,6 +102,8 @@ pub struct Stop {
     pub kill: Duration,
     /// Which of the target's servers this is.
     pub server_name: ServerName,
+    /// The unit that it lives in, as the reply to its spawn had it.
+    pub unit: Option<String>,
 }
 
 /// `{"action": "status"}`.
@@ -93,6 +113,8 @@ pub struct Status {
     pub server: Identity,
     /// Which of the target's servers this is.
     pub server_name: ServerName,
+    /// The unit that it lives in, as the reply to its spawn had it.
+    pub unit: Option<String>,
 }
 
 impl Request {
@@ -138,12 +160,14 @@ impl Request {
                 env: read_env(&mut fields)?,
                 server_name,
                 wait: read_wait(&mut fields)?,
+                limits: read_limits(&mut fields)?,
                 events: fields.take("events", json::read_boolean)?.unwrap_or(false),
             }),
             "kill" => Self::Kill(Kill {
                 server: read_identity(&mut fields)?,
                 signal: read_signal(&mut fields)?,
                 server_name,
+                unit: read_unit(&mut fields)?,
             }),
             "stop" => Self::Stop(Stop {
                 server: read_identity(&mut fields)?,
@@ -152,8 +176,13 @@ impl Request {
                 term: read_seconds(&mut fields, "term_seconds", 30)?,
                 kill: read_seconds(&mut fields, "kill_seconds", 5)?,
                 server_name,
+                unit: read_unit(&mut fields)?,
             }),
-            "status" => Self::Status(Status { server: read_identity(&mut fields)?, server_name }),
+            "status" => Self::Status(Status {
+                server: read_identity(&mut fields)?,
+                server_name,
+                unit: read_unit(&mut fields)?,
+            }),
             _ => {
                 return Err(Error::MalformedRequest(
                     "the field \"action\" has to be spawn, kill, stop or status".to_owned(),
@@ -172,6 +201,17 @@ impl Request {
             | Self::Kill(Kill { server_name, .. })
             | Self::Stop(Stop { server_name, .. })
             | Self::Status(Status { server_name, .. }) => server_name,
+        }
+    }
+
+    /// The unit that it names; an empty name is none.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Self::Spawn(_) => None,
+            Self::Kill(Kill { unit, .. })
+            | Self::Stop(Stop { unit, .. })
+            | Self::Status(Status { unit, .. }) => unit.as_deref(),
         }
     }
 
@@ -236,6 +276,20 @@ fn read_wait(fields: &mut Fields) -> Result<Option<Wait>, Error> {
     wait.finish()?;
     let port = u16::try_from(port).map_err(|_| Error::MalformedRequest("port".to_owned()))?;
     Ok(Some(Wait { port, limit }))
+}
+
+fn read_limits(fields: &mut Fields) -> Result<Limits, Error> {
+    let Some(mut limits) = fields.take("limits", json::read_fields)? else {
+        return Ok(Limits::default());
+    };
+    let memory = limits.take("memory", json::read_integer(MIN_MEMORY..=i64::MAX))?;
+    let cpus = limits.take("cpus", json::read_number(0.01..=4096.0))?;
+    limits.finish()?;
+    Ok(Limits { memory: memory.and_then(|bytes| u64::try_from(bytes).ok()), cpus })
+}
+
+fn read_unit(fields: &mut Fields) -> Result<Option<String>, Error> {
+    Ok(fields.take("unit", json::read_text)?.filter(|unit| !unit.is_empty()))
 }
 
 fn read_identity(fields: &mut Fields) -> Result<Identity, Error> {

@@ -89,16 +89,17 @@ impl Executable {
         &self.path
     }
 
-    /// Becomes the server: enters the target's home and executes the file with exactly these
+    /// Becomes the server: enters the directory, most often the target's home, and executes the file with exactly these
     /// arguments and variables, signals as a program expects them at its start. Returns only if
     /// that is refused.
     pub fn execute(
         &self,
         args: &[CString],
         variables: &[CString],
-        unprivileged: &Unprivileged,
+        directory: &Path,
+        _: &Unprivileged,
     ) -> Refusal {
-        if let Err(errno) = chdir(&unprivileged.target().home) {
+        if let Err(errno) = chdir(directory) {
             return Refusal::Home(errno as i32);
         }
         let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
@@ -114,10 +115,15 @@ impl Executable {
 
     /// The error for a refusal, with the cause where the file tells it.
     #[must_use]
-    pub fn explain(&self, refusal: Refusal, unprivileged: &Unprivileged) -> Error {
+    pub fn explain(
+        &self,
+        refusal: Refusal,
+        directory: &Path,
+        unprivileged: &Unprivileged,
+    ) -> Error {
         match refusal {
             Refusal::Home(errno) => Error::HomeMissing {
-                home: unprivileged.target().home.clone(),
+                home: directory.to_owned(),
                 target: unprivileged.target().name.clone(),
                 errno: Errno::from_raw(errno),
             },

@@ -5,19 +5,11 @@
 
 use crate::policy::file::Policy;
 use crate::policy::systemd::expand;
+pub use crate::request::Limits;
 use crate::server_name::ServerName;
 
 /// The name and the value of a property, as in `systemd-run -p NAME=VALUE`.
 pub type Property = (String, String);
-
-/// What a server is to have at most, of what the policy limits.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    /// Memory, in bytes.
-    pub memory: Option<u64>,
-    /// CPUs.
-    pub cpus: Option<f64>,
-}
 
 /// The properties that the policy sets for one of a user's servers. `asked` may lower its limits, and
 /// can never raise them. Root's own `properties` come last, so that they have the last word.
@@ -56,10 +48,19 @@ pub fn list_own_properties(policy: &Policy, user: &str, server: &ServerName) -> 
     own.map(|(name, value)| (name.clone(), expand(value, user, server))).collect()
 }
 
+/// What a server gets: the policy's limits, or what is asked for where that is less.
+#[must_use]
+pub fn lower_limits(policy: &Policy, asked: Limits) -> Limits {
+    let ceiling = &policy.limits;
+    Limits {
+        memory: ceiling.memory.map(|bytes| bytes.0).into_iter().chain(asked.memory).min(),
+        cpus: ceiling.cpus.into_iter().chain(asked.cpus).reduce(f64::min),
+    }
+}
+
 fn list_limits(policy: &Policy, asked: Limits) -> Vec<Property> {
     let limits = &policy.limits;
-    let memory = limits.memory.map(|bytes| bytes.0).into_iter().chain(asked.memory).min();
-    let cpus = limits.cpus.into_iter().chain(asked.cpus).reduce(f64::min);
+    let Limits { memory, cpus } = lower_limits(policy, asked);
     let mut properties = Vec::new();
     let mut set = |name: &str, value: String| properties.push((name.to_owned(), value));
     // A kernel that is killed for its memory is not its server's end.

@@ -33,7 +33,7 @@ pub fn check_request(bytes: &[u8]) {
             }
             assert!(spawn.env.keys().all(|name| !name.is_empty() && !name.contains('=')));
             let asked = spawn.env.len();
-            let environment = Environment::prepare(spawn.env, &file::Environment::default());
+            let environment = Environment::prepare(spawn.env, &file::Environment::default(), None);
             let environment = environment.expect("a parsed environment can be passed on");
             assert_eq!(environment.variables.len() + environment.dropped.len(), asked);
         }
@@ -70,7 +70,7 @@ pub fn check_policy(bytes: &[u8]) {
     }
     assert!(policy.systemd.default_shell.is_none_or(|shell| shell.is_absolute()));
     assert!(policy.systemd.extra_paths.iter().all(|path| path.0.starts_with('/')));
-    let environment = Environment::prepare([].into(), &policy.environment);
+    let environment = Environment::prepare([].into(), &policy.environment, None);
     environment.expect("what a policy sets can be passed on");
 }
 

@@ -33,6 +33,13 @@ impl Link {
         !self.reports.buffer().is_empty()
     }
 
+    /// Everything that still comes, to the end of the pipe.
+    pub fn read_rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _ = (&mut self.reports).take(MAX_REPORT).read_to_end(&mut rest);
+        rest
+    }
+
     /// Tells the supervisor that the caller has its reply: from now on the server stays.
     pub fn confirm_delivery(self) {
         if let Err(errno) = nix::unistd::write(&self.delivery, &[supervisor::DELIVERED]) {

@@ -100,7 +100,7 @@ pub fn become_supervisor(
 
 fn become_server(plan: &Plan, output: &OwnedFd, proof: &Unprivileged) -> Refusal {
     match dup2_stdout(output).and(dup2_stderr(output)) {
-        Ok(()) => plan.executable.execute(&plan.args, &plan.environment.variables, proof),
+        Ok(()) => plan.execute(proof),
         Err(errno) => Refusal::Execution(errno as i32),
     }
 }

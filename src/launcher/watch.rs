@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
+use super::Plan;
 use super::link::Link;
 use super::listener::{self, Listening};
 use crate::denial::Denial;
@@ -14,11 +15,11 @@ use crate::error::Error;
 use crate::escape::{Lines, escape_control_characters};
 use crate::hooks::{HookResult, HookStatus};
 use crate::privileges::Unprivileged;
-use crate::process::{End, Identity, Started};
+use crate::process::{End, Identity, Process, Started};
 use crate::reply::{self, Event};
 use crate::report::Report;
 use crate::request::Wait;
-use crate::server::Executable;
+use crate::supervisor;
 
 /// Without `wait`, an end within this time is an early one, as with the Python sudospawner.
 const EARLY: Duration = Duration::from_secs(1);
@@ -31,9 +32,21 @@ const LOOK_SHARE: u32 = 30;
 /// But no user waits longer than this for a server that listens already.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where a server lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Beside us, with a supervisor that reports its end.
+    Process,
+    /// In a unit, whose end shows in its main process.
+    Unit,
+}
+
 /// What is known of a launch so far.
 pub struct Watch {
     link: Link,
+    place: Place,
+    /// In a unit the server has no parent of ours that could tell of its end.
+    process: Option<Process>,
     server: Option<Identity>,
     /// From when on the time for the server runs: what hooks take is not the server's.
     since: Instant,
@@ -47,9 +60,10 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch a launch; with `announce`, events are written.
     #[must_use]
-    pub fn new(link: Link, wait: Option<Wait>, announce: bool) -> Self {
+    pub fn new(link: Link, place: Place, wait: Option<Wait>, announce: bool) -> Self {
         let (since, pause) = (Instant::now(), LISTEN_INTERVAL);
-        Self { link, server: None, since, wait, announce, hooks: Vec::new(), pause }
+        let (server, process, hooks) = (None, None, Vec::new());
+        Self { link, place, process, server, since, wait, announce, hooks, pause }
     }
 
     /// The connection to the server's supervisor, and what became of the hooks.
@@ -71,7 +85,7 @@ impl Watch {
     /// Why it is not, and never will be.
     pub fn until_up(
         &mut self,
-        executable: &Executable,
+        plan: &Plan,
         unprivileged: &Unprivileged,
     ) -> Result<Option<bool>, Error> {
         let limit = self.wait.map_or(EARLY, |wait| wait.limit);
@@ -82,7 +96,11 @@ impl Watch {
                     Report::Hook(result) => self.announce_hook(result),
                     Report::Server(pid) => self.announce_server(Pid::from_raw(pid)),
                     Report::Refused(refusal) => {
-                        return Err(executable.explain(refusal, unprivileged));
+                        return Err(plan.executable.explain(
+                            refusal,
+                            &plan.directory,
+                            unprivileged,
+                        ));
                     }
                     Report::Failed(setback) => return Err(Error::Reported(setback)),
                     // As upstream has it: nobody waits for a port, and an end in peace is none
@@ -90,9 +108,13 @@ impl Watch {
                     Report::Ended(End::Exited(0), _) if self.wait.is_none() => return Ok(None),
                     Report::Ended(end, tail) => {
                         let stderr = escape_control_characters(tail.as_bytes(), Lines::Many);
-                        return Err(Error::ExitedEarly { end, stderr });
+                        return Err(Error::ExitedEarly { end, result: None, stderr });
                     }
+                    // Nobody has asked.
+                    Report::Unit(_) => {}
                 }
+            } else if self.unit_has_ended() {
+                return self.explain_end_of_unit();
             } else if let (Some(wait), Some(pid)) =
                 (self.wait, self.server.as_ref().map(|server| server.pid))
             {
@@ -116,6 +138,26 @@ impl Watch {
         listening
     }
 
+    fn unit_has_ended(&self) -> bool {
+        let is_gone = || self.process.as_ref().is_none_or(|process| !process.is_alive());
+        self.place == Place::Unit && self.server.is_some() && is_gone()
+    }
+
+    /// As what a supervisor reports, in the words of systemd.
+    fn explain_end_of_unit(&mut self) -> Result<Option<bool>, Error> {
+        let state = self.link.ask_unit()?;
+        // A unit that has not failed is forgotten at once.
+        let end = state.end.unwrap_or(End::Exited(0));
+        if end == End::Exited(0) && self.wait.is_none() {
+            return Ok(None);
+        }
+        let journal = self.link.read_journal();
+        let last = journal.len().saturating_sub(supervisor::TAIL_BYTES);
+        let tail = journal.get(last..).unwrap_or_default();
+        let stderr = escape_control_characters(tail, Lines::Many);
+        Err(Error::ExitedEarly { end, result: state.result, stderr })
+    }
+
     fn announce_hook(&mut self, result: HookResult) {
         if self.announce {
             Event::hook(&result).write();
@@ -132,6 +174,9 @@ impl Watch {
 
     fn announce_server(&mut self, pid: Pid) {
         let server = Identity { pid, started: Started::of(pid) };
+        if self.place == Place::Unit {
+            self.process = Process::hold(pid).ok();
+        }
         if self.announce {
             Event::started(pid, server.started.clone()).write();
         }
@@ -154,19 +199,20 @@ impl Watch {
         // No event is asked of stdout: what poll(2) tells without being asked is that nobody is
         // left to read it.
         let stdout = reply::descriptor();
-        let mut watched = [
+        let mut watched = vec![
             PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
             PollFd::new(stdout.as_fd(), PollFlags::empty()),
         ];
+        watched.extend(self.process.as_ref().map(|process| process.to_poll()));
         let timeout = PollTimeout::try_from(pause.saturating_add(Duration::from_micros(999)));
         match poll(&mut watched, timeout.unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::at("poll")(errno)),
         }
-        let [report, caller] = watched;
-        if caller.any().unwrap_or(false) {
+        let has_event = |place| watched.get(place).and_then(PollFd::any).unwrap_or(false);
+        if has_event(1) {
             return Err(Denial::CallerGone.into());
         }
-        Ok(report.any().unwrap_or(false))
+        Ok(has_event(0))
     }
 }

@@ -7,9 +7,11 @@ use nix::errno::Errno;
 
 use super::{Monitor, Work};
 use crate::error::Error;
+use crate::foreground::{BLOCK, name_to_block};
 use crate::launcher::{Plan, process};
 use crate::privileges::Unprivileged;
 use crate::report::Link;
+use crate::request::Limits;
 use crate::server_name::ServerName;
 
 impl Monitor {
@@ -22,17 +24,37 @@ impl Monitor {
     ///
     /// # Errors
     /// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed).
-    pub fn spawn(mut self, request: &[u8], server_name: &ServerName) -> Result<Link, Error> {
-        let order = format!("spawn\nok\n{}", server_name.as_str());
+    pub fn spawn(self, request: &[u8], name: &ServerName, limits: Limits) -> Result<Link, Error> {
         self.request
-            .write_all_at(request, 0)
-            .and_then(|()| self.decision.write_all(order.as_bytes()))
-            .map_err(|error| {
-                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-                Error::at("telling the monitor")(errno)
-            })?;
+            .write_all_at(&name_to_block(name), 0)
+            .and_then(|()| self.request.write_all_at(request, BLOCK as u64))
+            .map_err(|error| Error::at("writing the request")(to_errno(&error)))?;
+        self.attend("spawn", name, limits)
+    }
+
+    /// Has the decision written down, and the monitor stay at hand for the server's unit.
+    ///
+    /// # Errors
+    /// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed).
+    pub fn attend(
+        mut self,
+        action: &str,
+        name: &ServerName,
+        limits: Limits,
+    ) -> Result<Link, Error> {
+        let to_text = |limit: Option<String>| limit.unwrap_or_default();
+        let memory = to_text(limits.memory.map(|bytes| bytes.to_string()));
+        let cpus = to_text(limits.cpus.map(|cpus| cpus.to_string()));
+        let order = format!("{action}\nok\n{memory}\n{cpus}\n{}", name.as_str());
+        self.decision
+            .write_all(order.as_bytes())
+            .map_err(|error| Error::at("telling the monitor")(to_errno(&error)))?;
         Ok(self.link)
     }
+}
+
+fn to_errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 impl Work<'_> {

@@ -1,12 +1,17 @@
 //! Whether a request is granted, to a process that can do no more than its target.
 
+use std::fmt::Display;
+
 use super::file::{Launcher, Policy};
 use super::reading::malformed;
+use super::units::Bytes;
 use super::{Mode, Rules};
 use crate::denial::Denial;
 use crate::error::Error;
 use crate::privileges::Unprivileged;
-use crate::request::Request;
+use crate::request::{Limits, Request};
+use crate::server_name::ServerName;
+use crate::unit_name::UnitName;
 
 /// A request that was granted, to a process that can do no more than its target. Only
 /// [`Policy::grant`] makes one.
@@ -44,17 +49,64 @@ impl Policy {
     /// Check 5, of what the policy has to say about a request that is within its bounds.
     ///
     /// # Errors
-    /// [`Error::LauncherUnavailable`] and [`Error::LimitNotEnforceable`].
+    /// [`Error::LimitNotEnforceable`], [`Error::LimitExceedsPolicy`] and [`Error::UnitNotPermitted`].
     pub fn grant(self, unprivileged: Unprivileged, request: &Request) -> Result<Grant, Error> {
-        if unprivileged.mode() == Mode::Root && matches!(request, Request::Spawn(_)) {
-            if self.server.launcher == Launcher::Systemd {
-                let reason = "this build has no launcher for units";
-                return Err(Error::LauncherUnavailable(reason.to_owned()));
-            }
-            if let Some(limit) = self.limits.of_the_whole_server() {
-                return Err(Error::LimitNotEnforceable { limit });
-            }
+        let grant = Grant { unprivileged, policy: self };
+        match (request, grant.name_unit(request.server_name())?) {
+            (Request::Spawn(spawn), Some(_)) => grant.check_ceilings(spawn.limits)?,
+            (Request::Spawn(spawn), None) => grant.refuse_limits(spawn.limits)?,
+            (_, Some(own)) => match request.unit() {
+                Some(unit) if unit != own.as_str() => {
+                    let own = own.as_str().to_owned();
+                    return Err(Error::UnitNotPermitted { unit: unit.to_owned(), own });
+                }
+                _ => {}
+            },
+            (_, None) => {}
         }
-        Ok(Grant { unprivileged, policy: self })
+        Ok(grant)
+    }
+}
+
+impl Grant {
+    /// The unit of one of the target's servers; `None` where servers do not live in units.
+    ///
+    /// # Errors
+    /// [`Error::ServerNameTooLong`].
+    pub fn name_unit(&self, server_name: &ServerName) -> Result<Option<UnitName>, Error> {
+        match (self.unprivileged.mode(), self.policy.server.launcher) {
+            (Mode::Root, Launcher::Systemd) => {
+                let user = &self.unprivileged.target().name;
+                self.policy.systemd.unit_name.name_unit(user, server_name).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn check_ceilings(&self, asked: Limits) -> Result<(), Error> {
+        let exceeds = |limit: &'static str, asked: &dyn Display, ceiling: &dyn Display| {
+            let (asked, ceiling) = (asked.to_string(), ceiling.to_string());
+            Err(Error::LimitExceedsPolicy { limit, asked, ceiling })
+        };
+        let ceiling = &self.policy.limits;
+        match (asked.memory, ceiling.memory) {
+            (Some(asked), Some(Bytes(most))) if asked > most => {
+                return exceeds("memory", &asked, &most);
+            }
+            _ => {}
+        }
+        match (asked.cpus, ceiling.cpus) {
+            (Some(asked), Some(most)) if asked > most => exceeds("cpus", &asked, &most),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_limits(&self, asked: Limits) -> Result<(), Error> {
+        let asked = asked.memory.map(|_| "memory").or(asked.cpus.map(|_| "cpus"));
+        let limit = match self.unprivileged.mode() {
+            Mode::Root => self.policy.limits.of_the_whole_server().or(asked),
+            Mode::User => asked,
+        };
+        limit.map_or(Ok(()), |limit| Err(Error::LimitNotEnforceable { limit }))
     }
 }

@@ -79,9 +79,10 @@ fn open_relatives(top: Pid, server: Pid, proof: &Unprivileged) -> Result<Vec<Pro
         .collect()
 }
 
-/// Sends the signals in turn; whether the server has ended. What ends before it, as the kernels
+/// Sends the signals of a request in turn; whether the server has ended. What ends before it, as the kernels
 /// that a server shuts down in order do, leaves `relatives`.
-fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop) -> bool {
+#[must_use]
+pub fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop) -> bool {
     let phases = [
         (libc::SIGINT, request.interrupt),
         (libc::SIGTERM, request.term),

@@ -42,16 +42,22 @@ pub fn measure_server(
     }
     let mut processes = tree::list_descendants(server.pid);
     processes.push(server.pid);
+    Ok(Some(measure_processes(server.pid, &processes, unprivileged)))
+}
+
+/// Measures a server and all that belongs to it.
+#[must_use]
+pub fn measure_processes(server: Pid, processes: &[Pid], unprivileged: &Unprivileged) -> Usage {
     let stats: Vec<Stat> = processes.iter().copied().filter_map(Stat::read).collect();
     let ticks = stats.iter().fold(0_u64, |sum, stat| sum.saturating_add(stat.cpu_ticks));
     let memory = processes.iter().copied().filter_map(read_resident_bytes);
-    Ok(Some(Usage {
+    Usage {
         uid: unprivileged.target().uid.as_raw(),
-        uptime: measure_uptime(server.pid).unwrap_or_default(),
+        uptime: measure_uptime(server).unwrap_or_default(),
         memory: memory.fold(0, u64::saturating_add),
         cpu: from_ticks(ticks),
         processes: stats.len(),
-    }))
+    }
 }
 
 fn measure_uptime(pid: Pid) -> Option<Duration> {

@@ -46,13 +46,29 @@ impl LogFile {
     /// What the kernel says: ENOSPC, EDQUOT.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.bytes.saturating_add(bytes.len() as u64) > MAX_BYTES {
-            let mut before = self.path.clone().into_os_string();
-            before.push(".1");
-            fs::rename(&self.path, before)?;
-            *self = Self::open(std::mem::take(&mut self.path))?;
+            self.make_room()?;
         }
         self.file.write_all(bytes)?;
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// The open file, for a server that writes to it by itself: it makes room only now.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn into_file(mut self) -> io::Result<File> {
+        if self.bytes > MAX_BYTES {
+            self.make_room()?;
+        }
+        Ok(self.file)
+    }
+
+    fn make_room(&mut self) -> io::Result<()> {
+        let mut before = self.path.clone().into_os_string();
+        before.push(".1");
+        fs::rename(&self.path, before)?;
+        *self = Self::open(std::mem::take(&mut self.path))?;
         Ok(())
     }
 }

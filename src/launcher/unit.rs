@@ -1,0 +1,223 @@
+//! The systemd launcher, as the target sees it: what systemd says of a server's unit, and what follows.
+//!
+//! Root's part of it is the [`crate::monitor`], which asks systemd, and [`crate::foreground`], which is the
+//! unit's first process.
+
+use std::time::Instant;
+
+use nix::unistd::Pid;
+
+use super::link::Link;
+use crate::error::Error;
+use crate::monitor::unit::{ASK_JOURNAL, ASK_STATE, ASK_STOP};
+use crate::policy::file::Leftovers;
+use crate::privileges::Unprivileged;
+use crate::process::stop::{Stopped, end_server};
+use crate::process::usage::{Usage, measure_processes};
+use crate::process::{End, Identity, Process};
+use crate::report::Report;
+use crate::request::{Status, Stop};
+
+/// Of a unit, what systemctl(1) shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// Whether there is such a unit; one whose server ended in peace is forgotten by systemd.
+    pub is_loaded: bool,
+    /// Its main process; 0 if it has ended.
+    pub main_pid: i32,
+    /// The main process that it has, or had last.
+    pub last_pid: i32,
+    /// How that one ended.
+    pub end: Option<End>,
+    /// Why the unit ended, where that is more than its process's end says: `oom-kill`, `timeout`.
+    pub result: Option<String>,
+    control_group: String,
+}
+
+impl UnitState {
+    /// Reads the lines of `Name=value`.
+    #[must_use]
+    pub fn parse(shown: &str) -> Self {
+        let find = |name: &str| {
+            let mut values = shown.lines().filter_map(|line| line.strip_prefix(name));
+            values.find_map(|rest| rest.strip_prefix('=')).unwrap_or_default()
+        };
+        let number = |name: &str| find(name).parse().unwrap_or(0);
+        let main_pid = number("MainPID");
+        let status = number("ExecMainStatus");
+        // The codes are those of waitid(2): 1 CLD_EXITED, 2 CLD_KILLED, 3 CLD_DUMPED.
+        let end = match number("ExecMainCode") {
+            1 => Some(End::Exited(status)),
+            2 | 3 => Some(End::Killed(status)),
+            _ => None,
+        };
+        let says_more = |result: &&str| !["", "success", "exit-code", "signal"].contains(result);
+        Self {
+            is_loaded: find("LoadState") == "loaded",
+            main_pid,
+            last_pid: number("ExecMainPID"),
+            end: end.filter(|_| main_pid == 0),
+            result: Some(find("Result")).filter(says_more).map(ToOwned::to_owned),
+            control_group: find("ControlGroup").to_owned(),
+        }
+    }
+
+    /// Whether the unit is, or was, the one of this server.
+    fn is_of(&self, server: &Identity) -> bool {
+        self.is_loaded && self.last_pid == server.pid.as_raw()
+    }
+
+    /// Every process of the unit.
+    fn list_processes(&self) -> Vec<Pid> {
+        // Where the hierarchy of units is, on cgroup v2 and on v1, cgroups(7).
+        let folders = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+        let found = folders.iter().find_map(|folder| list_below(folder, &self.control_group));
+        found.unwrap_or_default()
+    }
+}
+
+/// The processes of a control group and of those below it, which a server may have made.
+fn list_below(top: &str, group: &str) -> Option<Vec<Pid>> {
+    let folder = format!("{top}{group}");
+    if group.is_empty() {
+        return None;
+    }
+    let text = std::fs::read_to_string(format!("{folder}/cgroup.procs")).ok()?;
+    let mut found: Vec<Pid> =
+        text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect();
+    for entry in std::fs::read_dir(&folder).ok()?.filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let below = format!("{group}/{}", entry.file_name().to_string_lossy());
+            found.extend(list_below(top, &below).unwrap_or_default());
+        }
+    }
+    Some(found)
+}
+
+impl Link {
+    /// Asks the monitor for the state of the server's unit.
+    ///
+    /// # Errors
+    /// [`Error::LaunchFailed`] if the monitor has ended, and what it reports.
+    pub fn ask_unit(&mut self) -> Result<UnitState, Error> {
+        self.ask(ASK_STATE)
+    }
+
+    /// What the server's unit wrote to the journal last; the monitor ends the unit afterwards.
+    pub fn read_journal(&mut self) -> Vec<u8> {
+        let _ = nix::unistd::write(&self.delivery, &[ASK_JOURNAL]);
+        self.read_rest()
+    }
+
+    fn ask(&mut self, word: u8) -> Result<UnitState, Error> {
+        nix::unistd::write(&self.delivery, &[word]).map_err(Error::at("asking the monitor"))?;
+        match self.read_report()? {
+            Report::Unit(shown) => Ok(UnitState::parse(&shown)),
+            Report::Failed(setback) => Err(Error::Reported(setback)),
+            _ => Err(Error::at("asking the monitor")(nix::errno::Errno::EBADMSG)),
+        }
+    }
+}
+
+/// Ends a server that lives in a unit, and then the unit with all that is in it; `None` if the unit is not
+/// that server's.
+///
+/// # Errors
+/// As [`Link::ask_unit`].
+pub fn stop_in_unit(
+    request: &Stop,
+    leftovers: Leftovers,
+    link: &mut Link,
+    proof: &Unprivileged,
+) -> Result<Option<Stopped>, Error> {
+    let begin = Instant::now();
+    let state = link.ask_unit()?;
+    if !state.is_of(&request.server) {
+        return Ok(None);
+    }
+    let open = |pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten();
+    let others = state.list_processes().into_iter().filter(|pid| *pid != request.server.pid);
+    let mut others: Vec<Process> = others.filter_map(open).collect();
+    let mut alive = false;
+    if let Some(server) = Process::open(&request.server, proof)? {
+        alive = server.signal(0).is_ok() && !end_server(&server, &mut others, request);
+    }
+    let mut leftovers_killed = 0;
+    if !alive {
+        if leftovers == Leftovers::Kill {
+            leftovers_killed = others.iter().filter(|process| process.is_alive()).count();
+        }
+        link.ask(ASK_STOP)?;
+    }
+    Ok(Some(Stopped { alive, leftovers_killed, took: begin.elapsed() }))
+}
+
+/// How a server in a unit is.
+#[derive(Debug)]
+pub enum UnitStatus {
+    /// It runs, and uses this.
+    Alive(Usage),
+    /// It has ended.
+    Ended {
+        /// How.
+        end: Option<End>,
+        /// Why, in systemd's words, where that is more.
+        result: Option<String>,
+    },
+}
+
+/// Measures a server that lives in a unit; `None` if the unit is not that server's.
+///
+/// # Errors
+/// As [`Link::ask_unit`].
+pub fn measure_in_unit(
+    request: &Status,
+    link: &mut Link,
+    proof: &Unprivileged,
+) -> Result<Option<UnitStatus>, Error> {
+    let state = link.ask_unit()?;
+    if !state.is_loaded
+        && request.unit.is_some()
+        && Process::open(&request.server, proof)?.is_none()
+    {
+        // systemd keeps a unit that has failed until somebody resets it, and forgets others.
+        return Ok(Some(UnitStatus::Ended { end: Some(End::Exited(0)), result: None }));
+    }
+    if !state.is_of(&request.server) {
+        return Ok(None);
+    }
+    if let Some(server) = Process::open(&request.server, proof)?.filter(Process::is_alive) {
+        let usage = measure_processes(server.pid, &state.list_processes(), proof);
+        return Ok(Some(UnitStatus::Alive(usage)));
+    }
+    Ok(Some(UnitStatus::Ended { end: state.end, result: state.result }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_server_is_what_systemd_says_of_its_last_process() {
+        let shown = "LoadState=loaded\nActiveState=failed\nMainPID=0\nExecMainPID=71\nExecMainCode=2\n\
+                     ExecMainStatus=9\nResult=oom-kill\nControlGroup=\n";
+        let state = UnitState::parse(shown);
+        assert_eq!((state.main_pid, state.last_pid), (0, 71));
+        assert_eq!(state.end, Some(End::Killed(9)));
+        assert_eq!(state.result.as_deref(), Some("oom-kill"));
+    }
+
+    #[test]
+    fn a_server_that_runs_has_no_end_and_a_unit_that_is_not_there_no_server() {
+        let shown =
+            "LoadState=loaded\nMainPID=71\nExecMainPID=71\nExecMainCode=0\nResult=success\n";
+        let state = UnitState::parse(shown);
+        assert_eq!((state.end, state.result.as_deref()), (None, None));
+        let server = Identity { pid: Pid::from_raw(71), started: None };
+        assert!(state.is_of(&server));
+        assert!(
+            !UnitState::parse("LoadState=not-found\nMainPID=0\nExecMainPID=71\n").is_of(&server)
+        );
+        assert_eq!(UnitState::parse(""), UnitState::default());
+    }
+}

@@ -1,0 +1,176 @@
+//! What root asks of systemd about the unit of one server: by systemd's own programs, in fixed words and
+//! with an empty environment. Nothing that is secret is among the words.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::error::Error;
+use crate::unit_name::UnitName;
+use crate::unit_properties::Property;
+
+const RUN: &str = "/usr/bin/systemd-run";
+const CONTROL: &str = "/usr/bin/systemctl";
+const JOURNAL: &str = "/usr/bin/journalctl";
+/// So many lines of the journal are shown of a server that ended early.
+const LAST_LINES: &str = "--lines=40";
+
+/// What is asked of a unit's state, systemctl(1).
+const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPID,ExecMainPID,ExecMainCode,\
+                     ExecMainStatus,Result,InvocationID,ControlGroup";
+
+/// The last word of the command line of ours that a unit executes; see [`crate::foreground`].
+pub const FOREGROUND: &str = "--foreground";
+
+/// The unit of a server.
+#[derive(Debug)]
+pub struct Unit {
+    name: UnitName,
+}
+
+impl Unit {
+    /// The unit with this name.
+    #[must_use]
+    pub fn new(name: UnitName) -> Self {
+        Self { name }
+    }
+
+    /// Starts the unit, which executes this program in the foreground. It reads its stdin from, and writes
+    /// its reports to, files of this process, named by their path below `/proc`.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyRunning`] if a unit of that name is there that is not ours or cannot be ended, and
+    /// [`Error::LauncherUnavailable`] with what systemd says.
+    pub fn start(
+        &self,
+        user: &str,
+        properties: &[Property],
+        stdin: &Path,
+        reports: &Path,
+    ) -> Result<(), Error> {
+        let own = own_path()?;
+        let mut words = vec![
+            "--quiet".to_owned(),
+            "--no-ask-password".to_owned(),
+            format!("--unit={}", self.name.as_str()),
+            "--service-type=exec".to_owned(),
+            format!("--property=StandardInput=file:{}", stdin.display()),
+            format!("--property=StandardOutput=file:{}", reports.display()),
+            "--property=StandardError=journal".to_owned(),
+        ];
+        words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
+        // In the words of a command systemd expands what begins with a dollar.
+        words.extend(["--".to_owned(), own.replace('$', "$$")]);
+        words.extend([format!("--user={}", user.replace('$', "$$")), FOREGROUND.to_owned()]);
+        if call(RUN, &words)?.status.success() {
+            return Ok(());
+        }
+        self.make_free()?;
+        let output = call(RUN, &words)?;
+        if output.status.success() { Ok(()) } else { Err(unavailable(&output)) }
+    }
+
+    /// Ends what may be left of an earlier server with this unit.
+    fn make_free(&self) -> Result<(), Error> {
+        let shown = self.show()?;
+        let taken = |reason: &str| {
+            let (unit, reason) = (self.name.as_str().to_owned(), reason.to_owned());
+            Err(Error::AlreadyRunning { unit, reason })
+        };
+        if shown.contains("LoadState=not-found\n") {
+            return Ok(());
+        }
+        if !is_ours(&shown)? {
+            return taken(
+                "it is not one of this program's, which leaves it alone; rename it, or choose another systemd.unit_name",
+            );
+        }
+        self.stop()?;
+        let state = self.show()?;
+        if state.contains("ActiveState=inactive\n") {
+            return Ok(());
+        }
+        taken("systemd could not end it; see systemctl status")
+    }
+
+    /// The unit's state, as lines of `Name=value`.
+    ///
+    /// # Errors
+    /// [`Error::LauncherUnavailable`].
+    pub fn show(&self) -> Result<String, Error> {
+        let output = self.control(&["show", STATE])?;
+        if !output.status.success() {
+            return Err(unavailable(&output));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Ends every process of the unit, waits for that, and has systemd forget the unit; one that is not
+    /// ours is left alone.
+    ///
+    /// # Errors
+    /// [`Error::LauncherUnavailable`].
+    pub fn stop(&self) -> Result<(), Error> {
+        if is_ours(&self.show()?)? {
+            self.control(&["stop"])?;
+            // Fails where nothing had failed.
+            self.control(&["reset-failed"])?;
+        }
+        Ok(())
+    }
+
+    /// Writes the last lines that the unit has in the journal, from its start on; nothing where there is no
+    /// journal.
+    pub fn print_journal(&self, to: &File) {
+        let Ok(shown) = self.show() else { return };
+        let Some(invocation) = shown.lines().find_map(|line| line.strip_prefix("InvocationID="))
+        else {
+            return;
+        };
+        let _ = call(JOURNAL, &["--sync".to_owned()]);
+        let only = format!("_SYSTEMD_INVOCATION_ID={invocation}");
+        let words = ["--quiet", "--no-pager", "--output=cat", LAST_LINES, &only].map(str::to_owned);
+        if let Ok(to) = to.try_clone() {
+            let _ = prepare(JOURNAL, &words).stdout(to).stderr(Stdio::null()).status();
+        }
+    }
+
+    fn control(&self, words: &[&str]) -> Result<Output, Error> {
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        words.extend(["--quiet", "--no-ask-password", "--", self.name.as_str()].map(str::to_owned));
+        call(CONTROL, &words)
+    }
+}
+
+/// Whether it is a unit that this program has made: a transient one that executes it in the foreground.
+fn is_ours(shown: &str) -> Result<bool, Error> {
+    let begin = format!("ExecStart={{ path={} ;", own_path()?);
+    let end = format!(" {FOREGROUND} ;");
+    let is_our_command = |line: &str| line.starts_with(&begin) && line.contains(&end);
+    Ok(shown.contains("Transient=yes\n") && shown.lines().any(is_our_command))
+}
+
+fn own_path() -> Result<String, Error> {
+    let path = std::fs::read_link("/proc/self/exe").ok().and_then(|path| {
+        let path = path.into_os_string().into_string().ok()?;
+        // What the kernel says of a file that a new version of the package has replaced.
+        Some(path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned())
+    });
+    path.ok_or_else(|| Error::LauncherUnavailable("our own path is not text".to_owned()))
+}
+
+#[allow(clippy::disallowed_methods)]
+fn prepare(program: &str, words: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
+fn call(program: &str, words: &[String]) -> Result<Output, Error> {
+    let failed = |error| Error::LauncherUnavailable(format!("{program}: {error}"));
+    prepare(program, words).output().map_err(failed)
+}
+
+fn unavailable(output: &Output) -> Error {
+    Error::LauncherUnavailable(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
