@@ -71,3 +71,13 @@ def test_two_machines_do_not_share_processes_or_files() -> None:
         assert one.run(["systemctl", "is-system-running"]).stdout == "running\n"
         assert other.run(["systemctl", "is-system-running"]).stdout == "running\n"
         assert one.run("cat /proc/[0-9]*/comm").stdout.count("systemd\n") == 1
+
+
+def test_limits_of_units_are_enforced(machine: Machine) -> None:
+    greedy = "x = b'x' * (256 << 20)"
+    memory = ["--property=MemoryMax=64M", "--property=MemorySwapMax=0"]
+    run = ["systemd-run", "--quiet", "--wait", *memory, "python3", "-c", greedy]
+    assert machine.run(run, check=False).returncode != 0
+    assert machine.run([*run[:-1], greedy.replace("256", "2")]).returncode == 0
+    tasks = ["systemd-run", "--quiet", "--pipe", "--wait", "--property=TasksMax=1"]
+    assert "fork" in machine.run([*tasks, "sh", "-c", "true & wait"], check=False).stderr
