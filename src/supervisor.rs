@@ -38,7 +38,7 @@ pub const TAIL_BYTES: usize = 4096;
 /// The byte on the delivery pipe that says that the caller has its reply.
 pub const DELIVERED: u8 = b'd';
 /// After this time an ending is over: what cannot be killed is not waited for.
-pub const LONGEST_ENDING: Duration = Duration::from_secs(10);
+pub const LONGEST_ENDING: Duration = Duration::from_secs(15);
 
 /// Whether a process is a supervisor, going by its name.
 #[must_use]

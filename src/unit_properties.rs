@@ -3,13 +3,16 @@
 //! systemd expands no specifier (`%h`) in properties that it gets from systemd-run(1), and writes them
 //! down so that it never will: values stay as they are. Lists of paths are words in the sense of a shell.
 
-use crate::policy::file::Policy;
+use crate::policy::file::{Leftovers, Policy};
 use crate::policy::systemd::expand;
 pub use crate::request::Limits;
 use crate::server_name::ServerName;
 
 /// The name and the value of a property, as in `systemd-run -p NAME=VALUE`.
 pub type Property = (String, String);
+
+/// How long all processes of a unit may take for SIGTERM before SIGKILL follows.
+const STOP_SECONDS: &str = "10";
 
 /// The properties that the policy sets for one of a user's servers. `asked` may lower its limits, and
 /// can never raise them. Root's own `properties` come last, so that they have the last word.
@@ -63,6 +66,10 @@ fn list_limits(policy: &Policy, asked: Limits) -> Vec<Property> {
     let Limits { memory, cpus } = lower_limits(policy, asked);
     let mut properties = Vec::new();
     let mut set = |name: &str, value: String| properties.push((name.to_owned(), value));
+    set("TimeoutStopSec", STOP_SECONDS.to_owned());
+    if policy.server.leftovers == Leftovers::Keep {
+        set("KillMode", "process".to_owned());
+    }
     // A kernel that is killed for its memory is not its server's end.
     set("OOMPolicy", "continue".to_owned());
     if let Some(memory) = memory {
@@ -115,7 +122,7 @@ mod tests {
     fn a_policy_without_limits_gives_a_unit_in_the_slice() {
         assert_eq!(
             list(&Policy::default(), Limits::default()),
-            ["OOMPolicy=continue", "LimitNOFILE=65536", "Slice=jupyterhub.slice"]
+            ["TimeoutStopSec=10", "OOMPolicy=continue", "LimitNOFILE=65536", "Slice=jupyterhub.slice"]
         );
     }
 
@@ -137,6 +144,7 @@ mod tests {
             "#,
         );
         let expected = [
+            "TimeoutStopSec=10",
             "OOMPolicy=continue",
             "MemoryMax=2147483648",
             "MemorySwapMax=0",

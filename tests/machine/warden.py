@@ -102,6 +102,19 @@ def wait_for_boot(machine: subprocess.Popen[bytes], notifications: socket.socket
     return False
 
 
+def wait_for_end(machine: subprocess.Popen[bytes], notifications: socket.socket) -> None:
+    """Wait until the machine has ended, or is no longer wanted.
+
+    Its systemd goes on to notify, of every unit that starts, and stands still when nobody reads.
+    """
+    ended = os.pidfd_open(machine.pid)
+    while True:
+        readable, _, _ = select.select([sys.stdin, ended, notifications], [], [])
+        if sys.stdin in readable or ended in readable:
+            return
+        notifications.recv(4096)
+
+
 def end_machine(machine: subprocess.Popen[bytes]) -> None:
     """Kill the first process of the machine's PID namespace, and with it all the others."""
     with suppress(OSError, ValueError):
@@ -140,8 +153,7 @@ def main(arguments: list[str]) -> int:
             booted = wait_for_boot(machine, notifications)
             if booted:
                 print("ready", find_only_child(find_only_child(machine.pid)), flush=True)
-                ended = os.pidfd_open(machine.pid)
-                select.select([sys.stdin, ended], [], [])
+                wait_for_end(machine, notifications)
         finally:
             end_machine(machine)
             remove_cgroups(groups)

@@ -9,6 +9,8 @@ flood MEGABYTES    write that much to stderr, then the file `flooded` in the hom
 wait-for FILE      wait until the file exists
 listen PORT        listen on the port of 127.0.0.1
 leave              leave two processes behind, in sessions of their own: one that ignores SIGTERM
+eat MEGABYTES      have a child take that much memory, then the child's end in the file `eaten`
+multiply NUMBER    start up to that many processes, then how many there were in `multiplied`
 stubborn           ignore SIGINT and SIGTERM
 die SIGNAL         be killed by a signal
 exit STATUS        end
@@ -91,6 +93,25 @@ def flood(megabytes: str) -> None:
     Path("flooded").write_text(megabytes)
 
 
+def eat(megabytes: str) -> None:
+    """Have a child take much memory, and note how it ended."""
+    code = f"x = bytearray({megabytes} << 20); print(len(x))"
+    child = subprocess.run([sys.executable, "-I", "-c", code], check=False)
+    Path("eaten").write_text(str(child.returncode))
+
+
+def multiply(number: str) -> None:
+    """Start processes until the kernel refuses, and note how many there were."""
+    started = 0
+    for _ in range(int(number)):
+        try:
+            subprocess.Popen(["sleep", "9999"])
+        except OSError:
+            break
+        started += 1
+    Path("multiplied").write_text(str(started))
+
+
 sockets = []
 words = iter(sys.argv[1:])
 for word in words:
@@ -113,6 +134,10 @@ for word in words:
     elif word == "stubborn":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif word == "eat":
+        eat(next(words))
+    elif word == "multiply":
+        multiply(next(words))
     elif word == "die":
         os.kill(os.getpid(), int(next(words)))
     elif word == "exit":

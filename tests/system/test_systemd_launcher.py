@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from machine.caches import Cache
 from machine.machine import Machine
-from system.mediator import Answer, RootMediator, wait_for_file, wait_until
+from system.mediator import RootMediator, wait_for_file, wait_until
 
 PORT = 4300
 POLICY = '[server]\nlauncher = "systemd"\n'
@@ -120,3 +120,329 @@ def test_nothing_of_ours_stays_beside_a_server_in_a_unit(mediator: UnitMediator)
 
     wait_until(lambda: list_ours() == [], "the end of root's part")
     mediator.stop(spawned)
+
+
+def read_in_home(mediator: UnitMediator, name: str) -> str:
+    """What the server has written to a file in zoe's home, which is removed."""
+    path = f"/home/zoe/{name}"
+    wait_for_file(mediator, path)
+    text = mediator.machine.read(path)
+    mediator.machine.run(["rm", path])
+    return text
+
+
+def test_a_child_that_uses_too_much_memory_is_killed_and_the_server_lives(
+    mediator: UnitMediator,
+) -> None:
+    mediator.set_policy('[limits]\nmemory = "64M"\n')
+    spawned = mediator.spawn("eat", "256")
+    assert read_in_home(mediator, "eaten") == "-9"
+    status = {"action": "status", "pid": spawned.reply["pid"]}
+    assert mediator.call(status).reply["alive"] is True
+    mediator.stop(spawned)
+
+
+def test_a_server_that_was_killed_for_its_memory_is_said_so(mediator: UnitMediator) -> None:
+    mediator.set_policy(
+        '[limits]\nmemory = "64M"\n[systemd]\nproperties = { OOMPolicy = "kill" }\n'
+    )
+    spawned = mediator.spawn("eat", "256", wait={"port": PORT, "seconds": 60}).reply
+    assert (spawned["ok"], spawned["code"]) == (False, "exited_early")
+    assert spawned["result"] == "oom-kill"
+    assert "memory" in spawned["error"]
+    mediator.machine.run(["rm", "-f", "/home/zoe/eaten"])
+
+
+def test_processes_and_cpus_are_limited(mediator: UnitMediator) -> None:
+    mediator.set_policy("[limits]\ntasks = 20\ncpus = 0.25\n")
+    spawned = mediator.spawn("multiply", "99")
+    assert 0 < int(read_in_home(mediator, "multiplied")) < 20
+    group = mediator.show("ControlGroup")["ControlGroup"]
+    folder = f"/sys/fs/cgroup/cpu{group}"
+    quota = mediator.machine.run(
+        f"cat {folder}/cpu.cfs_quota_us {folder}/cpu.cfs_period_us 2>/dev/null "
+        f"|| cat /sys/fs/cgroup{group}/cpu.max"
+    ).stdout.split()
+    assert int(quota[0]) * 4 == int(quota[1])
+    assert mediator.stop(spawned)["leftovers_killed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"memory": 1 << 30}, "limit_exceeds_policy"),
+        ({"cpus": 3}, "limit_exceeds_policy"),
+        ({"memory": 1024}, "malformed_request"),
+        ({"tasks": 1}, "malformed_request"),
+    ],
+)
+def test_a_request_for_more_than_the_policy_gives_is_refused(
+    mediator: UnitMediator, limits: dict[str, float], code: str
+) -> None:
+    mediator.set_policy('[limits]\nmemory = "512M"\ncpus = 2\n')
+    answer = mediator.spawn(limits=limits)
+    assert (answer.status, answer.reply["code"]) == (1, code)
+    if code == "limit_exceeds_policy":
+        assert str(512 << 20) in answer.reply["error"] or "at most 2 " in answer.reply["error"]
+
+
+def test_limits_that_the_process_launcher_cannot_hold_are_refused(mediator: UnitMediator) -> None:
+    mediator.set_policy('[server]\nlauncher = "process"\n')
+    answer = mediator.spawn(limits={"memory": 1 << 30})
+    assert (answer.status, answer.reply["code"]) == (1, "limit_not_enforceable")
+    assert 'launcher = "systemd"' in answer.reply["error"]
+    assert "mem_limit" in answer.reply["error"]
+
+
+def test_stop_leaves_no_process_in_whatever_session_it_is(mediator: UnitMediator) -> None:
+    mediator.add_hook("10-daemon", "#!/bin/sh\nsetsid sleep 7771 >/dev/null 2>&1 &\n")
+    spawned = mediator.spawn("leave", "listen", str(PORT), wait={"port": PORT, "seconds": 60})
+    assert spawned.reply["hooks"][0]["status"] == "ok"
+    assert "sleep 7771" in mediator.list_processes("root")
+    stopped = mediator.stop(spawned, unit=UNIT)
+    assert (stopped["alive"], stopped["leftovers_killed"]) == (False, 2)
+    assert mediator.list_processes() == []
+    assert "sleep 7771" not in mediator.list_processes("root")
+
+
+def test_what_a_server_leaves_ends_when_it_ends_by_itself(mediator: UnitMediator) -> None:
+    mediator.spawn("leave", "exit", "0")
+    wait_until(lambda: mediator.list_processes() == [], "the end of zoe's processes")
+    wait_until(lambda: mediator.list_units() == [], "the end of the unit")
+
+
+def test_a_second_spawn_ends_the_first_server_of_that_name_and_no_other(
+    mediator: UnitMediator,
+) -> None:
+    first = mediator.spawn().reply
+    other = mediator.spawn(server_name="gpu").reply
+    second = mediator.spawn().reply
+    assert [first["unit"], other["unit"]] == [UNIT, "jupyter-zoe-gpu.service"]
+    alive = [
+        mediator.call({"action": "kill", "pid": reply["pid"], "signal": 0}).reply["alive"]
+        for reply in (first, other, second)
+    ]
+    assert alive == [False, True, True]
+    for reply, name in ((other, "gpu"), (second, "")):
+        request = {"action": "stop", "pid": reply["pid"], "unit": reply["unit"]}
+        mediator.call({**request, "server_name": name, "interrupt_seconds": 0})
+
+
+def test_a_unit_in_failed_state_is_no_obstacle(mediator: UnitMediator) -> None:
+    ended = mediator.spawn("say", "goodbye", "exit", "3", wait={"port": PORT, "seconds": 60}).reply
+    assert (ended["code"], ended["exit"]) == ("exited_early", 3)
+    assert "goodbye" in ended["stderr"]
+    assert mediator.list_units() == []
+    spawned = mediator.spawn()
+    pid = spawned.reply["pid"]
+    mediator.machine.run(["kill", "-KILL", str(pid)])
+    wait_until(lambda: mediator.show("ActiveState")["ActiveState"] == "failed", "the failure")
+    status = {"action": "status", "pid": pid, "unit": UNIT}
+    expected = {"ok": True, "alive": False, "exit": None, "signal": 9}
+    assert mediator.call(status).reply == expected
+    again = mediator.spawn()
+    assert again.reply["ok"] is True
+    # What is asked about the old server is not answered about the new one.
+    assert mediator.call({**status, "pid": pid}).reply["alive"] is False
+    assert mediator.call({"action": "stop", "pid": pid, "unit": UNIT}).reply["ok"] is True
+    assert mediator.call({"action": "kill", "pid": again.reply["pid"], "signal": 0}).reply["alive"]
+    mediator.stop(again)
+
+
+def test_a_foreign_unit_of_the_name_is_never_touched(mediator: UnitMediator) -> None:
+    machine = mediator.machine
+    machine.run(["systemd-run", "-q", f"--unit={UNIT}", "sleep", "7772"])
+    answer = mediator.spawn()
+    assert (answer.status, answer.reply["code"]) == (0, "already_running")
+    pid = mediator.show("MainPID")["MainPID"]
+    mediator.call({"action": "stop", "pid": int(pid), "unit": UNIT})
+    assert mediator.show("MainPID")["MainPID"] == pid
+    machine.run(["systemctl", "stop", UNIT])
+
+
+@pytest.mark.parametrize(
+    "unit", ["sshd.service", "jupyter-wash.service", "jupyter-*.service", "-x"]
+)
+def test_only_the_unit_of_this_target_and_server_may_be_named(
+    mediator: UnitMediator, unit: str
+) -> None:
+    for action in ("stop", "status", "kill"):
+        request = {"action": action, "pid": 1, "unit": unit}
+        if action == "kill":
+            request["signal"] = 0
+        answer = mediator.call(request)
+        assert (answer.status, answer.reply["code"]) == (1, "unit_not_permitted")
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "%h$HOME", "ü-*?[", "-x", ".service", "a\\x2db"])
+def test_hostile_names_are_units_of_their_own(mediator: UnitMediator, name: str) -> None:
+    mediator.add_hook("10-name", '#!/bin/sh\nprintf %s "$SUDOSPAWNER_SERVER_NAME"\n')
+    spawned = mediator.spawn(server_name=name)
+    reply = spawned.reply
+    assert reply["hooks"][0]["output"] == name
+    assert mediator.list_units() == [reply["unit"]]
+    assert mediator.stop(spawned, server_name=name, unit=reply["unit"])["alive"] is False
+
+
+def test_arguments_and_variables_arrive_unchanged_and_unseen(mediator: UnitMediator) -> None:
+    strange = [
+        "$HOME",
+        "$$",
+        "${PATH}",
+        "%h%%",
+        "{user}",
+        "\"'`",
+        "a\nb\tc",
+        "\\x41",
+        "",
+        "ü\u202e",
+    ]
+    env = {f"V{number}": text for number, text in enumerate(strange)}
+    env["TOKEN"] = "a-secret-token"
+    seen = get_report(mediator, "say", *strange, env=env)
+    assert seen["env"] == env
+    assert seen["argv"][-len(strange) :] == strange
+
+
+def test_nobody_else_sees_what_a_server_was_given(mediator: UnitMediator) -> None:
+    token = "a-secret-token-of-zoes"
+    spawned = mediator.spawn(env={"TOKEN": token}, server_name="gpu")
+    unit = spawned.reply["unit"]
+    script = (
+        f"systemctl show {unit}; systemctl cat {unit}; cat /proc/[0-9]*/cmdline; "
+        "cat /proc/[0-9]*/environ; grep -r . /run 2>/dev/null; journalctl --no-pager"
+    )
+    seen = mediator.machine.run(["sh", "-c", script], user="wash", check=False).stdout
+    assert unit in seen and token not in seen
+    root = f"systemctl show {unit}; systemctl cat {unit}; grep -ra {token} /run /var/log"
+    seen = mediator.machine.run(["sh", "-c", root], check=False).stdout
+    assert unit in seen and token not in seen
+    mediator.stop(spawned, server_name="gpu")
+
+
+def test_the_log_is_in_the_journal_under_the_unit(mediator: UnitMediator) -> None:
+    spawned = mediator.spawn("say", "to stderr", "print", "to stdout")
+    machine = mediator.machine
+
+    def read_journal() -> str:
+        words = ["journalctl", "--no-pager", "--output=cat", "--unit", UNIT]
+        return machine.run(words, check=False).stdout
+
+    wait_until(lambda: "to stderr" in read_journal() and "to stdout" in read_journal(), "the log")
+    mediator.stop(spawned)
+
+
+def test_the_log_goes_to_the_home_if_the_policy_says_so(mediator: UnitMediator) -> None:
+    mediator.set_policy('[server]\nlauncher = "systemd"\nlog = "file"\n')
+    spawned = mediator.spawn("say", "into the file")
+    path = "/home/zoe/.local/state/sudospawner/singleuser.log"
+    wait_until(lambda: "into the file" in mediator.machine.read(path), "the log")
+    assert mediator.machine.run(["stat", "-c", "%U %a", path]).stdout == "zoe 600\n"
+    mediator.stop(spawned)
+
+
+def test_the_unit_is_what_the_policy_says(mediator: UnitMediator) -> None:
+    mediator.set_policy(
+        """
+        [systemd]
+        slice = "notebooks"
+        unit_name = "nb-{USERNAME}-x-{server}"
+        default_shell = "/bin/sh"
+        extra_paths = ["/opt/{user}/bin", "/opt/bin"]
+        working_directory = "/srv/{user}"
+        private_tmp = true
+        read_only_paths = ["/srv"]
+        read_write_paths = ["/srv/{user}"]
+        properties = { Nice = "7", Description = "Notebook of {user}" }
+        """
+    )
+    machine = mediator.machine
+    machine.run("install -d -o zoe /srv/zoe; touch /tmp/of-the-host")
+    spawned = mediator.spawn(
+        "report", "/srv/zoe/seen.json", env={"PATH": "/bin", "SHELL": "/bin/zsh"}, server_name="a"
+    )
+    unit = spawned.reply["unit"]
+    assert unit == "nb-zoe-x-a.service"
+    wait_for_file(mediator, "/srv/zoe/seen.json")
+    seen = json.loads(machine.read("/srv/zoe/seen.json"))
+    assert seen["env"] == {"PATH": "/opt/zoe/bin:/opt/bin:/bin", "SHELL": "/bin/sh"}
+    assert seen["cwd"] == "/srv/zoe"
+    shown = mediator.show("Slice", "Nice", "Description", "PrivateTmp", unit=unit)
+    assert shown["Slice"] == "notebooks.slice"
+    assert (shown["Nice"], shown["Description"]) == ("7", "Notebook of zoe")
+    inside = f"/proc/{spawned.reply['pid']}/root"
+    listed = machine.run(["ls", "-A", f"{inside}/tmp"]).stdout
+    assert listed == ""
+    mediator.stop(spawned, server_name="a", unit=unit)
+    machine.run(["rm", "-r", "/srv/zoe", "/tmp/of-the-host"])
+
+
+def test_what_cannot_be_started_is_said_as_with_the_other_launcher(mediator: UnitMediator) -> None:
+    mediator.put_server("#!/no/such/interpreter\n")
+    reply = mediator.spawn().reply
+    assert (reply["ok"], reply["code"]) == (False, "exec_failed")
+    assert "/no/such/interpreter" in reply["error"]
+    mediator.put_server()
+    mediator.machine.run(["mv", "/home/zoe", "/home/away"])
+    reply = mediator.spawn().reply
+    mediator.machine.run(["mv", "/home/away", "/home/zoe"])
+    assert (reply["ok"], reply["code"]) == (False, "home_missing")
+    mediator.set_policy('[hooks]\non_failure = "fail"\n')
+    mediator.add_hook("10-fails", "#!/bin/sh\nexit 3\n")
+    reply = mediator.spawn().reply
+    assert (reply["ok"], reply["code"]) == (False, "hook_failed")
+    assert reply["hooks"][0]["exit"] == 3
+
+
+def test_without_systemd_the_launcher_is_unavailable(mediator: UnitMediator) -> None:
+    machine = mediator.machine
+    machine.run(["mv", "/usr/bin/systemd-run", "/usr/bin/systemd-run.away"])
+    answer = mediator.spawn()
+    machine.run(["mv", "/usr/bin/systemd-run.away", "/usr/bin/systemd-run"])
+    assert (answer.status, answer.reply["code"]) == (0, "launcher_unavailable")
+    assert "/usr/bin/systemd-run" in answer.reply["error"]
+
+
+@pytest.mark.parametrize("more", [[], ["--foreground"]])
+def test_the_hub_cannot_be_the_first_process_of_a_unit(
+    mediator: UnitMediator, more: list[str]
+) -> None:
+    answer = mediator.call(
+        {"action": "spawn", "args": [], "env": {}}, options=["--foreground", *more]
+    )
+    assert (answer.status, answer.reply["code"]) == (1, "usage")
+
+
+def test_another_account_is_out_of_reach(mediator: UnitMediator) -> None:
+    spawned = mediator.spawn()
+    pid = spawned.reply["pid"]
+    for request in ({"action": "stop", "pid": pid}, {"action": "status", "pid": pid}):
+        assert mediator.call(request, target="wash").reply["alive"] is False
+    assert mediator.call({"action": "kill", "pid": pid, "signal": 0}).reply["alive"] is True
+    mediator.stop(spawned)
+
+
+def test_a_mediator_killed_at_any_moment_leaves_a_unit_or_nothing(mediator: UnitMediator) -> None:
+    machine = mediator.machine
+    moments = random.Random(2)
+    request = json.dumps(
+        {"action": "spawn", "args": [], "env": {}, "wait": {"port": PORT, "seconds": 600}}
+    )
+    script = (
+        f"printf '%s' '{request}' | sudo -n {mediator.path} --user=zoe >/dev/null 2>&1 & "
+        "sleep $1; while kill -0 $! 2>/dev/null; do "
+        f"for p in $(pgrep -P $! -f '{mediator.path} --user='); do "
+        f'[ "$(readlink /proc/$p/exe)" = {mediator.path} ] && kill -KILL $p; done; done; wait'
+    )
+    files = machine.run(["find", "/run", "-name", "*sudospawner*"]).stdout
+    for _ in range(60):
+        machine.run(["sh", "-c", script, "sh", f"{moments.uniform(0, 0.12):.3f}"])
+
+    def list_left() -> list[str]:
+        lines = mediator.list_processes("root") + mediator.list_processes()
+        return [line for line in lines if "sudospawner" in line]
+
+    wait_until(
+        lambda: list_left() == [] and mediator.list_units() == [], "the end of what was left"
+    )
+    assert machine.run(["find", "/run", "-name", "*sudospawner*"]).stdout == files
