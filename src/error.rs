@@ -137,12 +137,14 @@ pub enum Error {
         reason: String,
     },
     /// The server ended before it was up.
-    #[error("Exited with status: {}{}", .end.as_upstream(), explain_result(.result.as_deref()))]
+    #[error("Exited with status: {}{hint}", .end.as_upstream())]
     ExitedEarly {
         /// How it ended.
         end: crate::process::End,
         /// Why, in systemd's words, where that is more.
         result: Option<String>,
+        /// What a person can make of it; empty, or in parentheses.
+        hint: String,
         /// The last 4 KiB of what it wrote, as text.
         stderr: String,
     },
@@ -191,15 +193,6 @@ impl From<Error> for Setback {
     fn from(error: Error) -> Self {
         let (code, exit_status) = error.classify();
         Self { code: code.to_owned(), sentence: error.to_string(), exit_status }
-    }
-}
-
-/// The result of a unit, in words.
-fn explain_result(result: Option<&str>) -> String {
-    match result {
-        None => String::new(),
-        Some("oom-kill") => " (killed, since it used more memory than it may)".to_owned(),
-        Some(result) => format!(" (systemd says: {result})"),
     }
 }
 

@@ -193,7 +193,7 @@ impl Reply {
     #[must_use]
     pub fn failed(error: &Error, hooks: Vec<HookResult>) -> Self {
         let early = match error {
-            Error::ExitedEarly { end, result, stderr } => Some(EarlyEndFields {
+            Error::ExitedEarly { end, result, stderr, .. } => Some(EarlyEndFields {
                 end: EndFields::new(*end, result.clone()),
                 stderr: stderr.clone(),
             }),

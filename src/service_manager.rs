@@ -17,7 +17,7 @@ const LAST_LINES: &str = "--lines=40";
 
 /// What is asked of a unit's state, systemctl(1).
 const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPID,ExecMainPID,ExecMainCode,\
-                     ExecMainStatus,Result,InvocationID,ControlGroup";
+                     ExecMainStatus,Result,InvocationID,ControlGroup,MemoryMax";
 
 /// The last word of the command line of ours that a unit executes; see [`crate::foreground`].
 pub const FOREGROUND: &str = "--foreground";

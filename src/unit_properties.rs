@@ -122,7 +122,12 @@ mod tests {
     fn a_policy_without_limits_gives_a_unit_in_the_slice() {
         assert_eq!(
             list(&Policy::default(), Limits::default()),
-            ["TimeoutStopSec=10", "OOMPolicy=continue", "LimitNOFILE=65536", "Slice=jupyterhub.slice"]
+            [
+                "TimeoutStopSec=10",
+                "OOMPolicy=continue",
+                "LimitNOFILE=65536",
+                "Slice=jupyterhub.slice"
+            ]
         );
     }
 

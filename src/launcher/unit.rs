@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use nix::libc;
 use nix::unistd::Pid;
 
 use super::link::Link;
@@ -32,6 +33,8 @@ pub struct UnitState {
     /// Why the unit ended, where that is more than its process's end says: `oom-kill`, `timeout`.
     pub result: Option<String>,
     control_group: String,
+    /// How much memory it may use, in bytes.
+    memory_max: Option<u64>,
 }
 
 impl UnitState {
@@ -59,6 +62,21 @@ impl UnitState {
             end: end.filter(|_| main_pid == 0),
             result: Some(find("Result")).filter(says_more).map(ToOwned::to_owned),
             control_group: find("ControlGroup").to_owned(),
+            memory_max: find("MemoryMax").parse().ok().filter(|bytes| *bytes != u64::MAX),
+        }
+    }
+
+    /// What a person can make of the end, in parentheses; nothing where there is nothing to say. On cgroup v1
+    /// systemd learns nothing of the kernel's out-of-memory killer.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match (self.result.as_deref(), self.end, self.memory_max) {
+            (Some("oom-kill"), ..) => " (killed: it used more memory than it may)".to_owned(),
+            (Some(result), ..) => format!(" (systemd says: {result})"),
+            (None, Some(End::Killed(libc::SIGKILL)), Some(bytes)) => {
+                format!(" (killed, perhaps since it used more memory than its {bytes} bytes)")
+            }
+            _ => String::new(),
         }
     }
 

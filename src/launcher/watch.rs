@@ -108,7 +108,12 @@ impl Watch {
                     Report::Ended(End::Exited(0), _) if self.wait.is_none() => return Ok(None),
                     Report::Ended(end, tail) => {
                         let stderr = escape_control_characters(tail.as_bytes(), Lines::Many);
-                        return Err(Error::ExitedEarly { end, result: None, stderr });
+                        return Err(Error::ExitedEarly {
+                            end,
+                            result: None,
+                            hint: String::new(),
+                            stderr,
+                        });
                     }
                     // Nobody has asked.
                     Report::Unit(_) => {}
@@ -155,7 +160,8 @@ impl Watch {
         let last = journal.len().saturating_sub(supervisor::TAIL_BYTES);
         let tail = journal.get(last..).unwrap_or_default();
         let stderr = escape_control_characters(tail, Lines::Many);
-        Err(Error::ExitedEarly { end, result: state.result, stderr })
+        let hint = state.explain();
+        Err(Error::ExitedEarly { end, result: state.result, hint, stderr })
     }
 
     fn announce_hook(&mut self, result: HookResult) {

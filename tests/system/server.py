@@ -10,6 +10,7 @@ wait-for FILE      wait until the file exists
 listen PORT        listen on the port of 127.0.0.1
 leave              leave two processes behind, in sessions of their own: one that ignores SIGTERM
 eat MEGABYTES      have a child take that much memory, then the child's end in the file `eaten`
+devour MEGABYTES   take that much memory itself
 multiply NUMBER    start up to that many processes, then how many there were in `multiplied`
 stubborn           ignore SIGINT and SIGTERM
 die SIGNAL         be killed by a signal
@@ -136,6 +137,8 @@ for word in words:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif word == "eat":
         eat(next(words))
+    elif word == "devour":
+        print(len(bytearray(int(next(words)) << 20)))
     elif word == "multiply":
         multiply(next(words))
     elif word == "die":
