@@ -31,6 +31,14 @@ pub struct Record<'a> {
 /// # Errors
 /// Where there is none, or nobody reads it, a line to be said elsewhere.
 pub fn write_record(record: &Record<'_>) -> Result<(), String> {
+    write_record_of("sudospawner", record)
+}
+
+/// The same for another of our programs.
+///
+/// # Errors
+/// As [`write_record`].
+pub fn write_record_of(program: &str, record: &Record<'_>) -> Result<(), String> {
     let unknown = "?";
     let text = format!(
         "caller={} target={} action={} code={}",
@@ -40,7 +48,7 @@ pub fn write_record(record: &Record<'_>) -> Result<(), String> {
         record.code,
     );
     let text = escape_control_characters(text.as_bytes(), Lines::One);
-    let line = format!("<{PRIORITY}>sudospawner[{}]: {text}", std::process::id());
+    let line = format!("<{PRIORITY}>{program}[{}]: {text}", std::process::id());
     send(line.as_bytes()).map_err(|error| format!("audit (not in syslog: {error}): {text}"))
 }
 

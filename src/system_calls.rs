@@ -77,6 +77,14 @@ pub fn close_inherited_descriptors() {
     numbers.into_iter().for_each(|number| drop(adopt_descriptor(number)));
 }
 
+/// Forgets every variable of the environment, of which libraries for accounts read some.
+pub fn clear_environment() {
+    // SAFETY: this program has one thread, and holds no pointer into the environment.
+    unsafe {
+        libc::clearenv();
+    }
+}
+
 /// Has every descriptor but stdin, stdout and stderr closed when a program is executed. Where the
 /// kernel has no such call (before Linux 5.11), what was inherited stays open.
 pub fn close_descriptors_on_exec() {

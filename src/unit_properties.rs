@@ -12,12 +12,25 @@ use crate::server_name::ServerName;
 pub type Property = (String, String);
 
 /// How long all processes of a unit may take for SIGTERM before SIGKILL follows.
-const STOP_SECONDS: &str = "10";
+const STOP_SECONDS: &str = "5";
 
 /// The properties that the policy sets for one of a user's servers. `asked` may lower its limits, and
 /// can never raise them. Root's own `properties` come last, so that they have the last word.
 #[must_use]
 pub fn list_properties(
+    policy: &Policy,
+    asked: Limits,
+    user: &str,
+    server: &ServerName,
+) -> Vec<Property> {
+    let mut properties = list_shared_properties(policy, asked, user, server);
+    properties.extend(list_own_properties(policy, user, server));
+    properties
+}
+
+/// The same without root's own.
+#[must_use]
+pub fn list_shared_properties(
     policy: &Policy,
     asked: Limits,
     user: &str,
@@ -40,7 +53,6 @@ pub fn list_properties(
     for path in &unit.read_write_paths {
         set("ReadWritePaths", quote(&expand(&path.0, user, server)));
     }
-    properties.extend(list_own_properties(policy, user, server));
     properties
 }
 
@@ -123,7 +135,7 @@ mod tests {
         assert_eq!(
             list(&Policy::default(), Limits::default()),
             [
-                "TimeoutStopSec=10",
+                "TimeoutStopSec=5",
                 "OOMPolicy=continue",
                 "LimitNOFILE=65536",
                 "Slice=jupyterhub.slice"
@@ -149,7 +161,7 @@ mod tests {
             "#,
         );
         let expected = [
-            "TimeoutStopSec=10",
+            "TimeoutStopSec=5",
             "OOMPolicy=continue",
             "MemoryMax=2147483648",
             "MemorySwapMax=0",

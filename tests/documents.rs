@@ -103,8 +103,13 @@ fn every_test_that_the_security_page_names_exists() {
 
 #[test]
 fn the_security_page_says_how_much_code_can_run_as_root() {
+    // The first table is the mediator's; that of jsd-helper stands further down, and has no bound.
     let mut sum = 0;
-    for row in read("docs/security.md").lines() {
+    let page = read("docs/security.md");
+    let (mediator, _) = page.split_once("## The numbered checks").unwrap();
+    for (row, is_mediator) in
+        page.lines().enumerate().map(|(line, row)| (row, line < mediator.lines().count()))
+    {
         let Some((path, rest)) = row.strip_prefix("| `src/").and_then(|row| row.split_once("` | "))
         else {
             continue;
@@ -115,9 +120,9 @@ fn the_security_page_says_how_much_code_can_run_as_root() {
         let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
         let counted = code.lines().filter(is_code).count();
         assert!(counted.abs_diff(said) <= 10, "src/{path} has {counted} lines, not {said}");
-        sum += counted;
+        sum += if is_mediator { counted } else { 0 };
     }
-    assert!((1000..=1620).contains(&sum), "{sum} lines");
+    assert!((1000..=1640).contains(&sum), "{sum} lines");
 }
 
 #[test]

@@ -155,7 +155,9 @@ pub fn stop_in_unit(
     }
     let open = |pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten();
     let others = state.list_processes().into_iter().filter(|pid| *pid != request.server.pid);
-    let mut others: Vec<Process> = others.filter_map(open).collect();
+    // What hooks left in the unit is root's, and not the server's.
+    let is_own = |process: &Process| process.signal(0).is_ok();
+    let mut others: Vec<Process> = others.filter_map(open).filter(is_own).collect();
     let mut alive = false;
     if let Some(server) = Process::open(&request.server, proof)? {
         alive = server.signal(0).is_ok() && !end_server(&server, &mut others, request);

@@ -95,6 +95,7 @@ CACHES = (
     Cache("hub6", "JupyterHub 6 and JupyterLab", REQUIREMENTS / "hub6.txt"),
     Cache("hub4", "JupyterHub 4.1 and JupyterLab", REQUIREMENTS / "hub4.txt"),
     Cache("upstream", "JupyterHub 6 with upstream's sudospawner", REQUIREMENTS / "upstream.txt"),
+    Cache("systemdspawner", "JupyterHub 6 and SystemdSpawner", REQUIREMENTS / "systemdspawner.txt"),
     Cache("node", "JupyterHub's proxy", REQUIREMENTS / "node"),
     Cache("tests", "pytest, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"),
 )
