@@ -39,6 +39,10 @@ pub mod roothooks;
 
 // systemd-run and systemctl for SystemdSpawner.
 pub mod jsd_helper;
+// For those who set a machine up; no part of a spawn.
+pub mod check;
+pub mod subcommands;
+pub mod sudoers_fragment;
 
 // What every stage may use.
 pub mod audit;

@@ -19,12 +19,12 @@ use sudospawner::monitor::Monitor;
 use sudospawner::policy::Rules;
 use sudospawner::privileges::{Unprivileged, become_nobody, become_target};
 use sudospawner::user_option::find_user;
-use sudospawner::{foreground, keeper, supervisor, system_calls};
+use sudospawner::{foreground, keeper, subcommands, supervisor, system_calls};
 
 fn main() -> ExitCode {
-    if let Some(status) =
-        supervisor::run_if_asked().or_else(keeper::run_if_asked).or_else(foreground::run_if_asked)
-    {
+    let started_as =
+        supervisor::run_if_asked().or_else(keeper::run_if_asked).or_else(foreground::run_if_asked);
+    if let Some(status) = started_as.or_else(subcommands::run_if_asked) {
         return status;
     }
     let inherited_umask = umask(FileMode::S_IWGRP | FileMode::S_IWOTH);

@@ -23,7 +23,7 @@ use crate::trusted_file::{Distrust, open_trusted};
 
 /// The server executables, in the order in which they are looked for. The first is where a site
 /// wraps the second.
-const SIBLINGS: [&str; 2] = ["sudospawner-singleuser", "jupyterhub-singleuser"];
+pub const SIBLINGS: [&str; 2] = ["sudospawner-singleuser", "jupyterhub-singleuser"];
 
 /// A server's file that the target may execute.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ fn explain_access(path: &Path, errno: Errno) -> String {
 
 /// The first directory on the way to a file that this process may not pass. Links are followed: the
 /// commonest mistake is an environment for all whose Python is somewhere below /root.
-fn find_closed_directory(path: &Path) -> Option<PathBuf> {
+pub fn find_closed_directory(path: &Path) -> Option<PathBuf> {
     let mut path = path.to_owned();
     // As many links as the kernel follows, path_resolution(7).
     for _ in 0..40 {
@@ -193,8 +193,8 @@ fn find_closed_directory(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// The interpreter that a script's first line names.
-fn read_interpreter(path: &Path) -> Option<PathBuf> {
+/// The interpreter that a script's first line names; `None` for a file that is no script or cannot be read.
+pub fn read_interpreter(path: &Path) -> Option<PathBuf> {
     let mut line = Vec::new();
     // The kernel itself looks at 256 bytes, see BINPRM_BUF_SIZE.
     let mut head = BufReader::new(fs::File::open(path).ok()?.take(256));

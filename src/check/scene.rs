@@ -1,0 +1,188 @@
+//! What a look begins with: who is meant, in which mode, and where the Hub runs.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Group, geteuid};
+
+use super::commands::ask;
+use super::hub::HubProcess;
+use super::policy;
+use super::sudo_listing::Listing;
+use super::unit;
+use crate::account::Account;
+use crate::policy::Mode;
+use crate::policy::file::Policy;
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+pub struct Question {
+    /// The accounts whose servers are asked about; without any, one that the rules permit.
+    pub users: Vec<String>,
+    /// Look at nothing but what concerns the account of this process: what the Hub asks through sudo.
+    pub own_account_only: bool,
+    /// The account of the Hub.
+    pub hub_user: Option<String>,
+    /// Whether root mode is meant.
+    pub mode: Option<Mode>,
+    /// The Hub's systemd unit.
+    pub unit: Option<String>,
+    /// What the Hub has as its `sudospawner_path`.
+    pub path: Option<PathBuf>,
+    /// Whether the Hub authenticates through PAM.
+    pub pam: Option<bool>,
+}
+
+impl Question {
+    /// The mode that is meant, user mode if nothing says otherwise.
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or(Mode::User)
+    }
+}
+
+/// As whom this process looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewpoint {
+    /// As root, who can look as everyone.
+    Root,
+    /// As the account of the Hub.
+    Hub,
+    /// As anyone else, who sees files alone.
+    Other,
+}
+
+/// What a look begins with.
+#[derive(Debug)]
+pub struct Scene {
+    /// The mediator's own file.
+    pub own: PathBuf,
+    /// As whom this process looks.
+    pub viewpoint: Viewpoint,
+    /// The account of the Hub, where it is known.
+    pub hub: Option<Account>,
+    /// The mode.
+    pub mode: Mode,
+    /// The policy, where there is one and it can be read.
+    pub policy: Option<Policy>,
+    /// The accounts whose servers are asked about.
+    pub targets: Vec<String>,
+    /// What sudo lists of the Hub's rules.
+    pub listing: Listing,
+    /// The Hub, if it runs.
+    pub process: Option<HubProcess>,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// What the Hub has as its `sudospawner_path`, where that is known.
+    pub path: Option<PathBuf>,
+    /// Whether the Hub authenticates through PAM, where that is known.
+    pub pam: Option<bool>,
+}
+
+impl Scene {
+    /// Finds out what can be.
+    ///
+    /// # Errors
+    /// A sentence where the Hub's account does not exist.
+    pub fn find(question: &Question) -> Result<Self, String> {
+        let own = std::fs::read_link("/proc/self/exe").map_err(|error| error.to_string())?;
+        let (_, policy) = policy::read();
+        let hub = find_hub_account(question, policy.as_ref())?;
+        let viewpoint = match &hub {
+            _ if geteuid().is_root() => Viewpoint::Root,
+            Some(hub) if hub.uid == geteuid() => Viewpoint::Hub,
+            _ => Viewpoint::Other,
+        };
+        let process = hub.as_ref().and_then(|hub| HubProcess::find(hub.uid));
+        let settings = process.as_ref().map(HubProcess::read_settings).unwrap_or_default();
+        let says_hub_users = policy.as_ref().is_some_and(|policy| !policy.hub_users.is_empty());
+        let mode = match (question.mode, settings.mode, says_hub_users) {
+            (Some(mode), ..) | (None, Some(mode), _) => mode,
+            (None, None, true) => Mode::Root,
+            (None, None, false) => Mode::User,
+        };
+        let listing = match (&hub, viewpoint) {
+            (Some(hub), Viewpoint::Root) => {
+                Listing::from_answer(ask("sudo", &["-n", "-ll", "-U", &hub.name], ""))
+            }
+            (Some(_), Viewpoint::Hub) => Listing::from_answer(ask("sudo", &["-n", "-ll"], "")),
+            _ => Listing::default(),
+        };
+        let unit = question.unit.clone();
+        let unit = unit.or_else(|| process.as_ref().and_then(HubProcess::find_unit));
+        let mut scene = Self {
+            own,
+            viewpoint,
+            hub,
+            mode,
+            policy,
+            targets: question.users.clone(),
+            listing,
+            process,
+            unit: unit.or_else(unit::find_usual),
+            path: question.path.clone().or(settings.path),
+            pam: question.pam.or(settings.pam),
+        };
+        if scene.targets.is_empty() {
+            scene.targets.extend(scene.find_example());
+        }
+        Ok(scene)
+    }
+
+    /// The mode's name.
+    pub fn mode_name(&self) -> &'static str {
+        if self.mode == Mode::Root { "root" } else { "user" }
+    }
+
+    /// The groups whose members may have servers.
+    pub fn permitted_groups(&self) -> Vec<String> {
+        match (self.mode, &self.policy) {
+            (Mode::Root, Some(policy)) => policy.targets.groups.clone(),
+            (Mode::Root, None) => Vec::new(),
+            (Mode::User, _) => self.listing.target_groups(&self.own),
+        }
+    }
+
+    /// One account that the rules permit.
+    fn find_example(&self) -> Option<String> {
+        let named = match (self.mode, &self.policy) {
+            (Mode::Root, Some(policy)) => policy.targets.users.clone(),
+            (Mode::Root, None) => Vec::new(),
+            (Mode::User, _) => self.listing.target_users(&self.own),
+        };
+        let members = self.permitted_groups().into_iter().flat_map(|group| {
+            Group::from_name(&group).ok().flatten().map(|group| group.mem).unwrap_or_default()
+        });
+        let is_hub = |name: &String| self.hub.as_ref().is_some_and(|hub| hub.name == *name);
+        named.into_iter().chain(members).find(|name| !is_hub(name))
+    }
+}
+
+/// Where the server executables are: as the policy says, else beside the mediator.
+pub fn server_directory(own: &Path, policy: Option<&Policy>) -> PathBuf {
+    policy
+        .and_then(|policy| policy.server.directory.clone())
+        .unwrap_or_else(|| own.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+/// Who the Hub is: as the command line, the policy or the unit jupyterhub.service says, else whoever looks.
+/// A process that goes by the name of the Hub is no witness, since anyone can start one.
+fn find_hub_account(
+    question: &Question,
+    policy: Option<&Policy>,
+) -> Result<Option<Account>, String> {
+    if let Some(name) = &question.hub_user {
+        let account = Account::by_name(name);
+        return account.map(Some).ok_or_else(|| format!("there is no account named {name:?}"));
+    }
+    let own = Account::by_uid(geteuid());
+    let of_policy: Vec<Account> = policy
+        .map(|policy| policy.hub_users.iter().filter_map(|name| Account::by_name(name)).collect())
+        .unwrap_or_default();
+    let own_name = own.as_ref().map(|account| account.name.clone());
+    if let Some(account) = of_policy.iter().find(|account| Some(&account.name) == own_name.as_ref())
+    {
+        return Ok(Some(account.clone()));
+    }
+    let of_unit = || unit::read_user("jupyterhub.service").and_then(|name| Account::by_name(&name));
+    let found = of_policy.into_iter().next().or_else(of_unit);
+    Ok(found.or_else(|| own.filter(|account| !account.uid.is_root())))
+}

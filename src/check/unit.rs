@@ -1,0 +1,229 @@
+//! The Hub's systemd unit: whether sudo can work in it, and what becomes of servers when the Hub ends.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::commands::ask;
+use super::finding::{Area, Finding};
+use super::hub::{HubProcess, read_status_field};
+use super::remedy::{add_to_unit, quote};
+use super::scene::Scene;
+use crate::policy::Mode;
+use crate::policy::file::Launcher;
+
+/// Properties that imply NoNewPrivileges= for a unit without root, systemd.exec(5), with what they are if
+/// they are not set, and how to unset them.
+const IMPLYING: [(&str, &str); 16] = [
+    ("NoNewPrivileges", "no"),
+    ("DynamicUser", "no"),
+    ("LockPersonality", "no"),
+    ("MemoryDenyWriteExecute", "no"),
+    ("PrivateDevices", "no"),
+    ("ProtectClock", "no"),
+    ("ProtectHostname", "no"),
+    ("ProtectKernelLogs", "no"),
+    ("ProtectKernelModules", "no"),
+    ("ProtectKernelTunables", "no"),
+    ("RestrictNamespaces", "no"),
+    ("RestrictRealtime", "no"),
+    ("RestrictSUIDSGID", "no"),
+    ("RestrictAddressFamilies", ""),
+    ("SystemCallArchitectures", ""),
+    ("SystemCallFilter", ""),
+];
+
+/// What else is asked.
+const OTHERS: [&str; 8] = [
+    "LoadState",
+    "User",
+    "KillMode",
+    "OOMPolicy",
+    "TasksMax",
+    "MemoryMax",
+    "ProtectHome",
+    "CapabilityBoundingSet",
+];
+
+type Properties = BTreeMap<String, String>;
+
+/// The unit that a Hub usually has, if this machine has it.
+pub fn find_usual() -> Option<String> {
+    let unit = "jupyterhub.service";
+    let properties = read_properties(unit)?;
+    (properties.get("LoadState")? == "loaded").then(|| unit.to_owned())
+}
+
+/// The account that a unit runs as, if it is not root.
+pub fn read_user(unit: &str) -> Option<String> {
+    read_properties(unit)?.remove("User").filter(|user| !user.is_empty())
+}
+
+fn read_properties(unit: &str) -> Option<Properties> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return None;
+    }
+    let names: Vec<&str> = IMPLYING.iter().map(|(name, _)| *name).chain(OTHERS).collect();
+    let asked = format!("--property={}", names.join(","));
+    let answer = ask("systemctl", &["show", &asked, "--", unit], "")?;
+    let lines = answer.output.lines().filter_map(|line| line.split_once('='));
+    Some(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// Looks at the unit that the Hub runs in.
+pub fn look(scene: &Scene) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let unit = scene.unit.as_deref();
+    let properties = unit.and_then(read_properties);
+    findings.extend(look_at_privileges(scene, unit, properties.as_ref()));
+    let (Some(unit), Some(properties)) = (unit, properties) else {
+        let sentence = "no unit of the Hub was found; --unit names one";
+        findings.push(Finding::ok(Area::Unit, "unit", sentence));
+        return findings;
+    };
+    if properties.get("LoadState").is_none_or(|state| state != "loaded") {
+        let sentence = format!("systemd knows no unit {unit}");
+        findings.push(Finding::warning(Area::Unit, "unit", sentence, None));
+        return findings;
+    }
+    findings.push(Finding::ok(Area::Unit, "unit", format!("the Hub's unit is {unit}")));
+    // Servers that are processes beside the Hub are in the Hub's unit.
+    let launcher = scene.policy.as_ref().map(|policy| policy.server.launcher);
+    if scene.mode == Mode::User || launcher.is_none_or(|one| matches!(one, Launcher::Process)) {
+        findings.extend(judge_servers(unit, &properties));
+    }
+    findings
+}
+
+/// Whether anything in the Hub's unit, or in this process, keeps sudo from gaining rights.
+fn look_at_privileges(
+    scene: &Scene,
+    unit: Option<&str>,
+    properties: Option<&Properties>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let flag = |value: Option<String>| value.as_deref() == Some("1");
+    let of_hub =
+        flag(scene.process.as_ref().and_then(|hub| HubProcess::read_status(hub, "NoNewPrivs")));
+    let set = properties.map(list_implying).unwrap_or_default();
+    if of_hub || !set.is_empty() {
+        let unit = unit.unwrap_or("jupyterhub.service");
+        let by = match set.as_slice() {
+            [] => "a parent of the Hub".to_owned(),
+            _ => set.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+        };
+        let sentence =
+            format!("sudo cannot work in the Hub's unit {unit}: it gains no rights, by {by}");
+        let lines: Vec<String> = match set.as_slice() {
+            [] => vec!["NoNewPrivileges=no".to_owned()],
+            _ => set.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        };
+        let mut remedy = add_to_unit(unit, "privileges", &lines);
+        if scene.process.is_some() {
+            remedy.push_str(&format!(" && systemctl restart {}", quote(unit)));
+        }
+        findings.push(Finding::problem(Area::Unit, "no_new_privileges", sentence, remedy));
+    }
+    if let (Some(unit), Some(set)) =
+        (unit, properties.and_then(|one| one.get("CapabilityBoundingSet")))
+        && !set.is_empty()
+        && ["cap_setuid", "cap_setgid", "cap_audit_write"].iter().any(|one| !set.contains(one))
+    {
+        let sentence = format!("CapabilityBoundingSet= of {unit} keeps sudo from becoming anyone");
+        let lines = ["CapabilityBoundingSet=~".to_owned()];
+        let mut remedy = add_to_unit(unit, "capabilities", &lines);
+        if scene.process.is_some() {
+            remedy.push_str(&format!(" && systemctl restart {}", quote(unit)));
+        }
+        findings.push(Finding::problem(Area::Unit, "capabilities", sentence, remedy));
+    }
+    if findings.is_empty() && flag(read_status_field("/proc/self/status", "NoNewPrivs")) {
+        let sentence =
+            "this process can gain no rights (no_new_privs): look from outside of its container";
+        findings.push(Finding::warning(Area::Unit, "no_new_privileges", sentence, None));
+    }
+    findings
+}
+
+/// The properties that imply no_new_privs, with the values that unset them.
+fn list_implying(properties: &Properties) -> Vec<(&'static str, &'static str)> {
+    let is_set = |(name, unset): &&(&str, &str)| {
+        // systemctl shows an empty filter as "~".
+        properties
+            .get(*name)
+            .is_some_and(|value| value != unset && value != "~" && !value.is_empty())
+    };
+    IMPLYING.iter().filter(is_set).copied().collect()
+}
+
+/// What the unit does to servers that live in it.
+fn judge_servers(unit: &str, properties: &Properties) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let value = |name: &str| properties.get(name).map(String::as_str).unwrap_or_default();
+    let mut require =
+        |code, name: &str, good: &[&str], wanted: &str, sentence: &str, is_problem| {
+            let is = value(name);
+            if is.is_empty() || good.contains(&is) {
+                let sentence = format!("{name}={is}");
+                findings.push(Finding::ok(Area::Unit, code, sentence));
+                return;
+            }
+            let sentence = format!("{name}={is} of {unit}: {sentence}");
+            let lines = [format!("{name}={wanted}")];
+            let remedy = add_to_unit(unit, code, &lines);
+            findings.push(if is_problem {
+                Finding::problem(Area::Unit, code, sentence, remedy)
+            } else {
+                Finding::warning(Area::Unit, code, sentence, Some(remedy))
+            });
+        };
+    let process = ["process", "none"];
+    require(
+        "kill_mode",
+        "KillMode",
+        &process,
+        "process",
+        "a restart of the Hub ends every server",
+        true,
+    );
+    let sentence = "the out-of-memory killer, called for one server, ends the Hub and all servers";
+    require("oom_policy", "OOMPolicy", &["continue"], "continue", sentence, true);
+    let sentence = "all threads of all servers count together; one more cannot be started";
+    require("tasks_max", "TasksMax", &["infinity"], "infinity", sentence, false);
+    let sentence = "the Hub and all servers share it";
+    require("memory_max", "MemoryMax", &["infinity"], "infinity", sentence, false);
+    let sentence = "servers inherit it, and nobody has a home";
+    require("protect_home", "ProtectHome", &["no"], "no", sentence, true);
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(text: &str) -> Properties {
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_implies_no_new_privileges_is_named_with_what_unsets_it() {
+        // As systemd 252 shows a unit without any of it.
+        let plain = "NoNewPrivileges=no\nSystemCallFilter=~\nRestrictAddressFamilies=~\n";
+        assert_eq!(list_implying(&properties(plain)), []);
+        let set = "NoNewPrivileges=no\nPrivateDevices=yes\nSystemCallFilter=read write\n";
+        let expected = [("PrivateDevices", "no"), ("SystemCallFilter", "")];
+        assert_eq!(list_implying(&properties(set)), expected);
+    }
+
+    #[test]
+    fn each_setting_that_harms_servers_is_found_with_its_own_remedy() {
+        let bad =
+            "KillMode=control-group\nOOMPolicy=stop\nTasksMax=100\nMemoryMax=1\nProtectHome=yes";
+        let findings = judge_servers("hub.service", &properties(bad));
+        assert_eq!(findings.len(), 5);
+        assert!(findings.iter().all(|finding| finding.remedy.is_some()));
+        let good = "KillMode=process\nOOMPolicy=continue\nTasksMax=infinity\nMemoryMax=infinity";
+        let findings = judge_servers("hub.service", &properties(good));
+        assert!(findings.iter().all(|finding| finding.remedy.is_none()));
+    }
+}
