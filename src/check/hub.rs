@@ -187,7 +187,9 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
             None,
         )];
     }
-    let sentence = format!("the Hub's account is {}, uid {}", hub.name, hub.uid);
+    let assumed =
+        if scene.hub_is_assumed { ": who runs this, --hub-user names another" } else { "" };
+    let sentence = format!("the Hub's account is {}, uid {}{assumed}", hub.name, hub.uid);
     let mut findings = vec![Finding::ok(Area::Hub, "hub_user", sentence)];
     if scene.pam != Some(false) {
         findings.push(look_at_shadow(scene, hub, scene.pam.is_some()));

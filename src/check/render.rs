@@ -69,7 +69,7 @@ fn render_with(report: &Report, colours: Colours) -> String {
     }
     let count = |level| report.findings.iter().filter(|finding| finding.level == level).count();
     let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
-    text.push_str(&format!("{problems} problems, {warnings} warnings\n"));
+    text.push_str(&format!("problems: {problems}, warnings: {warnings}\n"));
     text
 }
 
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(
             text,
             "ok       binary   it is\\u{1b}[31m there\nPROBLEM  unit     it ends servers\n                  \
-             mend: mend it\n1 problems, 0 warnings\n"
+             mend: mend it\nproblems: 1, warnings: 0\n"
         );
     }
 

@@ -75,6 +75,8 @@ pub struct Scene {
     pub path: Option<PathBuf>,
     /// Whether the Hub authenticates through PAM, where that is known.
     pub pam: Option<bool>,
+    /// Whether the Hub's account is only known from who runs this.
+    pub hub_is_assumed: bool,
 }
 
 impl Scene {
@@ -85,7 +87,10 @@ impl Scene {
     pub fn find(question: &Question) -> Result<Self, String> {
         let own = std::fs::read_link("/proc/self/exe").map_err(|error| error.to_string())?;
         let (_, policy) = policy::read();
-        let hub = find_hub_account(question, policy.as_ref())?;
+        let named = find_hub_account(question, policy.as_ref())?;
+        let hub_is_assumed = named.is_none();
+        let own_account = Account::by_uid(geteuid()).filter(|account| !account.uid.is_root());
+        let hub = named.or(own_account);
         let viewpoint = match &hub {
             _ if geteuid().is_root() => Viewpoint::Root,
             Some(hub) if hub.uid == geteuid() => Viewpoint::Hub,
@@ -120,6 +125,7 @@ impl Scene {
             unit: unit.or_else(unit::find_usual),
             path: question.path.clone().or(settings.path),
             pam: question.pam.or(settings.pam),
+            hub_is_assumed,
         };
         if scene.targets.is_empty() {
             scene.targets.extend(scene.find_example());
@@ -163,7 +169,7 @@ pub fn server_directory(own: &Path, policy: Option<&Policy>) -> PathBuf {
         .unwrap_or_else(|| own.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-/// Who the Hub is: as the command line, the policy or the unit jupyterhub.service says, else whoever looks.
+/// Who the Hub is: as the command line, the policy or the unit jupyterhub.service says.
 /// A process that goes by the name of the Hub is no witness, since anyone can start one.
 fn find_hub_account(
     question: &Question,
@@ -183,6 +189,5 @@ fn find_hub_account(
         return Ok(Some(account.clone()));
     }
     let of_unit = || unit::read_user("jupyterhub.service").and_then(|name| Account::by_name(&name));
-    let found = of_policy.into_iter().next().or_else(of_unit);
-    Ok(found.or_else(|| own.filter(|account| !account.uid.is_root())))
+    Ok(of_policy.into_iter().next().or_else(of_unit))
 }

@@ -48,6 +48,15 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
         let sentence = "sudo does not record what the mediator reads";
         findings.push(Finding::ok(Area::Sudo, "log_input", sentence));
     }
+    let is_listed = scene.listing.complaint.is_empty()
+        || Refusal::read(&scene.listing.complaint) == Refusal::NotPermitted;
+    let is_named = scene.listing.entries.iter().any(|entry| entry.names(own));
+    if scene.targets.is_empty() && is_listed && !is_named {
+        // With a target, a real call tells the same, and more.
+        let sentence = format!("no rule lets {} call {}", hub.name, own.display());
+        let remedy = format!("groupadd --force jupyterhub && {install}");
+        findings.push(Finding::problem(Area::Sudo, "sudo_refuses", sentence, remedy));
+    }
     if scene.listing.is_on("log_output", own) {
         let sentence = "sudo records what the mediator writes (log_output): replies without tokens, and \
                         the first lines of servers";
@@ -164,13 +173,12 @@ pub fn call_really(scene: &Scene, others: &[Finding]) -> Vec<Finding> {
 
 fn call_as_hub(scene: &Scene, hub: &Account, others: &[Finding]) -> Vec<Finding> {
     if read_status_field("/proc/self/status", "NoNewPrivs").as_deref() == Some("1") {
-        let sentence =
-            "this process can gain no rights (no_new_privs), so sudo cannot be tried from here";
-        return vec![Finding::warning(Area::Sudo, "no_new_privs", sentence, None)];
+        // Said of the unit, or of this process.
+        return Vec::new();
     }
     let explained = others.iter().any(|finding| finding.level == Level::Problem);
     let mut findings = Vec::new();
-    for target in &scene.targets {
+    for target in scene.targets.iter().filter(|target| Account::by_name(target).is_some()) {
         let own = scene.own.to_string_lossy();
         let asked = format!("--user={target}");
         let words: Vec<&str> = match scene.mode {
@@ -249,17 +257,21 @@ fn explain_refusal(refusal: &Refusal, answer: &Answer, scene: &Scene, target: &s
             let run_as = if scene.mode == Mode::Root { "root" } else { target };
             let sentence =
                 format!("sudo does not let {hub} run {own} as {run_as} without a password");
-            let groups = scene.permitted_groups();
-            let remedy = match (scene.mode, groups.first()) {
-                // The rule is there, for a group that the target is not in.
-                (Mode::User, Some(group)) => {
-                    format!("usermod --append --groups {group} {}", quote(target))
-                }
-                _ => install_rules(scene),
+            let remedy = match find_group_to_join(scene) {
+                Some(group) => format!("usermod --append --groups {group} {}", quote(target)),
+                None => install_rules(scene),
             };
             problem("sudo_refuses", sentence, remedy)
         }
     }
+}
+
+/// In user mode, the group of a rule that is as it should be: what is refused is then the target alone.
+fn find_group_to_join(scene: &Scene) -> Option<String> {
+    let is_good = |entry: &&Entry| entry.names(&scene.own) && entry.is_free();
+    let mut words = scene.listing.entries.iter().filter(is_good).flat_map(|entry| &entry.run_as);
+    let group = words.find_map(|word| word.strip_prefix('%'))?;
+    (scene.mode == Mode::User).then(|| quote(group))
 }
 
 /// Opens the first directory on the way that is closed to others, or the file.

@@ -35,6 +35,15 @@ impl Entry {
         self.commands.iter().any(|command| Path::new(command) == program)
     }
 
+    /// Whether it was meant for this file: it names one of the same name elsewhere, or asks for certain
+    /// arguments.
+    fn resembles(&self, program: &Path) -> bool {
+        self.commands.iter().any(|command| {
+            let path = command.split(' ').next().unwrap_or_default();
+            Path::new(path).file_name() == program.file_name()
+        })
+    }
+
     /// Whether no password is asked for.
     pub fn is_free(&self) -> bool {
         self.options.iter().any(|option| option == "!authenticate")
@@ -112,7 +121,11 @@ impl Listing {
     }
 
     fn list_run_as(&self, program: &Path) -> impl Iterator<Item = &str> {
-        let entries = self.entries.iter().filter(move |entry| entry.names(program));
+        let is_exact = self.entries.iter().any(|entry| entry.names(program));
+        let entries = self
+            .entries
+            .iter()
+            .filter(move |entry| entry.names(program) || (!is_exact && entry.resembles(program)));
         entries.flat_map(|entry| entry.run_as.iter().map(String::as_str))
     }
 }
