@@ -248,7 +248,7 @@ IN_USER_MODE = [
         "python_sudospawner",
         add_to_unit(f"Environment=PATH={UPSTREAM}:{BIN}:/usr/bin:/bin")
         + f"; systemctl restart {UNIT}",
-        undo=f"{RESTORE_UNIT}; systemctl restart {UNIT}",
+        undo=RESTORE_UNIT,
     ),
     # The target, and what it executes
     Breakage("no_account", "target_unknown", "true", options=("--user=nemo",)),
@@ -307,7 +307,7 @@ IN_USER_MODE = [
              undo=RESTORE_UNIT),
     Breakage("protect_home", "protect_home", add_to_unit("ProtectHome=yes"), undo=RESTORE_UNIT),
     Breakage("no_new_privileges", "no_new_privileges",
-             add_to_unit("NoNewPrivileges=yes") + f"; systemctl restart {UNIT}",
+             add_to_unit("NoNewPrivileges=yes"),
              undo=RESTORE_UNIT),
     Breakage("implied_no_new_privileges", "no_new_privileges",
              add_to_unit("PrivateDevices=yes\\nSystemCallFilter=~@mount")
@@ -315,7 +315,7 @@ IN_USER_MODE = [
     Breakage("capabilities", "capabilities", add_to_unit("CapabilityBoundingSet=CAP_CHOWN"),
              undo=RESTORE_UNIT),
     Breakage("shadow", "shadow", "true", options=("--user=zoe", "--pam=yes"),
-             undo=f"gpasswd --delete rhea shadow; systemctl restart {UNIT}"),
+             undo="gpasswd --delete rhea shadow"),
 ]  # fmt: skip
 
 IN_ROOT_MODE = [
@@ -325,7 +325,7 @@ IN_ROOT_MODE = [
     Breakage("nobody_is_a_target", "targets", f"sed -i 's/^groups/# groups/' {POLICY}"),
     Breakage("no_such_group", "targets_group",
              f"sed -i 's/^groups = .*/groups = [\"jupyterhub\", \"crew\"]/' {POLICY}",
-             undo="groupdel crew"),
+             undo=f"sed -i 's/, .crew.//' {POLICY}; groupdel crew"),
     Breakage("limits", "limit_not_enforceable", f"echo 'memory = \"1G\"' >>{POLICY}"),
     Breakage("not_a_member", "target_not_permitted", "gpasswd --delete zoe jupyterhub"),
     Breakage("closed_shell", "shell", "usermod --shell /usr/sbin/nologin zoe"),
