@@ -3,7 +3,25 @@
 ``SudoSpawner`` is the class for ``c.JupyterHub.spawner_class`` (its entry point is ``sudo``).
 """
 
-from .spawner import SudoSpawner
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .version import __version__, version_info
 
+if TYPE_CHECKING:
+    from .spawner import SudoSpawner
+
 __all__ = ["SudoSpawner", "__version__", "version_info"]
+
+
+def __getattr__(name: str) -> Any:
+    # The class is looked up when it is asked for. A Hub asks while it reads its configuration, the
+    # one moment of its start that a spawner class gets to know of: see checking.py.
+    if name != "SudoSpawner":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .checking import check_when_the_hub_starts
+    from .spawner import SudoSpawner
+
+    check_when_the_hub_starts()
+    return SudoSpawner

@@ -15,6 +15,7 @@ from tornado.iostream import StreamClosedError
 from traitlets import Bool, Enum, List, Unicode, default
 
 from . import settings
+from .checking import check_once
 from .complaints import Command
 from .failures import make_failure
 from .hooks import Hook
@@ -79,6 +80,16 @@ class SudoSpawner(LocalProcessSpawner):
         and a port that another account has taken is noticed. Turn it off where
         `sudospawner-singleuser` is a wrapper round a container or a remote machine, whose socket
         does not belong to the user's account here.
+        """,
+    )
+
+    check_on_start = Bool(
+        False,
+        config=True,
+        help="""Whether `sudospawner check` is run once when the Hub starts, and logged.
+
+        A problem is an error in the Hub's log, with the command that mends it. The Hub starts in
+        any case, and does not wait.
         """,
     )
 
@@ -164,6 +175,7 @@ class SudoSpawner(LocalProcessSpawner):
         """
         settings.refuse_internal_ssl(self)
         settings.warn_about_ignored_settings(self)
+        check_once(self)
         self._forget_server()
         self._news = StartNews()
         # Just under the Hub's own limit, so that the failure has our words.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Uid, getppid};
 
 use super::finding::{Area, Finding};
 use super::remedy::quote;
@@ -37,12 +37,13 @@ pub struct Settings {
 }
 
 impl HubProcess {
-    /// Finds a process of this account that is a JupyterHub, going by its command line.
+    /// Finds a process of this account that is a JupyterHub, going by its command line; the one that has
+    /// started us, if one has.
     pub fn find(uid: Uid) -> Option<Self> {
+        let parent = u32::try_from(getppid().as_raw()).ok();
         let entries = fs::read_dir("/proc").ok()?;
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .find_map(|pid| Self::recognise(pid, uid))
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        parent.into_iter().chain(pids).find_map(|pid| Self::recognise(pid, uid))
     }
 
     fn recognise(pid: u32, uid: Uid) -> Option<Self> {

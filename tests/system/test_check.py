@@ -1,12 +1,14 @@
 """`sudospawner check` finds what is broken, and its remedies, applied literally, mend it.
 
-One machine of this file's own, since nearly everything in it is broken once. A test breaks one thing,
-expects the finding, hands the remedy to root's shell, and expects that nothing is left to mend.
+One machine of this file's own, since nearly everything in it is broken once. A test breaks one
+thing, expects the finding, hands the remedy to root's shell, and expects that all is well.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from machine.caches import Cache, cache_named
 from machine.hub import Hub
 from machine.installation import install_wheel
 from machine.machine import Machine
+from system.mediator import wait_until
 
 PATH = cache_named("hub6").bin / "sudospawner"
 BIN = PATH.parent
@@ -99,7 +102,7 @@ def checked() -> Iterator[Checked]:
     """The machine of this file, with a Hub that runs."""
     with Machine() as machine:
         hub6: Cache = cache_named("hub6")
-        install_wheel(machine, hub6)
+        install_wheel(machine, hub6, cache_named("hub4"))
         hub = Hub(machine, hub6, port=8040)
         hub.start()
         yield Checked(machine, hub)
@@ -187,7 +190,11 @@ IN_USER_MODE = [
     ),
     # Its rules
     Breakage("no_rule", "sudo_refuses", f"rm {RULES}", options=()),
-    Breakage("rule_with_another_path", "sudo_refuses", f"sed -i 's|{PATH}|/usr/bin/sudospawner|' {RULES}"),
+    Breakage(
+        "rule_with_another_path",
+        "sudo_refuses",
+        f"sed -i 's|{PATH}|/usr/bin/sudospawner|' {RULES}",
+    ),
     Breakage("rule_with_password", "sudo_refuses", f"sed -i 's/NOPASSWD://' {RULES}"),
     Breakage("rule_with_arguments", "sudo_refuses", f"sed -i '/NOPASSWD/s/$/ --help/' {RULES}"),
     Breakage("user_not_in_group", "sudo_refuses", "gpasswd --delete zoe jupyterhub"),
@@ -376,3 +383,108 @@ def test_what_breaks_user_mode_is_found_and_mended(checked: Checked, breakage: B
 def test_what_breaks_root_mode_is_found_and_mended(checked: Checked, breakage: Breakage) -> None:
     checked.enter("root")
     break_and_mend(checked, breakage)
+
+
+@pytest.mark.parametrize("version", ["hub6", "hub4"])
+def test_the_hub_logs_at_its_start_what_is_wrong(checked: Checked, version: str) -> None:
+    checked.enter("user")
+    checked.run(RESTORE_UNIT)
+    hub = Hub(
+        checked.machine,
+        cache_named(version),
+        configuration="c.SudoSpawner.check_on_start = True\n",
+        port=8050 if version == "hub4" else 8060,
+    )
+    with hub:
+        wait_until(lambda: "sudospawner check" in hub.read_log(), "the check")
+        log = hub.read_log()
+    found = re.search(r"unit: OOMPolicy=stop of (\S+): .*; as root: (.*)", log)
+    assert found is not None, log
+    assert found[1] == hub.unit
+    assert "OOMPolicy=continue" in found[2]
+    assert log.count("OOMPolicy=stop") == 1
+    # The rules name the mediator of the one environment, and this is the other's.
+    refused = "does not let rhea run" in log or "no rule lets rhea call" in log
+    assert refused == (version == "hub4"), log
+
+
+@pytest.mark.parametrize("viewer", ["rhea", "zoe", "mal"])
+def test_subcommands_called_through_sudo_do_nothing_as_root(checked: Checked, viewer: str) -> None:
+    checked.enter("root")
+    machine = checked.machine
+    secret, report = "/root/secret.toml", ["check", "--json", "--hub-user=rhea"]
+    machine.write(secret, "hub_users = []\n", mode=0o600)
+    # As if somebody had been given the rule.
+    machine.write("/etc/sudoers.d/other", f"{viewer} ALL=(root) NOPASSWD: {PATH}\n", mode=0o440)
+    for words in (["policy", "--check", secret], ["policy", f"--check={secret}"]):
+        run = machine.run(["sudo", "-n", PATH, *words], user=viewer, check=False)
+        assert run.returncode == 1
+        assert "Permission denied" in run.stderr
+    itself = machine.run([PATH, *report], user=viewer, check=False)
+    through_sudo = machine.run(["sudo", "-n", PATH, *report], user=viewer, check=False)
+    assert json.loads(through_sudo.stdout) == json.loads(itself.stdout)
+    for variable in ("DOAS_USER=zoe", "PKEXEC_UID=1001"):
+        run = machine.run(["env", variable, PATH, "policy", "--check", secret], check=False)
+        assert run.returncode == 2
+    machine.run(["rm", secret, "/etc/sudoers.d/other"])
+
+
+def test_a_setuid_copy_gives_its_caller_nothing(checked: Checked) -> None:
+    machine = checked.machine
+    machine.write("/root/secret.toml", "hub_users = []\n", mode=0o600)
+    for owner in ("root", "zoe"):
+        copy = f"/srv/{owner}-mediator"
+        machine.run(f"cp {PATH} {copy} && chown {owner} {copy} && chmod 4755 {copy}")
+        words = ["env", "SUDO_UID=0", copy, "policy", "--check=/root/secret.toml"]
+        run = machine.run(words, user="mal", check=False)
+        assert run.returncode != 0
+        assert "Permission denied" in run.stderr or "setuid" in run.stderr
+        machine.run(["rm", copy])
+    machine.run(["rm", "/root/secret.toml"])
+
+
+RULES_FOR = {
+    "group": ("--group=jupyterhub", ["sudo", "-nH", "-u", "zoe", PATH]),
+    "users": ("--users=zoe,wash", ["sudo", "-nH", "-u", "zoe", PATH]),
+    "root": ("--mode=root", ["sudo", "-n", PATH, "--user=zoe"]),
+}
+
+
+@pytest.mark.parametrize("whom", RULES_FOR)
+def test_rules_that_sudoers_prints_are_installed_as_they_say_and_start_servers(
+    checked: Checked, whom: str
+) -> None:
+    option, call = RULES_FOR[whom]
+    checked.enter("root" if whom == "root" else "user")
+    machine = checked.machine
+    rules = machine.run([PATH, "sudoers", "--hub-user", "rhea", option]).stdout
+    # The header says how: its indented lines are commands.
+    commands = [line[5:] for line in rules.splitlines() if line.startswith("#     ")]
+    assert len(commands) == 4
+    machine.run(["rm", RULES])
+    machine.run(["sh", "-euc", "\n".join(commands)])
+    assert machine.read(RULES) == rules
+    assert machine.run(["stat", "--format=%a %U", RULES]).stdout == "440 root\n"
+    machine.run(["visudo", "--check", "--strict"])
+    # What a Hub records of it must not hold tokens.
+    iolog = "/var/log/sudo-io"
+    site = f"Defaults log_input, log_stdin, requiretty\nDefaults iolog_dir={iolog}, !compress_io\n"
+    machine.write("/etc/sudoers.d/site", site, mode=0o440)
+    server = BIN / "sudospawner-singleuser"
+    machine.write(server, "#!/bin/sh\nexec sleep 60\n", mode=0o755)
+    try:
+        request = {"action": "spawn", "args": [], "env": {"TOKEN": "0123456789abcdef"}}
+        # The server keeps stderr open.
+        command = f"{shlex.join(map(str, call))} 2>/dev/null"
+        run = machine.run(command, user="rhea", input=json.dumps(request), check=False)
+        reply = json.loads(run.stdout)
+        assert reply["ok"], reply
+        status = machine.read(f"/proc/{reply['pid']}/status")
+        uid = machine.look_up_account("zoe").uid
+        assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
+        stop = {"action": "stop", "pid": reply["pid"], "interrupt_seconds": 0}
+        machine.run(call, user="rhea", input=json.dumps(stop))
+        grep = ["grep", "--recursive", "--text", "0123456789abcdef", iolog]
+        assert machine.run(grep, check=False).stdout == ""
+    finally:
+        machine.run(["rm", "-rf", server, "/etc/sudoers.d/site", iolog])
