@@ -85,6 +85,53 @@ fn the_policy_page_and_the_example_have_the_same_keys() {
     assert_eq!(first_cells(table), keys);
 }
 
+/// The codes of findings, as they stand in the sources: the first string behind what begins one.
+fn finding_codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for (_, text) in read_all("src/check") {
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let words: Vec<&str> = code.split_whitespace().collect();
+        let joined = words.join(" ");
+        for (begin, skipped) in [
+            ("Finding::ok( Area::", 1),
+            ("Finding::ok(Area::", 1),
+            ("Finding::warning( Area::", 1),
+            ("Finding::warning(Area::", 1),
+            ("Finding::problem( Area::", 1),
+            ("Finding::problem(Area::", 1),
+            ("let code = ", 0),
+            (" problem(", 0),
+            ("push(problem(", 0),
+            ("vec![problem(", 0),
+            ("require( ", 0),
+            ("require(", 0),
+        ] {
+            for rest in joined.split(begin).skip(1) {
+                let argument = rest.split(',').nth(skipped).unwrap_or_default().trim();
+                let argument = argument.split(';').next().unwrap_or_default();
+                if let Some(code) = argument.strip_prefix('"').and_then(|one| one.strip_suffix('"'))
+                {
+                    codes.insert(code.to_owned());
+                }
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn the_page_of_the_check_lists_every_code_and_no_other() {
+    let page = read("docs/check.md");
+    let (_, table) = page.split_once("| code | area |").unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let listed: BTreeSet<String> = cells
+        .flat_map(|cell| cell.split(", "))
+        .map(|code| code.trim_matches('`').to_owned())
+        .collect();
+    assert!(listed.len() > 40);
+    assert_eq!(listed, finding_codes());
+}
+
 #[test]
 fn every_test_that_the_security_page_names_exists() {
     let page = read("docs/security.md");
