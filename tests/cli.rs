@@ -290,3 +290,62 @@ fn a_server_that_cannot_be_executed_is_not_passed_over_for_the_other() {
     assert_eq!((reply["code"].as_str(), status), (Some("server_not_executable"), 0));
     assert!(reply["error"].as_str().unwrap().contains("chmod o+rx"), "{reply}");
 }
+
+fn run_subcommand(words: &[&str]) -> (i32, String, String) {
+    let output = Installed::new().call(b"", |command| {
+        command.args(words);
+    });
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_policy_that_is_printed_is_one_and_a_wrong_one_is_told_with_its_line() {
+    let (status, example, _) = run_subcommand(&["policy"]);
+    assert_eq!(status, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let file = folder.path().join("policy.toml");
+    std::fs::write(&file, &example).unwrap();
+    let name = file.to_str().unwrap();
+    let (status, output, warning) = run_subcommand(&["policy", "--check", name]);
+    assert_eq!((status, output.as_str()), (0, format!("{name} is a policy\n").as_str()));
+    assert!(warning.contains("it would not be trusted"), "{warning}");
+    std::fs::write(&file, format!("{example}\nno_such_key = 1\n")).unwrap();
+    let (status, output, error) = run_subcommand(&["policy", &format!("--check={name}")]);
+    assert_eq!((status, output.as_str()), (1, ""));
+    assert!(error.contains("no_such_key") && error.contains("line "), "{error}");
+}
+
+#[test]
+fn subcommands_refuse_what_they_do_not_know_and_names_that_sudo_would_misread() {
+    for words in [
+        &["check", "--policy=/tmp/p"][..],
+        &["check", "zoe"],
+        &["check", "--user=#0"],
+        &["policy", "--check"],
+        &["policy", "example"],
+        &["sudoers"],
+        &["sudoers", "--hub-user=rhea"],
+        &["sudoers", "--hub-user=rhea", "--group=g", "--users=zoe"],
+        &["sudoers", "--hub-user=rhea", "--users=zoe,ALL"],
+        &["sudoers", "--hub-user=rhea", "--group=%wheel"],
+        &["sudoers", "--hub-user=root", "--group=g"],
+        &["sudoers", "--hub-user=rhea", "--mode=root", "--users=zoe"],
+    ] {
+        let (status, output, error) = run_subcommand(words);
+        assert_eq!((status, output.as_str()), (2, ""), "{words:?}");
+        assert!(error.starts_with("[E sudospawner] "), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn each_subcommand_has_its_own_help() {
+    for name in ["check", "sudoers", "policy"] {
+        let (status, output, _) = run_subcommand(&[name, "--help"]);
+        assert_eq!(status, 0);
+        assert!(output.starts_with(&format!("Usage: sudospawner {name}")));
+        assert!(output.lines().all(|line| line.len() < 96));
+    }
+}

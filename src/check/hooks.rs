@@ -71,7 +71,7 @@ fn explain_hook(distrust: &Distrust) -> Finding {
             Finding::warning(Area::Hooks, "hooks_unseen", distrust.to_string(), None)
         }
         (_, Some(remedy)) => {
-            let sentence = format!("a hook is refused: {distrust}");
+            let sentence = format!("a hook is refused, look at what is in it first: {distrust}");
             Finding::problem(Area::Hooks, "hook_refused", sentence, remedy)
         }
     }

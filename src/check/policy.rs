@@ -49,7 +49,9 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
             vec![explain_closed(scene, &path, &errno.to_string())]
         }
         Err(distrust) => {
-            let sentence = format!("every call is refused for the policy: {distrust}");
+            let sentence = format!(
+                "every call is refused for the policy, look at what is in it first: {distrust}"
+            );
             let remedy = restore_trust(&distrust).unwrap_or_default();
             vec![Finding::problem(Area::Policy, "policy_untrusted", sentence, remedy)]
         }

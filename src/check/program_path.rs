@@ -9,6 +9,7 @@ use super::hub::{HubProcess, edit_configuration};
 use super::remedy::quote;
 use super::scene::Scene;
 use crate::server::read_interpreter;
+use crate::trusted_file::open_trusted;
 
 /// Looks at the Hub's setting, and along the Hub's PATH.
 pub fn look(scene: &Scene) -> Vec<Finding> {
@@ -81,6 +82,15 @@ fn find_others(own: &Path, search_path: &str) -> Vec<(PathBuf, bool)> {
     found
 }
 
+/// Only where the environment is root's alone: PATH is the Hub's own, and root executes nothing that a
+/// Hub could have laid there.
+fn remove_python_package(path: &Path) -> Option<String> {
+    let pip = path.with_file_name("pip");
+    open_trusted(path).ok()?;
+    open_trusted(&pip).ok()?;
+    Some(format!("{} uninstall --yes sudospawner; rm -f {}", quote(&pip), quote(path)))
+}
+
 fn judge_other((path, is_first): &(PathBuf, bool), scene: &Scene, is_set: bool) -> Finding {
     let shown = path.display();
     let interpreter = read_interpreter(path);
@@ -89,12 +99,13 @@ fn judge_other((path, is_first): &(PathBuf, bool), scene: &Scene, is_set: bool) 
             "{shown} is the Python package's sudospawner; both packages have the same module, and the \
              Hub calls the program that its PATH has first"
         );
-        let pip = path.with_file_name("pip");
-        let uninstall =
-            format!("{} uninstall --yes sudospawner; rm -f {}", quote(pip), quote(path));
-        return match *is_first && !is_set {
-            true => Finding::problem(Area::Path, "python_sudospawner", sentence, uninstall),
-            false => Finding::warning(Area::Path, "python_sudospawner", sentence, Some(uninstall)),
+        let remedy = remove_python_package(path)
+            .or_else(|| edit_setting(scene, &format!("$a {}", write_setting(scene))));
+        return match remedy {
+            Some(remedy) if *is_first && !is_set => {
+                Finding::problem(Area::Path, "python_sudospawner", sentence, remedy)
+            }
+            remedy => Finding::warning(Area::Path, "python_sudospawner", sentence, remedy),
         };
     }
     let own = scene.own.display();

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Group, access, chdir, getgrouplist, getuid};
 
 use super::commands::ask;
-use super::finding::{Area, Finding};
+use super::finding::{Area, Finding, Level};
 use super::policy::{self, set_key};
 use super::remedy::quote;
 use super::scene::{Scene, Viewpoint, server_directory};
@@ -59,13 +59,48 @@ fn look_through_sudo(scene: &Scene, name: &str) -> Vec<Finding> {
     let own = scene.own.to_string_lossy();
     let words = ["-nH", "-u", name, &own, "check", "--self", "--json"];
     let Some(answer) = ask("sudo", &words, "") else { return Vec::new() };
-    #[derive(serde::Deserialize)]
-    struct Told {
-        findings: Vec<Finding>,
-    }
     // A refusal of sudo's is explained by the real call.
-    let told = serde_json::from_str::<Told>(&answer.output);
-    told.map(|told| told.findings).unwrap_or_default()
+    let Ok(told) = serde_json::from_str::<Told>(&answer.output) else { return Vec::new() };
+    let remedy = format!("{} check --user {}", quote(&scene.own), quote(name));
+    told.findings.iter().filter_map(|finding| doubt(finding, name, &remedy)).collect()
+}
+
+/// What the mediator told as the target.
+#[derive(serde::Deserialize)]
+struct Told {
+    findings: Vec<Finding>,
+}
+
+/// The codes of what [`look_from_inside`] finds.
+const FROM_INSIDE: [&str; 8] = [
+    "home_missing",
+    "home_closed",
+    "policy_unreadable",
+    "server_missing",
+    "server_untrusted",
+    "server_not_executable",
+    "interpreter",
+    "target_unknown",
+];
+
+/// The target could have had its own process say anything. So its words are shown as such, and a command
+/// for root's shell is never taken from it: root gets that from a look of its own.
+fn doubt(finding: &Finding, name: &str, remedy: &str) -> Option<Finding> {
+    let code = FROM_INSIDE.into_iter().find(|code| *code == finding.code)?;
+    let area = match finding.area {
+        area @ (Area::Target | Area::Server | Area::Policy) => area,
+        _ => return None,
+    };
+    let words: String = finding.sentence.chars().take(300).collect();
+    Some(match finding.level {
+        Level::Ok => Finding::ok(area, code, words),
+        Level::Warning => Finding::warning(area, code, format!("as {name} sees it: {words}"), None),
+        Level::Problem => {
+            let sentence =
+                format!("as {name} sees it: {words}; root's own look says what mends it");
+            Finding::problem(area, code, sentence, remedy)
+        }
+    })
 }
 
 fn look_from_outside(scene: &Scene, account: &Account) -> Vec<Finding> {
@@ -204,5 +239,25 @@ fn look_at_home(account: &Account, mode: Mode, policy: Option<&Policy>) -> Findi
         Ok(()) => {
             Finding::ok(Area::Target, "home_missing", format!("{name} is at home in {shown}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_for_root_is_never_taken_from_a_target() {
+        let told = Finding::problem(Area::Server, "interpreter", "x\u{1b}[2J", "rm -rf /");
+        let shown = doubt(&told, "zoe", "look").unwrap();
+        assert_eq!(shown.remedy.as_deref(), Some("look"));
+        assert!(shown.sentence.starts_with("as zoe sees it: "));
+        let told =
+            Finding::warning(Area::Server, "server_untrusted", "x", Some("reboot".to_owned()));
+        assert_eq!(doubt(&told, "zoe", "look").unwrap().remedy, None);
+        let told = Finding::problem(Area::Sudo, "interpreter", "x", "reboot");
+        assert_eq!(doubt(&told, "zoe", "look"), None);
+        let told = Finding::problem(Area::Server, "sudo_refuses", "x", "reboot");
+        assert_eq!(doubt(&told, "zoe", "look"), None);
     }
 }

@@ -488,3 +488,42 @@ def test_rules_that_sudoers_prints_are_installed_as_they_say_and_start_servers(
         assert machine.run(grep, check=False).stdout == ""
     finally:
         machine.run(["rm", "-rf", server, "/etc/sudoers.d/site", iolog])
+
+
+def pack_wheel(machine: Machine, folder: str) -> None:
+    """Make a wheel of the JupyterHub that is installed, since the machine has no network."""
+    program = """
+import base64, csv, hashlib, importlib.metadata, pathlib, sys, zipfile
+found = importlib.metadata.distribution("jupyterhub")
+name = f"jupyterhub-{found.version}"
+with zipfile.ZipFile(f"{sys.argv[1]}/{name}-py3-none-any.whl", "w") as wheel:
+    record = []
+    for file in found.files:
+        place = str(file)
+        if place.startswith("../../../share/"):
+            place = f"{name}.data/data/" + place.removeprefix("../../../")
+        if place.startswith("..") or place.endswith(("RECORD", "INSTALLER", ".pyc")):
+            continue
+        content = pathlib.Path(file.locate()).read_bytes()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+        record.append(f"{place},sha256={digest.decode()},{len(content)}")
+        wheel.writestr(place, content)
+    record.append(f"{name}.dist-info/RECORD,,")
+    wheel.writestr(f"{name}.dist-info/RECORD", "\\n".join(record) + "\\n")
+"""
+    machine.run(["mkdir", "-p", folder])
+    machine.run([BIN / "python", "-c", program, folder])
+
+
+def test_a_missing_server_is_installed_again(checked: Checked) -> None:
+    checked.enter("user")
+    pack_wheel(checked.machine, "/srv/wheels")
+    checked.machine.run(["rm", BIN / "jupyterhub-singleuser"])
+    for viewer in VIEWERS:
+        assert checked.find("server_missing", "--user=zoe", viewer=viewer)
+    [finding] = checked.find("server_missing", "--user=zoe")
+    # What stands for the package index here.
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/srv/wheels"}
+    checked.machine.run(["sh", "-c", finding["remedy"]], env=offline)
+    assert checked.find_problems("--user=zoe") == []
+    checked.machine.run(["rm", "-r", "/srv/wheels"])
