@@ -29,6 +29,7 @@ pub use finding::{Area, Finding, Level};
 pub use policy::read_text as read_policy_text;
 pub use render::{Report, render};
 pub use scene::Question;
+pub use sudo::find_dialect;
 pub use viewpoint::become_account;
 
 use scene::Scene;

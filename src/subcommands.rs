@@ -14,7 +14,9 @@ use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{geteuid, getuid};
 
 use crate::account::{Account, Caller};
-use crate::check::{Question, become_account, look_at_machine, read_policy_text, render};
+use crate::check::{
+    Question, become_account, find_dialect, look_at_machine, read_policy_text, render,
+};
 use crate::diagnostics;
 use crate::policy::Mode;
 use crate::policy::file::Policy;
@@ -114,7 +116,7 @@ fn run_sudoers(mut words: Words) -> Result<ExitCode, String> {
     };
     words.expect_end()?;
     let program = std::fs::read_link("/proc/self/exe").map_err(|error| error.to_string())?;
-    let fragment = Fragment { program, hub_user, whom };
+    let fragment = Fragment { program, hub_user, whom, dialect: find_dialect() };
     fragment.check()?;
     if let Err(distrust) = open_trusted(&fragment.program) {
         log::warn!("do not install these rules yet: {distrust}");

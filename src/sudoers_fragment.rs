@@ -20,6 +20,15 @@ pub enum Whom {
     Root,
 }
 
+/// For which sudo rules are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The one from sudo.ws.
+    Sudo,
+    /// sudo-rs, which records nothing, never asks for a terminal, and warns of each setting about that.
+    SudoRs,
+}
+
 /// The rules of one Hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
@@ -29,6 +38,8 @@ pub struct Fragment {
     pub hub_user: String,
     /// As whom it may call.
     pub whom: Whom,
+    /// For which sudo.
+    pub dialect: Dialect,
 }
 
 impl Fragment {
@@ -70,6 +81,21 @@ impl Fragment {
                 "as root (\"root mode\"): /etc/sudospawner/policy.toml says for whom".to_owned(),
             ),
         };
+        let settings = match self.dialect {
+            Dialect::Sudo => format!(
+                "\
+# A request carries the server's API token on standard input: sudo does not record it.
+Defaults!{program} !log_input
+
+# The Hub is a service and has no terminal.
+Defaults!{program} !requiretty
+"
+            ),
+            Dialect::SudoRs => {
+                "# This machine has sudo-rs, which records no input and asks for no terminal.\n"
+                    .to_owned()
+            }
+        };
         format!(
             "\
 # Lets {hub_user}, the account of the Hub, call sudospawner {explanation}.
@@ -80,12 +106,7 @@ impl Fragment {
 #     install -m 0440 {PLACE}.new {PLACE}
 #     rm {PLACE}.new
 
-# A request carries the server's API token on standard input: sudo does not record it.
-Defaults!{program} !log_input
-
-# The Hub is a service and has no terminal.
-Defaults!{program} !requiretty
-
+{settings}
 {hub_user} ALL=({run_as}) NOPASSWD: {program}
 ",
             words = self.words(),
@@ -156,7 +177,7 @@ mod tests {
 
     fn fragment(whom: Whom) -> Fragment {
         let program = PathBuf::from("/opt/jupyterhub/bin/sudospawner");
-        Fragment { program, hub_user: "rhea".to_owned(), whom }
+        Fragment { program, hub_user: "rhea".to_owned(), whom, dialect: Dialect::Sudo }
     }
 
     #[test]
@@ -171,6 +192,14 @@ mod tests {
             let expected = format!("rhea ALL={rule} NOPASSWD: /opt/jupyterhub/bin/sudospawner");
             assert_eq!(fragment.render().lines().last(), Some(expected.as_str()));
         }
+    }
+
+    #[test]
+    fn settings_that_sudo_rs_does_not_know_are_written_for_sudo_alone() {
+        let rules = fragment(Whom::Root);
+        assert_eq!(rules.render().matches("\nDefaults!/opt/").count(), 2);
+        let rules = Fragment { dialect: Dialect::SudoRs, ..rules };
+        assert!(!rules.render().contains("Defaults"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::sudo_refusal::{Refusal, find_broken_file};
 use super::viewpoint::look_as;
 use crate::account::Account;
 use crate::policy::Mode;
-use crate::sudoers_fragment::{Fragment, Whom};
+use crate::sudoers_fragment::{Dialect, Fragment, Whom};
 
 /// A request that does nothing: there is no process with this pid, since the kernel gives none above
 /// 2^22, proc(5).
@@ -72,9 +72,19 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
 }
 
 fn look_at_version() -> Finding {
-    let answer = ask("sudo", &["--version"], "");
-    let version = answer.as_ref().and_then(|answer| answer.output.lines().next());
-    Finding::ok(Area::Sudo, "sudo_version", version.unwrap_or("sudo does not say its version"))
+    let version = read_version();
+    let version = version.as_deref().unwrap_or("sudo does not say its version");
+    Finding::ok(Area::Sudo, "sudo_version", version)
+}
+
+fn read_version() -> Option<String> {
+    ask("sudo", &["--version"], "")?.output.lines().next().map(ToOwned::to_owned)
+}
+
+/// Which sudo this machine has.
+pub fn find_dialect() -> Dialect {
+    let version = read_version().unwrap_or_default();
+    if version.starts_with("sudo-rs") { Dialect::SudoRs } else { Dialect::Sudo }
 }
 
 /// The command that installs the rules which this Hub needs.
@@ -91,15 +101,16 @@ fn install_rules(scene: &Scene) -> String {
         (Mode::User, None) if users.is_empty() => Whom::Group("jupyterhub".to_owned()),
         (Mode::User, None) => Whom::Users(users),
     };
-    Fragment { program: scene.own.clone(), hub_user, whom }.install_command()
+    Fragment { program: scene.own.clone(), hub_user, whom, dialect: Dialect::Sudo }
+        .install_command()
 }
 
 fn explain_broken_file(file: &str, scene: &Scene) -> Finding {
     let said = scene.listing.complaint.lines().find(|line| line.contains(file)).unwrap_or(file);
     let file_quoted = quote(file);
-    let remedy = if said.contains(" writable") {
+    let remedy = if said.contains("writable") {
         format!("chmod 0440 {file_quoted}")
-    } else if said.contains(" is owned by ") {
+    } else if said.contains(" owned by ") {
         format!("chown root:root {file_quoted}")
     } else if Path::new(file) == Path::new(crate::sudoers_fragment::PLACE) {
         install_rules(scene)

@@ -64,9 +64,20 @@ const WORDS: [(Refusal, &[&str]); 8] = [
     ),
 ];
 
-/// Words after the name of a file of rules that sudo could not use.
-const BROKEN: [&str; 5] =
-    [" is world writable", " is group writable", " is owned by uid ", " is owned by gid ", ":"];
+/// What follows the name of a file of rules whose owner or mode is wrong.
+const DISTRUSTED: [&str; 7] = [
+    " is world writable",
+    " is group writable",
+    " is owned by ",
+    " cannot be world-writable",
+    " cannot be group-writable",
+    " must be owned by root",
+    " should be owned by root",
+];
+
+/// What is said, after a colon, of a file of rules with a mistake in it.
+const MISTAKEN: [&str; 6] =
+    ["syntax error", "unknown defaults", "expected", "expecting", "parse error", "already defined"];
 
 impl Refusal {
     /// Reads what sudo wrote to stderr.
@@ -83,15 +94,15 @@ impl Refusal {
 /// The file of rules that sudo says is wrong, whether or not it then went on without it.
 pub fn find_broken_file(complaint: &str) -> Option<String> {
     complaint.lines().find_map(|line| {
-        let start = line.find("/")?;
-        let rest = line.get(start..)?;
-        let end = BROKEN.iter().filter_map(|word| rest.find(word)).min()?;
-        let (file, words) = rest.split_at_checked(end)?;
-        let is_mistake = !words.starts_with(':')
-            || ["syntax error", "unknown defaults", "expected", "parse error", "already defined"]
-                .iter()
-                .any(|word| words.contains(word));
-        (file.contains("sudoers") && is_mistake).then(|| file.to_owned())
+        let distrusted = DISTRUSTED.iter().find_map(|words| line.split_once(words));
+        let file = match distrusted {
+            Some((before, _)) => before.split(' ').next_back()?,
+            None => {
+                let (file, rest) = line.get(line.find('/')?..)?.split_once(':')?;
+                MISTAKEN.iter().any(|words| rest.contains(words)).then_some(file)?
+            }
+        };
+        (file.starts_with('/') && file.contains("sudoers")).then(|| file.to_owned())
     })
 }
 
@@ -143,6 +154,11 @@ mod tests {
         assert_eq!(file("/etc/sudoers.d/y:2:8: syntax error\nfoo bar\n  ^"), expected);
         assert_eq!(file("sudo: /etc/sudoers.d/y is world writable\nsudo: a password"), expected);
         assert_eq!(file("sudo: /etc/sudoers.d/y is owned by uid 1001, should be 0"), expected);
+        // sudo-rs 0.2.15
+        assert_eq!(file("/etc/sudoers.d/y:1:8: expecting '=' but found"), expected);
+        let other = "/etc/sudoers:54:2: /etc/sudoers.d/y cannot be world-writable";
+        assert_eq!(file(other), expected);
+        assert_eq!(file("/etc/sudoers.d/y:10:58: unknown setting: 'log_input'"), None);
         assert_eq!(file("sudo: /opt/x: command not found"), None);
     }
 }
