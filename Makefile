@@ -6,7 +6,10 @@ CACHE := $(or $(SUDOSPAWNER_CACHE),/var/cache/sudospawner-rs)
 TOOLS := $(CACHE)/tests/bin
 PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
 
-.PHONY: help check test wheel demo bench fuzz mutants clean
+# The same source gives the same binary, wherever it is built: no path of this computer gets into it.
+wheel: export RUSTFLAGS = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+
+.PHONY: help check test wheel deb docs demo bench fuzz mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,7 +30,7 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 		echo "cargo deny is not installed: bans and licences of the crates are not checked."; \
 	fi
 
-test: wheel ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
+test: wheel deb ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
 	@$(PREPARE)
 	cargo test --quiet
 	cd tests && $(TOOLS)/python -B -m pytest system
@@ -37,6 +40,12 @@ wheel: ## build the wheel with the binary, into target/wheels
 	@echo "==> the wheel, into target/wheels"
 	@rm -f target/wheels/*.whl
 	cd spawner-py && $(TOOLS)/maturin build --release --locked --compatibility linux --quiet --out ../target/wheels
+
+deb: wheel ## build the Debian package from the same binaries, into target/debian
+	@$(PREPARE) cargo-deb
+	@echo "==> the Debian package, into target/debian"
+	@rm -f target/debian/*.deb
+	@$(CACHE)/cargo-deb/bin/cargo-deb deb --no-build --no-strip --quiet --output target/debian/
 
 demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; PORT=8000)
 	@$(PREPARE)

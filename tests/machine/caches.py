@@ -1,4 +1,4 @@
-"""What the tests keep on the host between runs: virtualenvs and node modules, with pinned contents.
+"""What the tests keep on the host between runs: virtualenvs, node modules and other tools, pinned.
 
 The caches live below `/var/cache/sudospawner-rs`, or where SUDOSPAWNER_CACHE says. They belong to
 root and are readable by all, since the accounts inside the test machine run from them. Each carries
@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,11 +75,14 @@ class Cache:
                 return
             print(f"==> {self.name}: {self.purpose}, into {self.path}", flush=True)
             shutil.rmtree(self.path, ignore_errors=True)
-            if self.pins.is_dir():
-                self._install_node_modules()
-            else:
-                self._install_virtualenv()
+            self._build()
             (self.path / ".complete").write_text(self._key())
+
+    def _build(self) -> None:
+        if self.pins.is_dir():
+            self._install_node_modules()
+        else:
+            self._install_virtualenv()
 
     def _install_virtualenv(self) -> None:
         subprocess.run([PYTHON, "-m", "venv", self.path], check=True)
@@ -91,6 +95,42 @@ class Cache:
         subprocess.run(npm, cwd=self.path, check=True)
 
 
+class CargoTool(Cache):
+    """A program that cargo builds; the pins are one line, `crate@version`."""
+
+    def _build(self) -> None:
+        install = ["cargo", "install", "--quiet", "--locked", "--root", self.path]
+        subprocess.run([*install, self.pins.read_text().strip()], check=True)
+
+
+class Downloads(Cache):
+    """What pip and npm fetch for a Hub, so that a machine without a network installs it for real.
+
+    The pins are pip's; of the proxy it holds what was the newest when the cache was built.
+    """
+
+    def _build(self) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            subprocess.run([PYTHON, "-m", "venv", scratch], check=True)
+            pip = [f"{scratch}/bin/pip", "--disable-pip-version-check", "download", "--quiet"]
+            wheels = ["--requirement", self.pins, "--dest", self.path / "wheels"]
+            subprocess.run([*pip, *wheels], check=True)
+            npm = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
+            place = ["--global", "--prefix", scratch, "--cache", self.path / "npm"]
+            subprocess.run([*npm, *place, "configurable-http-proxy"], check=True)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Variables that make pip and npm take what is here, and nothing else."""
+        return {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.path / "wheels"),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "npm_config_offline": "true",
+            "npm_config_cache": str(self.path / "npm"),
+        }
+
+
 CACHES = (
     Cache("hub6", "JupyterHub 6 and JupyterLab", REQUIREMENTS / "hub6.txt"),
     Cache("hub4", "JupyterHub 4.1 and JupyterLab", REQUIREMENTS / "hub4.txt"),
@@ -98,6 +138,9 @@ CACHES = (
     Cache("systemdspawner", "JupyterHub 6 and SystemdSpawner", REQUIREMENTS / "systemdspawner.txt"),
     Cache("node", "JupyterHub's proxy", REQUIREMENTS / "node"),
     Cache("tests", "pytest, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"),
+    Cache("docs", "Sphinx", REQUIREMENTS / "docs.txt"),
+    CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
+    Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt"),
 )
 
 

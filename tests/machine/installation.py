@@ -26,6 +26,14 @@ def find_wheel() -> Path:
     return wheels[-1]
 
 
+def find_debian_package() -> Path:
+    """The package that `make deb` built last; `MachineError` if there is none."""
+    packages = list((REPOSITORY / "target/debian").glob("sudospawner_*.deb"))
+    if not packages:
+        raise MachineError("There is no package in target/debian: run `make deb` first.")
+    return packages[0]
+
+
 def install_wheel(machine: Machine, *environments: Cache) -> None:
     """Install our wheel into virtualenvs, in the machine only: the host's caches do not change."""
     wheel = find_wheel()

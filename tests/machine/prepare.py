@@ -32,6 +32,12 @@ DEBIAN_PACKAGES = {
     "fuse3": "/usr/bin/fusermount3",
     "gcc": "/usr/bin/cc",
     "libc6-dev": "/usr/include/stdlib.h",
+    "dpkg-dev": "/usr/bin/dpkg-shlibdeps",
+    "libcap2-bin": "/usr/sbin/setcap",
+    "man-db": "/usr/bin/man",
+    "mandoc": "/usr/bin/mandoc",
+    "checkpolicy": "/usr/bin/checkmodule",
+    "semodule-utils": "/usr/bin/semodule_package",
 }
 
 

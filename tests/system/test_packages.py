@@ -1,0 +1,179 @@
+"""The packages: what is in them, that they are built the same anywhere, and a spawn through each.
+
+The wheel is what all other tests run; its installation from nothing is in `test_how_to`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from machine.caches import Cache, cache_named
+from machine.hub import Hub
+from machine.installation import REPOSITORY, find_debian_package, find_wheel
+from machine.machine import Machine
+
+BINARIES = ("sudospawner", "jupyterhub-roothooks")
+PAGES = sorted((REPOSITORY / "docs/man").iterdir())
+MEDIATOR = "/usr/bin/sudospawner"
+POLICY = """\
+[server]
+directory = "{bin}"
+"""
+RULES = f"rhea ALL=(%jupyterhub) NOPASSWD:{MEDIATOR}\n"
+
+
+def list_sources() -> set[str]:
+    """What a source distribution has to hold, beside what maturin writes itself."""
+    python = REPOSITORY / "spawner-py"
+    folders = [*REPOSITORY.glob("src/**/*"), *REPOSITORY.glob("sudoers/**/*")]
+    files = {str(path.relative_to(REPOSITORY)) for path in folders if path.is_file()}
+    files |= {f"sudospawner/{path.name}" for path in python.glob("sudospawner/*.py")}
+    files |= {f"data/data/share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES}
+    return files | {
+        "Cargo.toml",
+        "Cargo.lock",
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+        "PKG-INFO",
+    }
+
+
+def digest(content: bytes) -> str:
+    """What two equal files have in common, short enough to be read in a failure."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_binaries(wheel: Path) -> dict[str, str]:
+    """The digest of each program in a wheel, by name."""
+    with zipfile.ZipFile(wheel) as archive:
+        scripts = [name for name in archive.namelist() if ".data/scripts/" in name]
+        return {PurePosixPath(name).name: digest(archive.read(name)) for name in scripts}
+
+
+@pytest.fixture(scope="module")
+def scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards: what is built in it is large."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def source(scratch: Path) -> Path:
+    """The source distribution, made here from the repository."""
+    place = scratch / "dist"
+    maturin = [cache_named("tests").bin / "maturin", "sdist", "--out", place]
+    subprocess.run(maturin, cwd=REPOSITORY / "spawner-py", check=True)
+    [archive] = place.glob("sudospawner_rs-*.tar.gz")
+    return archive
+
+
+def test_the_source_distribution_holds_what_the_wheel_is_built_from(source: Path) -> None:
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names == list_sources()
+
+
+def test_the_same_source_gives_the_same_programs_elsewhere(source: Path, scratch: Path) -> None:
+    """Built from the source distribution, in another folder, with cargo's own folder elsewhere."""
+    subprocess.run(["tar", "--extract", "--file", source, "--directory", scratch], check=True)
+    [folder] = scratch.glob("sudospawner_rs-*")
+    home = Path(os.environ.get("CARGO_HOME", "~/.cargo")).expanduser()
+    elsewhere = scratch / "cargo"
+    elsewhere.mkdir()
+    (elsewhere / "registry").symlink_to(home / "registry")
+    environment = os.environ | {
+        "CARGO_HOME": str(elsewhere),
+        "CARGO_NET_OFFLINE": "true",
+        "RUSTFLAGS": f"--remap-path-prefix={elsewhere}=/cargo",
+    }
+    build = [cache_named("tests").bin / "maturin", "build", "--release", "--locked", "--quiet"]
+    build += ["--compatibility", "linux", "--out", scratch]
+    subprocess.run(build, cwd=folder, env=environment, check=True)
+    [wheel] = scratch.glob("*.whl")
+    built = read_binaries(wheel)
+    assert set(built) >= set(BINARIES)
+    assert built == read_binaries(find_wheel())
+
+
+def test_the_wheel_holds_programs_module_and_manual_pages() -> None:
+    with zipfile.ZipFile(find_wheel()) as archive:
+        names = archive.namelist()
+        pages = {PurePosixPath(n).name: archive.read(n) for n in names if "/share/man/" in n}
+    assert pages == {page.name: page.read_bytes() for page in PAGES}
+    assert "sudospawner/spawner.py" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+@pytest.fixture(scope="module")
+def debian_machine(machine: Machine) -> Iterator[Machine]:
+    """The machine with the Debian package in it; at the end it is purged."""
+    machine.write("/run/sudospawner.deb", find_debian_package().read_bytes())
+    machine.run(["apt-get", "install", "--yes", "/run/sudospawner.deb"])
+    yield machine
+    machine.run(["dpkg", "--purge", "sudospawner"])
+
+
+def test_the_debian_package_has_the_wheels_programs_and_activates_nothing(
+    debian_machine: Machine,
+) -> None:
+    installed = debian_machine.run(["dpkg", "--listfiles", "sudospawner"]).stdout.splitlines()
+    for name, expected in read_binaries(find_wheel()).items():
+        path = f"/usr/bin/{name}"
+        assert path in installed
+        assert debian_machine.run(["sha256sum", path]).stdout.split()[0] == expected
+    assert not [path for path in installed if path.startswith("/etc")]
+    examples = "/usr/share/doc/sudospawner/examples"
+    assert {f"{examples}/policy.toml", f"{examples}/sudospawner-user-mode"} < set(installed)
+    assert "/usr/share/doc/sudospawner/policy.md" in installed
+    depends = debian_machine.run(["dpkg-query", "-W", "-f=${Depends}", "sudospawner"]).stdout
+    assert "sudo | sudo-rs" in depends and "libc6 (>= " in depends
+
+
+def test_man_shows_the_pages_of_the_debian_package(debian_machine: Machine) -> None:
+    for page in PAGES:
+        where = debian_machine.run(["man", "--where", page.suffix[1:], page.stem]).stdout.strip()
+        assert where == f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz"
+        packed = debian_machine.run(["cat", where], input=b"").stdout
+        assert gzip.decompress(packed) == page.read_bytes()
+
+
+def test_a_hub_spawns_through_the_debian_package(debian_machine: Machine, hub6: Cache) -> None:
+    machine = debian_machine
+    setting = f'c.SudoSpawner.sudospawner_path = "{MEDIATOR}"\n'
+    hub = Hub(machine, hub6, port=8040, configuration=setting)
+    machine.write("/etc/sudospawner/policy.toml", POLICY.format(bin=hub6.bin))
+    machine.write("/etc/sudoers.d/debian-package", RULES, mode=0o440)
+    try:
+        with hub:
+            hub.start_server("zoe")
+            parent = machine.read(f"/proc/{hub.find_pid('zoe')}/status").split("PPid:\t")[1]
+            supervisor = machine.run(["readlink", f"/proc/{parent.split()[0]}/exe"]).stdout
+            assert supervisor.strip() == MEDIATOR
+            hub.stop_server("zoe")
+    finally:
+        machine.run(["rm", "/etc/sudoers.d/debian-package", "/etc/sudospawner/policy.toml"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_manual_page_is_rendered_without_a_warning(page: Path) -> None:
+    for reader in (
+        ["man", "--warnings", "-E", "UTF-8", "-l", page],
+        ["groff", "-mdoc", "-ww", "-Tutf8", "-z", page],
+        ["mandoc", "-T", "lint", "-W", "warning", page],
+    ):
+        environment = os.environ | {"MANWIDTH": "80", "LANG": "C.UTF-8"}
+        shown = subprocess.run(reader, env=environment, capture_output=True, text=True)
+        assert (shown.returncode, shown.stderr) == (0, ""), shown
+        if reader[0] == "man":
+            assert page.stem in shown.stdout and "SEE ALSO" in shown.stdout
