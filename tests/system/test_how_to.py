@@ -1,0 +1,150 @@
+"""`docs/sudo.md`, from a machine without any of it to zoe, who runs a cell.
+
+The tests are the page's sections in their order: each needs those before it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from machine.caches import Downloads, cache_named
+from machine.installation import REPOSITORY, find_debian_package, find_wheel
+from machine.machine import Machine
+from system.browser import Browser
+from system.how_to import Section, read_sections, run_section
+
+PAGE = read_sections(REPOSITORY / "docs/sudo.md")
+START = [section.heading for section in PAGE].index("Start") + 1
+PASSWORD = "zoe-password"
+DIST = "/run/dist"
+
+
+@pytest.fixture(scope="module")
+def bare_machine() -> Iterator[Machine]:
+    """A machine that has only people: none of the Hub's accounts, and nothing of ours.
+
+    pip and npm find in it, without a network, what they would fetch.
+    """
+    with Machine() as machine:
+        machine.run("userdel --remove rhea 2>/dev/null; userdel nohome; groupdel jupyterhub")
+        for file in (find_debian_package(), find_wheel()):
+            machine.write(f"{DIST}/{file.name}", file.read_bytes())
+        machine.run(f"cp {DIST}/*.deb /root")
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def registries() -> dict[str, str]:
+    """Variables with which pip and npm find their packages."""
+    downloads = cache_named("downloads")
+    assert isinstance(downloads, Downloads)
+    settings = downloads.settings
+    return settings | {"PIP_FIND_LINKS": f"{settings['PIP_FIND_LINKS']} {DIST}"}
+
+
+@pytest.fixture(scope="module")
+def visitor(bare_machine: Machine) -> Iterator[Browser]:
+    """A chromium on the bare machine."""
+    browser = Browser(bare_machine)
+    yield browser
+    browser.close()
+
+
+def wait_until_it_answers(machine: Machine, url: str, seconds: float = 120) -> None:
+    """Wait until a Hub's page of logins is there; fails with the Hub's log when time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with machine.network(), urllib.request.urlopen(f"{url}/hub/login", timeout=30):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    journal = ["journalctl", "--no-pager", "--output=cat", "--unit=jupyterhub"]
+    pytest.fail(machine.run(journal).stdout[-4000:])
+
+
+def run_a_cell(page: Page, url: str, code: str, expected: str) -> None:
+    """Log in as zoe, with the password of her account, start her server, and run a cell."""
+    page.goto(f"{url}/hub/login?next=/hub/spawn")
+    page.get_by_label("Username").fill("zoe")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile(r"/user/zoe/lab"))
+    page.goto(f"{url}/user/zoe/lab?reset")
+    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".jp-OutputArea-output", has_text=expected)).to_be_visible()
+    page.goto(f"{url}/hub/home")
+    page.locator("#stop").click()
+    expect(page.locator("#start")).to_have_text(re.compile("Start My Server"))
+
+
+@pytest.mark.parametrize("section", PAGE[:START], ids=lambda section: section.heading)
+def test_the_commands_do_what_the_page_says(
+    bare_machine: Machine, registries: dict[str, str], section: Section
+) -> None:
+    run_section(section, bare_machine, env=registries, typed=f"{PASSWORD}\n")
+
+
+def test_zoe_then_logs_in_through_pam_and_runs_a_cell(
+    bare_machine: Machine, visitor: Browser
+) -> None:
+    url = "http://127.0.0.1:8000"
+    wait_until_it_answers(bare_machine, url)
+    session = visitor.open_session()
+    code = "import getpass; print('account', getpass.getuser())"
+    run_a_cell(session.new_page(), url, code, "account zoe")
+    session.close()
+
+
+@pytest.mark.parametrize("section", PAGE[START:], ids=lambda section: section.heading)
+def test_the_commands_behind_the_start_do_what_the_page_says(
+    bare_machine: Machine, registries: dict[str, str], section: Section
+) -> None:
+    run_section(section, bare_machine, env=registries, typed=f"{PASSWORD}\n")
+
+
+def test_with_all_of_it_she_does_so_on_port_80_in_root_mode_within_limits(
+    bare_machine: Machine, visitor: Browser
+) -> None:
+    url = "http://127.0.0.1"
+    wait_until_it_answers(bare_machine, url)
+    session = visitor.open_session()
+    code = (
+        "import resource as r, getpass; "
+        "print(getpass.getuser(), r.getrlimit(r.RLIMIT_NOFILE), r.getrlimit(r.RLIMIT_CORE))"
+    )
+    run_a_cell(session.new_page(), url, code, "zoe (16384, 16384) (0, 0)")
+    session.close()
+    records = ["journalctl", "--no-pager", "--output=cat", "--identifier=sudospawner", "_UID=0"]
+    assert "spawn" in bare_machine.run(records).stdout
+
+
+def test_a_wrong_password_and_an_account_outside_the_group_are_refused(
+    bare_machine: Machine, visitor: Browser
+) -> None:
+    for name, password in (("zoe", "wrong"), ("mal", "mal-password")):
+        session = visitor.open_session()
+        page = session.new_page()
+        page.goto("http://127.0.0.1/hub/login")
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_text("Invalid username or password")).to_be_visible()
+        session.close()
+
+
+def test_the_programs_of_the_wheel_are_the_debian_packages(bare_machine: Machine) -> None:
+    for name in ("sudospawner", "jupyterhub-roothooks"):
+        compare = ["cmp", f"/opt/jupyterhub/bin/{name}", f"/usr/bin/{name}"]
+        assert bare_machine.run(compare, check=False).returncode == 0
