@@ -21,8 +21,8 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 	cargo fmt --check
 	cargo clippy --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
-	$(TOOLS)/ruff check tests spawner-py benches
-	$(TOOLS)/ruff format --check tests spawner-py benches
+	$(TOOLS)/ruff check tests spawner-py benches docs
+	$(TOOLS)/ruff format --check tests spawner-py benches docs docs
 	for fragment in sudoers/sudospawner-*; do visudo --check --strict --file "$$fragment" || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --log-level error check bans licenses sources; \
@@ -46,6 +46,12 @@ deb: wheel ## build the Debian package from the same binaries, into target/debia
 	@echo "==> the Debian package, into target/debian"
 	@rm -f target/debian/*.deb
 	@$(CACHE)/cargo-deb/bin/cargo-deb deb --no-build --no-strip --quiet --output target/debian/
+
+docs: ## the documentation as a site with a search, into target/docs; a warning is an error
+	@$(PREPARE) docs
+	@$(CACHE)/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --nitpicky \
+		-d target/docs-cache docs target/docs
+	@echo "==> target/docs/index.html"
 
 demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; PORT=8000)
 	@$(PREPARE)
