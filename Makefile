@@ -22,7 +22,7 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 	cargo clippy --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
 	$(TOOLS)/ruff check tests spawner-py benches docs
-	$(TOOLS)/ruff format --check tests spawner-py benches docs docs
+	$(TOOLS)/ruff format --check tests spawner-py benches docs
 	for fragment in sudoers/sudospawner-*; do visudo --check --strict --file "$$fragment" || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --log-level error check bans licenses sources; \

@@ -9,7 +9,7 @@ project = "sudospawner-rs"
 copyright = "the sudospawner-rs contributors"
 # One version for everything: that of Cargo.toml.
 release = re.search(
-    r'^version = "(.+)"', (HERE.parent / "Cargo.toml").read_text(), re.M
+    r'^version = "(.+)"', (HERE.parent / "Cargo.toml").read_text(), re.MULTILINE
 )[1]
 
 extensions = ["myst_parser"]

@@ -6,6 +6,8 @@ The tests are the page's sections in their order: each needs those before it.
 from __future__ import annotations
 
 import re
+import subprocess
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -18,10 +20,12 @@ from machine.caches import Downloads, cache_named
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
 from system.browser import Browser
+from system.dockerfile import start_container
 from system.how_to import Section, read_sections, run_section
 
 PAGE = read_sections(REPOSITORY / "docs/sudo.md")
 START = [section.heading for section in PAGE].index("Start") + 1
+EXAMPLES = REPOSITORY / "examples"
 PASSWORD = "zoe-password"
 DIST = "/run/dist"
 
@@ -57,6 +61,22 @@ def visitor(bare_machine: Machine) -> Iterator[Browser]:
     browser.close()
 
 
+# What the page has made, but for the virtualenv: to install it once more would test nothing more.
+FORGET = """
+systemctl disable --now jupyterhub jupyterhub-port.socket jupyterhub-port
+for unit in jupyterhub.service jupyterhub-port.socket jupyterhub-port.service; do
+    rm -f /etc/systemd/system/$unit
+done
+systemctl daemon-reload
+dpkg --purge sudospawner
+rm -rf /etc/sudospawner /etc/sudoers.d/sudospawner* /etc/jupyterhub /var/lib/jupyterhub
+/opt/jupyterhub/bin/pip uninstall --yes sudospawner-rs
+npm uninstall --global configurable-http-proxy
+userdel rhea
+groupdel jupyterhub
+"""
+
+
 def wait_until_it_answers(machine: Machine, url: str, seconds: float = 120) -> None:
     """Wait until a Hub's page of logins is there; fails with the Hub's log when time is up."""
     deadline = time.monotonic() + seconds
@@ -70,12 +90,17 @@ def wait_until_it_answers(machine: Machine, url: str, seconds: float = 120) -> N
     pytest.fail(machine.run(journal).stdout[-4000:])
 
 
+def log_in(page: Page, url: str, name: str, password: str) -> None:
+    """Fill in the Hub's form, and go on to the start of a server."""
+    page.goto(f"{url}/hub/login?next=/hub/spawn")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
 def run_a_cell(page: Page, url: str, code: str, expected: str) -> None:
     """Log in as zoe, with the password of her account, start her server, and run a cell."""
-    page.goto(f"{url}/hub/login?next=/hub/spawn")
-    page.get_by_label("Username").fill("zoe")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    log_in(page, url, "zoe", PASSWORD)
     page.wait_for_url(re.compile(r"/user/zoe/lab"))
     page.goto(f"{url}/user/zoe/lab?reset")
     page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
@@ -136,10 +161,7 @@ def test_a_wrong_password_and_an_account_outside_the_group_are_refused(
     for name, password in (("zoe", "wrong"), ("mal", "mal-password")):
         session = visitor.open_session()
         page = session.new_page()
-        page.goto("http://127.0.0.1/hub/login")
-        page.get_by_label("Username").fill(name)
-        page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Sign in").click()
+        log_in(page, "http://127.0.0.1", name, password)
         expect(page.get_by_text("Invalid username or password")).to_be_visible()
         session.close()
 
@@ -148,3 +170,52 @@ def test_the_programs_of_the_wheel_are_the_debian_packages(bare_machine: Machine
     for name in ("sudospawner", "jupyterhub-roothooks"):
         compare = ["cmp", f"/opt/jupyterhub/bin/{name}", f"/usr/bin/{name}"]
         assert bare_machine.run(compare, check=False).returncode == 0
+
+
+def test_the_script_does_it_all_in_one(
+    bare_machine: Machine, registries: dict[str, str], visitor: Browser
+) -> None:
+    machine = bare_machine
+    machine.run(FORGET, env=registries)
+    machine.write("/root/set-up-hub", (EXAMPLES / "debian/set-up-hub").read_bytes(), mode=0o755)
+    command = f"/root/set-up-hub /root/{find_debian_package().name} zoe wash"
+    said = machine.run(command, env=registries, cwd="/root", timeout=600).stdout
+    assert said.splitlines()[-1].endswith("zoe,wash")
+    session = visitor.open_session()
+    page = session.new_page()
+    log_in(page, "http://127.0.0.1:8000", "zoe", PASSWORD)
+    page.wait_for_url(re.compile(r"/user/zoe/lab"))
+    session.close()
+    assert machine.run(["pgrep", "-u", "zoe", "-f", "jupyterhub-singleuser"]).stdout
+
+
+def test_what_the_dockerfile_says_is_a_hub_for_io(
+    bare_machine: Machine, registries: dict[str, str], visitor: Browser
+) -> None:
+    machine = bare_machine
+    machine.run(FORGET, env=registries)
+    machine.run(["pkill", "-u", "zoe"], check=False)
+    file = EXAMPLES / "docker/Dockerfile"
+    container = start_container(file, machine, registries, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_it_answers(machine, "http://127.0.0.1:8000")
+        session = visitor.open_session()
+        page = session.new_page()
+        log_in(page, "http://127.0.0.1:8000", "io", "io")
+        page.wait_for_url(re.compile(r"/user/io/lab"))
+        session.close()
+        assert machine.run(["pgrep", "-u", "io", "-f", "jupyterhub-singleuser"]).stdout
+    finally:
+        container.kill()
+        container.wait()
+
+
+def test_the_values_for_kubernetes_are_those_of_its_page() -> None:
+    values = (EXAMPLES / "kubernetes/values.yaml").read_text()
+    page = (REPOSITORY / "docs/kubernetes.md").read_text()
+    start = page.index("    hub:\n      config:\n        KubeSpawner:")
+    shown = textwrap.dedent(page[start:].partition("\n\n")[0])
+    context = shown.partition("container_security_context:\n")[2]
+    assert context and context in "\n".join(
+        line for line in values.splitlines() if not line.lstrip().startswith("#")
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -84,8 +85,13 @@ def test_the_source_distribution_holds_what_the_wheel_is_built_from(source: Path
     assert names == list_sources()
 
 
-def test_the_same_source_gives_the_same_programs_elsewhere(source: Path, scratch: Path) -> None:
-    """Built from the source distribution, in another folder, with cargo's own folder elsewhere."""
+@pytest.fixture(scope="module", autouse=True)
+def build_elsewhere(source: Path, scratch: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A build that goes on beside the other tests of this file, until one waits for it.
+
+    From the source distribution, in another folder, with cargo's own folder elsewhere; the wheel
+    comes to lie in `scratch`.
+    """
     subprocess.run(["tar", "--extract", "--file", source, "--directory", scratch], check=True)
     [folder] = scratch.glob("sudospawner_rs-*")
     home = Path(os.environ.get("CARGO_HOME", "~/.cargo")).expanduser()
@@ -99,11 +105,12 @@ def test_the_same_source_gives_the_same_programs_elsewhere(source: Path, scratch
     }
     build = [cache_named("tests").bin / "maturin", "build", "--release", "--locked", "--quiet"]
     build += ["--compatibility", "linux", "--out", scratch]
-    subprocess.run(build, cwd=folder, env=environment, check=True)
-    [wheel] = scratch.glob("*.whl")
-    built = read_binaries(wheel)
-    assert set(built) >= set(BINARIES)
-    assert built == read_binaries(find_wheel())
+    # A process group of its own: ending it ends cargo and rustc, too.
+    process = subprocess.Popen(build, cwd=folder, env=environment, start_new_session=True)
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_the_wheel_holds_programs_module_and_manual_pages() -> None:
@@ -177,3 +184,13 @@ def test_the_manual_page_is_rendered_without_a_warning(page: Path) -> None:
         assert (shown.returncode, shown.stderr) == (0, ""), shown
         if reader[0] == "man":
             assert page.stem in shown.stdout and "SEE ALSO" in shown.stdout
+
+
+def test_the_same_source_gives_the_same_programs_elsewhere(
+    build_elsewhere: subprocess.Popen[bytes], scratch: Path
+) -> None:
+    assert build_elsewhere.wait(550) == 0
+    [wheel] = scratch.glob("*.whl")
+    built = read_binaries(wheel)
+    assert set(built) >= set(BINARIES)
+    assert built == read_binaries(find_wheel())
