@@ -23,7 +23,7 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
 	$(TOOLS)/ruff check tests spawner-py benches docs
 	$(TOOLS)/ruff format --check tests spawner-py benches docs
-	for fragment in sudoers/sudospawner-*; do visudo --check --strict --file "$$fragment" || exit 1; done
+	for fragment in sudoers/sudospawner-* examples/docker/sudoers; do visudo --check --strict --file "$$fragment" || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --log-level error check bans licenses sources; \
 	else \
