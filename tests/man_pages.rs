@@ -19,8 +19,12 @@ fn section(page: &str, heading: &str) -> String {
 
 /// The options of a page: items that begin with the macro for options.
 fn documented_options(page: &str) -> BTreeSet<String> {
-    section(page, "OPTIONS")
-        .lines()
+    options_in(&section(page, "OPTIONS"))
+}
+
+/// The options that a part of a page explains.
+fn options_in(part: &str) -> BTreeSet<String> {
+    part.lines()
         .filter_map(|line| line.strip_prefix(".It Fl "))
         .map(|item| format!("-{}", item.split(' ').next().unwrap().replace("\\-", "-")))
         .collect()
@@ -43,6 +47,18 @@ fn the_pages_have_the_options_of_help_and_no_others() {
         let offered = offered_options(help);
         assert!(offered.len() > 4);
         assert_eq!(documented_options(page), offered, "{page}");
+    }
+}
+
+#[test]
+fn the_page_has_the_options_of_each_subcommand_and_no_others() {
+    let subcommands = section("docs/man/sudospawner.8", "SUBCOMMANDS");
+    let parts: Vec<&str> = subcommands.split("\n.Ss ").skip(1).collect();
+    assert_eq!(parts.len(), 3);
+    for part in parts {
+        let (name, part) = part.split_once('\n').unwrap();
+        let help = read(&format!("src/subcommands/{name}.txt"));
+        assert_eq!(options_in(part), offered_options(&help), "{name}");
     }
 }
 
