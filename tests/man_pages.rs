@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sudospawner::{cli, roothooks};
+use sudospawner::{cli, jsd_helper, roothooks};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -43,6 +43,7 @@ fn the_pages_have_the_options_of_help_and_no_others() {
     for (page, help) in [
         ("docs/man/sudospawner.8", cli::HELP),
         ("docs/man/jupyterhub-roothooks.1", roothooks::options::HELP),
+        ("docs/man/jsd-helper.8", jsd_helper::options::USAGE),
     ] {
         let offered = offered_options(help);
         assert!(offered.len() > 4);
