@@ -63,7 +63,13 @@ fn become_caller() -> Result<(), String> {
         return Ok(());
     }
     let account = Account::by_uid(caller.uid);
-    become_account(&account.ok_or_else(|| format!("uid {} has no account", caller.uid))?)
+    let account = account.ok_or_else(|| format!("uid {} has no account", caller.uid))?;
+    become_account(&account)?;
+    log::info!(
+        "this is done as {}, who called, and not as root; for root itself, put `env -u SUDO_UID` in front",
+        account.name
+    );
+    Ok(())
 }
 
 const SETUID: &str = "this file has the setuid bit of another account than root: remove it";

@@ -98,12 +98,6 @@ impl Scene {
         };
         let process = hub.as_ref().and_then(|hub| HubProcess::find(hub.uid));
         let settings = process.as_ref().map(HubProcess::read_settings).unwrap_or_default();
-        let says_hub_users = policy.as_ref().is_some_and(|policy| !policy.hub_users.is_empty());
-        let mode = match (question.mode, settings.mode, says_hub_users) {
-            (Some(mode), ..) | (None, Some(mode), _) => mode,
-            (None, None, true) => Mode::Root,
-            (None, None, false) => Mode::User,
-        };
         let listing = match (&hub, viewpoint) {
             (Some(hub), Viewpoint::Root) => {
                 Listing::from_answer(ask("sudo", &["-n", "-ll", "-U", &hub.name], ""))
@@ -111,6 +105,8 @@ impl Scene {
             (Some(_), Viewpoint::Hub) => Listing::from_answer(ask("sudo", &["-n", "-ll"], "")),
             _ => Listing::default(),
         };
+        // Not the policy: its rules of root mode may be there before the Hub is in root mode.
+        let mode = question.mode.or(settings.mode).unwrap_or_else(|| listing.find_mode(&own));
         let unit = question.unit.clone();
         let unit = unit.or_else(|| process.as_ref().and_then(HubProcess::find_unit));
         let mut scene = Self {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::commands::Answer;
+use crate::policy::Mode;
 
 /// A list of sudo's.
 #[derive(Debug, Default)]
@@ -107,6 +108,15 @@ impl Listing {
         on.0
     }
 
+    /// The mode that the rules for this command are made for: user mode, which is the Hub's default,
+    /// unless it may run as root and as nobody else.
+    pub fn find_mode(&self, program: &Path) -> Mode {
+        let mut words = self.list_run_as(program).peekable();
+        let is_named = words.peek().is_some();
+        let is_root = |word| ["root", "#0"].contains(&word);
+        if is_named && words.all(is_root) { Mode::Root } else { Mode::User }
+    }
+
     /// The groups whose members this command may run as.
     pub fn target_groups(&self, program: &Path) -> Vec<String> {
         let words = self.list_run_as(program);
@@ -198,6 +208,26 @@ Sudoers entry:
         assert!(!second.is_free());
         assert_eq!(listing.target_users(ours), ["zoe", "wash"]);
         assert_eq!(listing.target_groups(Path::new("/bin/echo")), ["jupyterhub"]);
+    }
+
+    #[test]
+    fn rules_are_for_root_mode_if_they_lead_to_root_alone() {
+        let find = |text: &str| Listing::parse(text).find_mode(Path::new("/opt/bin/sudospawner"));
+        let entry = |accounts: &str, program: &str| {
+            format!("Sudoers entry:\n    RunAsUsers: {accounts}\n    Commands:\n\t{program}\n")
+        };
+        let ours = |accounts: &str| entry(accounts, "/opt/bin/sudospawner");
+        assert_eq!(find(&ours("root")), Mode::Root);
+        assert_eq!(find(&(ours("root") + &entry("ALL", "ALL"))), Mode::Root);
+        for text in [
+            String::new(),
+            entry("root", "/bin/true"),
+            ours("%jupyterhub"),
+            ours("ALL"),
+            ours("root") + &ours("zoe, wash"),
+        ] {
+            assert_eq!(find(&text), Mode::User, "{text}");
+        }
     }
 
     #[test]

@@ -333,7 +333,8 @@ IN_ROOT_MODE = [
     Breakage("no_such_group", "targets_group",
              f"sed -i 's/^groups = .*/groups = [\"jupyterhub\", \"crew\"]/' {POLICY}",
              undo=f"sed -i 's/, .crew.//' {POLICY}; groupdel crew"),
-    Breakage("limits", "limit_not_enforceable", f"echo 'memory = \"1G\"' >>{POLICY}"),
+    Breakage("limits", "limit_not_enforceable",
+             f"sed -i '/^\\[limits\\]/a memory = \"1G\"' {POLICY}"),
     Breakage("not_a_member", "target_not_permitted", "gpasswd --delete zoe jupyterhub"),
     Breakage("closed_shell", "shell", "usermod --shell /usr/sbin/nologin zoe"),
     Breakage("server_writable_by_others", "server_untrusted",
@@ -406,6 +407,43 @@ def test_the_hub_logs_at_its_start_what_is_wrong(checked: Checked, version: str)
     # The rules name the mediator of the one environment, and this is the other's.
     refused = "does not let rhea run" in log or "no rule lets rhea call" in log
     assert refused == (version == "hub4"), log
+
+
+@pytest.mark.parametrize("viewer", ["root", "rhea"])
+def test_the_mode_is_what_sudo_permits_where_the_hub_does_not_say(
+    checked: Checked, viewer: str
+) -> None:
+    ask = [PATH, "check", "--json", "--user=zoe", f"--unit={UNIT}"]
+    for mode in ("user", "root"):
+        checked.enter(mode)
+        # What root mode needs of the policy, in user mode too.
+        text = 'hub_users = ["rhea"]\n[targets]\ngroups = ["nogroup"]\n'
+        if mode == "user":
+            checked.machine.write(POLICY, text)
+        report = json.loads(checked.machine.run(ask, user=viewer, check=False).stdout)
+        assert report["mode"] == mode
+        assert report["ok"], report
+        if mode == "user":
+            checked.machine.run(["rm", POLICY])
+
+
+def test_root_that_sudo_made_looks_as_who_called_and_says_how_root_itself_looks(
+    checked: Checked,
+) -> None:
+    checked.enter("user")
+    machine = checked.machine
+    machine.write("/etc/sudoers.d/other", "mal ALL=(root) NOPASSWD: ALL\n", mode=0o440)
+    report = [PATH, "check", "--json", "--hub-user=rhea", "--user=zoe"]
+    through_sudo = machine.run(["sudo", "-n", *report], user="mal", check=False)
+    assert "as mal, who called" in through_sudo.stderr
+    codes = {finding["code"] for finding in json.loads(through_sudo.stdout)["findings"]}
+    assert "sudo_unseen" in codes
+    itself = ["sudo", "-n", "env", "-u", "SUDO_UID", *report]
+    as_root = machine.run(itself, user="mal", check=False)
+    assert "who called" not in as_root.stderr
+    codes = {finding["code"] for finding in json.loads(as_root.stdout)["findings"]}
+    assert "call" in codes and "sudo_unseen" not in codes
+    machine.run(["rm", "/etc/sudoers.d/other"])
 
 
 @pytest.mark.parametrize("viewer", ["rhea", "zoe", "mal"])

@@ -23,7 +23,7 @@ from machine.hub import Hub
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
 
-BINARIES = ("sudospawner", "jupyterhub-roothooks")
+BINARIES = ("sudospawner", "jupyterhub-roothooks", "jsd-helper")
 PAGES = sorted((REPOSITORY / "docs/man").iterdir())
 MEDIATOR = "/usr/bin/sudospawner"
 POLICY = """\
