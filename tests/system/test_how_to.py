@@ -139,7 +139,7 @@ def test_the_commands_behind_the_start_do_what_the_page_says(
     run_section(section, bare_machine, env=registries, typed=f"{PASSWORD}\n")
 
 
-def test_with_all_of_it_she_does_so_on_port_80_in_root_mode_within_limits(
+def test_with_all_of_it_she_does_so_on_port_80_in_a_unit_within_limits(
     bare_machine: Machine, visitor: Browser
 ) -> None:
     url = "http://127.0.0.1"
@@ -147,9 +147,10 @@ def test_with_all_of_it_she_does_so_on_port_80_in_root_mode_within_limits(
     session = visitor.open_session()
     code = (
         "import resource as r, getpass; "
-        "print(getpass.getuser(), r.getrlimit(r.RLIMIT_NOFILE), r.getrlimit(r.RLIMIT_CORE))"
+        "print(getpass.getuser(), r.getrlimit(r.RLIMIT_NOFILE), r.getrlimit(r.RLIMIT_CORE), "
+        "'jupyter-zoe.service' in open('/proc/self/cgroup').read())"
     )
-    run_a_cell(session.new_page(), url, code, "zoe (16384, 16384) (0, 0)")
+    run_a_cell(session.new_page(), url, code, "zoe (16384, 16384) (0, 0) True")
     session.close()
     records = ["journalctl", "--no-pager", "--output=cat", "--identifier=sudospawner", "_UID=0"]
     assert "spawn" in bare_machine.run(records).stdout
