@@ -46,7 +46,7 @@ def make_failure(code: str, sentence: str, stderr: str = "") -> HTTPError:
     log_message = message
     lines = last_lines(escape_control_characters(stderr, keep="\n\t"))
     if lines:
-        message = f"{message}. Its last output:\n{lines}"
+        message = f"{message.rstrip('.')}. Its last output:\n{lines}"
         # Before JupyterHub 6 some of its pages show this one.
         log_message = " | ".join(message.replace("\t", " ").splitlines())
     if SpawnException is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .printable import escape_control_characters, last_lines
+from .reply import read_integer
 
 _RUNNING = "running"
 _OK = "ok"
@@ -41,8 +42,8 @@ class Hook:
         return cls(
             name=str(told.get("name") or "?"),
             status=str(told.get("status") or "?"),
-            exit=_read_integer(told.get("exit")),
-            signal=_read_integer(told.get("signal")),
+            exit=read_integer(told.get("exit")),
+            signal=read_integer(told.get("signal")),
             seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
             output=str(told.get("output") or ""),
         )
@@ -77,7 +78,3 @@ class Hook:
         if self.exit is not None:
             return f"failed with exit status {self.exit} after {self.seconds:.1f} s"
         return "failed"
-
-
-def _read_integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -70,6 +70,11 @@ class ReplyParser:
             self._on_event(found)
 
 
+def read_integer(value: object) -> int | None:
+    """Return a value of a reply if it is an integer; true and false are none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _find_objects(line: str) -> Iterator[object]:
     position = 0
     for _ in range(_BRACES_PER_LINE):

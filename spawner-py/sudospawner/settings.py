@@ -20,25 +20,36 @@ _SIBLING = (
     "there to change how servers start"
 )
 _NOT_ENFORCED = (
-    "it is not enforced: servers run as processes beside the Hub, which nothing limits as a whole"
+    'it is not enforced: in mode "user" servers run as processes beside the Hub, which nothing '
+    'limits as a whole. In mode "root", with the systemd launcher in the policy, it is'
 )
 _IGNORED = {
     "cmd": _SIBLING,
     "shell_cmd": _SIBLING,
     "popen_kwargs": "it is ignored: the server is not a child of the Hub",
-    "mem_limit": _NOT_ENFORCED,
-    "cpu_limit": _NOT_ENFORCED,
 }
+_IGNORED_IN_USER_MODE = {"mem_limit": _NOT_ENFORCED, "cpu_limit": _NOT_ENFORCED}
 
 
 def warn_about_ignored_settings(spawner: SudoSpawner) -> None:
     """Log one warning for each setting that is made and has no effect, once in a Hub's life."""
-    for name, consequence in _IGNORED.items():
+    of_user_mode = _IGNORED_IN_USER_MODE if spawner.mode == "user" else {}
+    for name, consequence in {**_IGNORED, **of_user_mode}.items():
         trait = spawner.traits()[name]
         if name in _warned or getattr(spawner, name) in (trait.default(spawner), None):
             continue
         _warned.add(name)
         spawner.log.warning("%s.%s is set, but %s.", type(spawner).__name__, name, consequence)
+
+
+def get_limits(spawner: SudoSpawner) -> dict[str, Any]:
+    """Return the field of a spawn with the limits that are asked for, if any can be.
+
+    Where the mediator cannot enforce them, or the policy's are lower, it refuses the spawn.
+    """
+    asked = {"memory": spawner.mem_limit, "cpus": spawner.cpu_limit}
+    limits = {name: limit for name, limit in asked.items() if limit}
+    return {"limits": limits} if limits and spawner.mode == "root" else {}
 
 
 def refuse_internal_ssl(spawner: SudoSpawner) -> None:
