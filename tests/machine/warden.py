@@ -76,7 +76,10 @@ def start_machine(arguments: list[str], groups: list[Path], notify: str) -> subp
             (group / "cgroup.procs").write_text("0")
 
     environment = os.environ | {"NOTIFY_SOCKET": notify}
-    if any(hierarchy.name == "systemd" for hierarchy in list_cgroup_hierarchies()):
+    # With a hierarchy of v2 beside those of v1, the machine's systemd learns from it when the last
+    # process of a unit has ended; with v1 alone, a container is not told.
+    names = {hierarchy.name for hierarchy in list_cgroup_hierarchies()}
+    if "systemd" in names and "unified" not in names:
         environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "0"
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return subprocess.Popen(
