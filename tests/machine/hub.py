@@ -74,9 +74,10 @@ class Hub:
     """A JupyterHub in `machine`, from the virtualenv `environment`, running as rhea.
 
     `spawner` is the spawner class (entry point or dotted name), `configuration` more lines for
-    `jupyterhub_config.py`, `port` the first of three ports that it uses, and `user` the account
-    that it runs as. Anyone of zoe, wash, nohome and mal may log in with `password`; rhea is the
-    Hub's admin. Use it as a context manager, or call `start()` and `stop()`.
+    `jupyterhub_config.py`, `port` the first of three ports that it uses, `user` the account that it
+    runs as, and `unit_text` its unit, in which `{user}`, `{folder}` and `{bin}` are filled in.
+    Anyone of zoe, wash, nohome and mal may log in with `password`; rhea is the Hub's admin. Use it
+    as a context manager, or call `start()` and `stop()`.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Hub:
         port: int = 8000,
         user: str = USER,
         password: str = PASSWORD,
+        unit_text: str = UNIT,
     ) -> None:
         self.machine = machine
         self.environment = environment
@@ -97,8 +99,10 @@ class Hub:
         self.url = f"http://127.0.0.1:{port}"
         self.unit = f"jupyterhub-{port}.service"
         self.token = secrets.token_hex(16)
+        self.folder = f"/var/lib/{USER}/hub-{port}"
+        """Where configuration and database are."""
         self._user = user
-        self._folder = f"/var/lib/{USER}/hub-{port}"
+        self._unit_text = unit_text
         self._configuration = CONFIGURATION.format(
             port=port,
             hub_port=port + 1,
@@ -122,9 +126,9 @@ class Hub:
     def start(self) -> None:
         """Start with a fresh database and wait until it answers; `HubError` if it does not."""
         bin = self.environment.bin
-        unit = UNIT.format(user=self._user, folder=self._folder, bin=bin)
-        self.machine.run(["rm", "-rf", self._folder])
-        self.machine.run(["install", "-d", f"--owner={self._user}", "--mode=0700", self._folder])
+        unit = self._unit_text.format(user=self._user, folder=self.folder, bin=bin)
+        self.machine.run(["rm", "-rf", self.folder])
+        self.machine.run(["install", "-d", f"--owner={self._user}", "--mode=0700", self.folder])
         self.configure(self._more)
         self.machine.write(f"/etc/systemd/system/{self.unit}", unit)
         self.machine.run(["systemctl", "daemon-reload"])
@@ -134,7 +138,7 @@ class Hub:
     def configure(self, more: str) -> None:
         """Replace the additional configuration; it counts from the next start or `restart()`."""
         self.machine.write(
-            f"{self._folder}/jupyterhub_config.py",
+            f"{self.folder}/jupyterhub_config.py",
             self._configuration + more,
             owner=self._user,
             mode=0o600,
