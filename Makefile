@@ -53,9 +53,9 @@ docs: ## the documentation as a site with a search, into target/docs; a warning 
 		-d target/docs-cache docs target/docs
 	@echo "==> target/docs/index.html"
 
-demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; PORT=8000)
+demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; SYSTEMD=1: servers in units; PORT=8000)
 	@$(PREPARE)
-	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once) $(if $(ROOT),--root)
+	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once) $(if $(ROOT),--root) $(if $(SYSTEMD),--systemd)
 
 bench: wheel ## compare with upstream's sudospawner: one table
 	@$(PREPARE)

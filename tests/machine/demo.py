@@ -1,8 +1,9 @@
 """Shows the whole: JupyterHub as an ordinary account, starting servers as other accounts.
 
-    python3 -m machine.demo          a Hub to log in to, until Ctrl-C
-    python3 -m machine.demo --once   start a server, run a cell, stop it, print how long each took
-    python3 -m machine.demo --root   the same in root mode, with a hook that mounts something
+    python3 -m machine.demo            a Hub to log in to, until Ctrl-C
+    python3 -m machine.demo --once     start a server, run a cell, stop it, print how long each took
+    python3 -m machine.demo --root     the same in root mode, with a hook that mounts something
+    python3 -m machine.demo --systemd  in root mode, with a unit and limits for each server
 
 Everything runs in the disposable test machine; nothing of it is left when the demo ends.
 """
@@ -22,7 +23,7 @@ from machine.hub import Hub, HubError
 from machine.installation import install_wheel
 from machine.kernel import Kernel
 from machine.machine import Machine, MachineError
-from machine.modes import RootMode, UserMode
+from machine.modes import RootMode, UnitMode, UserMode
 
 LOGIN = """
   {url}    log in as zoe or wash (rhea is the Hub's admin), password {password}
@@ -59,12 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--once", action="store_true", help="one server, then end")
     parser.add_argument("--root", action="store_true", help="root mode, with a hook")
+    parser.add_argument("--systemd", action="store_true", help="root mode, servers in units")
     parser.add_argument("--port", type=int, default=8000, help="the first of three ports")
     options = parser.parse_args()
     # A SIGTERM ends the demo as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = cache_named("hub6")
-    mode = RootMode() if options.root else UserMode()
+    mode = UnitMode() if options.systemd else RootMode() if options.root else UserMode()
     machine = Machine("private" if options.once else "host")
     hub = Hub(
         machine,

@@ -1,4 +1,4 @@
-"""The two modes that the demo shows: what each needs in the machine, and what there is to see."""
+"""What the demo shows in each mode: what that needs in the machine, and what there is to see."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ groups = ["jupyterhub"]
 
 [server]
 no_new_privileges = true
+"""
+
+# The Hub asks for less than the policy gives: its limits apply, and the policy's on tasks.
+POLICY_OF_UNITS = f"""\
+{POLICY}launcher = "systemd"
+
+[limits]
+memory = "2G"
+cpus = 2.0
+tasks = 512
 """
 
 HOOK = """\
@@ -72,16 +82,18 @@ class RootMode(UserMode):
 
     configuration = 'c.SudoSpawner.mode = "root"\n'
     cell = "a cell that reads what the hook has mounted"
+    policy = POLICY
+    """The policy that is installed."""
 
     def install(self, machine: Machine, environment: Cache) -> None:
         """Install the rules, the policy and the hook."""
         install_sudoers(machine, environment, fragment="sudospawner-root-mode")
-        machine.write("/etc/sudospawner/policy.toml", POLICY)
+        machine.write("/etc/sudospawner/policy.toml", self.policy)
         machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
 
     def show_server(self, hub: Hub, user: str) -> None:
         """Print the policy, the hook and what the Hub says of it, the processes, the privileges."""
-        show(f"/etc/sudospawner/policy.toml:\n\n{POLICY}")
+        show(f"/etc/sudospawner/policy.toml:\n\n{self.policy}")
         show(f"/etc/sudospawner/roothooks.d/10-scratch:\n\n{HOOK}")
         log = [line for line in hub.read_log().splitlines() if "Hook 10-scratch" in line]
         if not log:
@@ -114,3 +126,29 @@ class RootMode(UserMode):
     def _find_seers(self, machine: Machine) -> list[str]:
         grep = "grep --no-messages --files-with-matches ' /mnt/scratch ' /proc/[0-9]*/mountinfo"
         return [path.split("/")[2] for path in machine.run(grep, check=False).stdout.split()]
+
+
+class UnitMode(RootMode):
+    """Root mode, in which each server is a unit of systemd's, with limits."""
+
+    configuration = (
+        RootMode.configuration + 'c.Spawner.mem_limit = "1G"\nc.Spawner.cpu_limit = 1.5\n'
+    )
+    policy = POLICY_OF_UNITS
+
+    def show_server(self, hub: Hub, user: str) -> None:
+        """Print all that root mode has to show, the unit, and the limits that it has."""
+        super().show_server(hub, user)
+        unit = f"jupyter-{user}.service"
+        status = ["systemctl", "status", "--full", "--no-pager", "--lines=3", unit]
+        show(f"systemctl status {unit}:\n\n" + hub.machine.run(status).stdout)
+        limits = "MemoryMax,MemorySwapMax,CPUQuotaPerSecUSec,TasksMax,OOMPolicy,Slice"
+        shown = hub.machine.run(["systemctl", "show", f"--property={limits}", unit]).stdout
+        if f"MemoryMax={1 << 30}\n" not in shown:
+            raise HubError(f"The Hub's mem_limit is not the unit's:\n{shown}")
+        show(f"systemctl show {unit}:\n\n{shown}\n")
+
+    def find_remains(self, machine: Machine, user: str) -> str:
+        """Processes, mounts, and units."""
+        units = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "jupyter-*.service"]
+        return super().find_remains(machine, user) + machine.run(units).stdout
