@@ -161,12 +161,14 @@ class SudoSpawner(WatchingSpawner):
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait({self._starting}, timeout=GRACE)
+        self._stopping = True
         try:
             if await self._look() is Liveness.ALIVE:
                 await self._end_server(now)
         except MediatorError as error:
             raise make_failure(error.code, error.sentence) from error
         finally:
+            self._stopping = False
             self.clear_state()
 
     async def _end_server(self, now: bool) -> None:

@@ -20,6 +20,7 @@ class WatchingSpawner(CallingSpawner):
     # The process of `pid`, or one that the mediator has started and not reported in a reply yet.
     _watched: ServerProcess | None = None
     _starting: asyncio.Task[None] | None = None
+    _stopping = False
     # Where it lives in a unit of systemd: the unit's name, and the limits that apply to it.
     _unit = ""
     _limits: dict[str, Any] = {}  # noqa: RUF012 (replaced, never changed)
@@ -38,8 +39,8 @@ class WatchingSpawner(CallingSpawner):
         """
         if self._starting is not None or await self._signal(0):
             return None
-        if self._unit and self._asking is None:
-            # One question for each end, whoever else polls meanwhile.
+        if self._unit and self._asking is None and not self._stopping:
+            # One question for each end, whoever else polls meanwhile; none for one of our making.
             asking = self._find_ending(self._identify(), self._limits.get("memory"))
             self._asking = asyncio.ensure_future(asking)
         if self._asking is not None:

@@ -199,6 +199,23 @@ async def test_the_failure_of_a_start_that_is_under_way_is_the_hubs_to_tell(
     assert spawner._spawn_future is pending
 
 
+async def test_nobody_is_asked_about_an_end_that_stop_has_brought_about(
+    programs, make_unit_spawner, child
+):
+    spawner = make_unit_spawner(alive=True)
+    # A mediator that cannot stop: signals do it.
+    programs.write(
+        RECORD + "stops = request['action'] == 'stop'\n"
+        "if not stops: os.kill(request['pid'], 9)\n"
+        "print(json.dumps({'ok': not stops, 'error': 'no', 'alive': True, 'signal': 9}))"
+    )
+    await spawner.stop()
+    await child.wait()
+    assert [request["action"] for request in programs.requests()] == ["stop", "kill"]
+    assert spawner._spawn_future is None
+    assert await spawner.poll() == 0
+
+
 async def test_what_killed_a_server_is_text(make_unit_spawner, child, caplog):
     spawner = make_unit_spawner(alive=False, result="<b>\x1b[2J")
     spawner.log.propagate = True
