@@ -111,12 +111,28 @@ impl Unit {
     /// # Errors
     /// [`Error::LauncherUnavailable`].
     pub fn stop(&self) -> Result<(), Error> {
-        if is_ours(&self.show()?)? {
+        if self.end_processes()? { self.forget() } else { Ok(()) }
+    }
+
+    /// The first half of [`Unit::stop`]: ends every process, and waits for that; whether there was a unit of
+    /// ours.
+    ///
+    /// # Errors
+    /// [`Error::LauncherUnavailable`].
+    pub fn end_processes(&self) -> Result<bool, Error> {
+        let ours = is_ours(&self.show()?)?;
+        if ours {
             self.control(&["stop"])?;
-            // Fails where nothing had failed.
-            self.control(&["reset-failed"])?;
         }
-        Ok(())
+        Ok(ours)
+    }
+
+    /// The second half: has systemd forget that the unit has failed, if it has.
+    ///
+    /// # Errors
+    /// [`Error::LauncherUnavailable`].
+    pub fn forget(&self) -> Result<(), Error> {
+        self.control(&["reset-failed"]).map(drop)
     }
 
     /// Writes the last lines that the unit has in the journal, from its start on; nothing where there is no

@@ -59,8 +59,12 @@ impl Work<'_> {
                 [DELIVERED] => return Ok(()),
                 [ASK_STATE] => self.wire.send(&Report::Unit(unit.show()?)),
                 [ASK_STOP] => {
-                    unit.stop()?;
-                    self.wire.send(&Report::Unit(unit.show()?));
+                    let ours = unit.end_processes()?;
+                    // Nobody needs to wait for the rest.
+                    self.wire.send(&Report::Unit(String::new()));
+                    if ours {
+                        unit.forget()?;
+                    }
                 }
                 [ASK_JOURNAL] => {
                     unit.print_journal(&self.wire.reports);

@@ -1,0 +1,53 @@
+"""The rows about servers in units: `launcher = "systemd"` beside systemd's own programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from contenders import FIFOS, FOLDER, HERE, TARGET, path_of
+from machine.caches import cache_named
+from machine.machine import Machine
+from table import Reference, Row, compare
+
+POLICY = """
+hub_users = ["rhea"]
+[targets]
+groups = ["jupyterhub"]
+[server]
+launcher = "systemd"
+"""
+# A server as users have it, without a Hub: what takes time in its end is its own.
+LAB = """#!/bin/sh
+exec {python} -m jupyterlab --no-browser --port=$1 --ServerApp.port_retries=0 --IdentityProvider.token=
+"""
+
+
+def measure_units(machine: Machine) -> Iterator[Row]:
+    """Spawn until the first instruction, and stop of a JupyterLab; with a policy, removed again."""
+    machine.write("/etc/sudospawner/policy.toml", POLICY)
+    machine.write(FOLDER / "unit_calls.py", (HERE / "unit_calls.py").read_bytes())
+    lab = FOLDER / "lab"
+    machine.run(["install", "-D", path_of("ours"), lab / "sudospawner"])
+    program = LAB.format(python=cache_named("hub6").bin / "python")
+    machine.write(lab / "sudospawner-singleuser", program, mode=0o755)
+    try:
+        times = measure(machine, "spawn", FOLDER / "ours", rounds=40)
+        systemd_run = Reference("systemd-run", "systemd-run")
+        yield compare("unit, spawn: server's first instruction", systemd_run, times["first"], 1.5)
+        times = measure(machine, "stop", lab, rounds=8)
+        systemctl = Reference("systemctl stop", "systemctl")
+        yield compare("unit, stop of a JupyterLab", systemctl, times["stop"], 1.3)
+    finally:
+        machine.run(["rm", "-r", "/etc/sudospawner"])
+
+
+def measure(machine: Machine, part: str, folder: Path, **plan: Any) -> Any:
+    """Carry out a part of `unit_calls.py` with the mediator and the server of a folder."""
+    words = ["/usr/bin/sudo", "-n", str(folder / "sudospawner"), f"--user={TARGET}"]
+    server = str(folder / "sudospawner-singleuser")
+    plan |= {"folder": str(FIFOS), "ours": words, "server": server, "user": TARGET}
+    command = ["/usr/bin/python3", "-B", FOLDER / "unit_calls.py", part, json.dumps(plan)]
+    return json.loads(machine.run(command, timeout=900).stdout)
