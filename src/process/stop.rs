@@ -45,12 +45,14 @@ pub fn stop_server(
         // EPERM: the pid belongs to another account, so the server is gone.
         if server.signal(0).is_ok() {
             let supervisor = find_supervisor(&server, unprivileged)?;
+            // Now, since a supervisor that has ended has no parent any more.
+            let keeper = supervisor.as_ref().and_then(find_keeper);
             let top = supervisor.as_ref().map_or(server.pid, |supervisor| supervisor.pid);
             let mut relatives = open_relatives(top, server.pid, unprivileged)?;
             stopped.alive = !end_server(&server, &mut relatives, request);
             if !stopped.alive && leftovers == Leftovers::Kill {
                 stopped.leftovers_killed = relatives.len();
-                end_leftovers(supervisor, &relatives);
+                end_leftovers(supervisor, keeper, &relatives);
             }
         }
     }
@@ -114,18 +116,16 @@ pub fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop
     false
 }
 
-/// Whether a process is a keeper, going by its name.
-fn is_keeper(pid: Pid) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|line| line.split(|byte| *byte == 0).next() == Some(keeper::NAME.as_bytes()))
+/// The process of root's that ends what hooks left when the supervisor has ended, going by its name.
+fn find_keeper(supervisor: &Process) -> Option<Process> {
+    let parent = Stat::read(supervisor.pid)?.parent;
+    let line = std::fs::read(format!("/proc/{parent}/cmdline")).ok()?;
+    let is_keeper = line.split(|byte| *byte == 0).next() == Some(keeper::NAME.as_bytes());
+    if is_keeper { Process::hold(parent).ok() } else { None }
 }
 
-fn end_leftovers(supervisor: Option<Process>, leftovers: &[Process]) {
+fn end_leftovers(supervisor: Option<Process>, keeper: Option<Process>, leftovers: &[Process]) {
     if let Some(supervisor) = supervisor {
-        // Whom hooks left ends after the supervisor; its parent is seen as long as it has one.
-        let keeper = Stat::read(supervisor.pid).map(|stat| stat.parent);
-        let keeper = keeper.filter(|parent| is_keeper(*parent));
-        let keeper = keeper.and_then(|pid| Process::hold(pid).ok());
         for process in [Some(supervisor), keeper].into_iter().flatten() {
             if !process.wait(supervisor::LONGEST_ENDING) {
                 log::warn!("the process {} has not ended in time", process.pid);
