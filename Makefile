@@ -2,6 +2,8 @@
 # The machine that tests and demo run in is disposable: nothing of it stays on this computer.
 
 PORT ?= 8000
+# So many test machines run beside each other; each file of tests has one of them to itself.
+MACHINES ?= 3
 CACHE := $(or $(SUDOSPAWNER_CACHE),/var/cache/sudospawner-rs)
 TOOLS := $(CACHE)/tests/bin
 PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
@@ -33,7 +35,7 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 test: wheel deb ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
 	@$(PREPARE)
 	cargo test --quiet
-	cd tests && $(TOOLS)/python -B -m pytest system
+	cd tests && $(TOOLS)/python -B -m pytest system --numprocesses $(MACHINES) --dist loadfile
 
 wheel: ## build the wheel with the binary, into target/wheels
 	@$(PREPARE) tests

@@ -1,4 +1,4 @@
-"""Times servers in units, beside what systemd's own programs do. Runs inside the test machine, as root.
+"""Times servers in units, beside what systemd's own programs do; for root in the test machine.
 
     python3 unit_calls.py spawn|stop PLAN
 
@@ -45,11 +45,16 @@ def spawn(plan: dict[str, Any]) -> dict[str, Any]:
             with Lease(folder) as lease:
                 if name == "ours":
                     call = mediator.spawn(number)
-                    call.finish()
+                    reply = json.loads(call.finish())
+                    if "unit" not in reply:
+                        raise RuntimeError(f"no server: {reply}")
                 else:
                     args = [str(number), f"{folder}/stamps", str(PORT + number), f"{folder}/lease"]
                     call = run([*RUN, f"--uid={plan['user']}", plan["server"], *args])
                 duration = lease.read_stamp() - call.began
+                if name != "ours":
+                    # Before that it has not taken the lease.
+                    wait_for_listener(PORT + number)
             # The lease is over, and the server ends.
             wait_for_end(UNIT if name != "ours" else f"jupyter-{plan['user']}.service")
             if number:

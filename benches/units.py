@@ -21,7 +21,7 @@ launcher = "systemd"
 """
 # A server as users have it, without a Hub: what takes time in its end is its own.
 LAB = """#!/bin/sh
-exec {python} -m jupyterlab --no-browser --port=$1 --ServerApp.port_retries=0 --IdentityProvider.token=
+exec {python} -m jupyterlab --no-browser --port=$1 --ServerApp.port_retries=0
 """
 
 

@@ -47,9 +47,19 @@ impl Started {
     /// When the process with this pid began, if /proc shows it.
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(Self { boot_id: boot_id.trim_end().to_owned(), ticks: Stat::read(pid)?.started })
+        Some(Self { boot_id: read_boot_id()?, ticks: Stat::read(pid)?.started })
     }
+
+    /// Whether it was since the machine was started last.
+    #[must_use]
+    pub fn is_of_this_boot(&self) -> bool {
+        read_boot_id().is_some_and(|boot_id| boot_id == self.boot_id)
+    }
+}
+
+fn read_boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim_end().to_owned())
 }
 
 impl fmt::Display for Started {

@@ -11,6 +11,8 @@ use crate::server_name::ServerName;
 /// The name and the value of a property, as in `systemd-run -p NAME=VALUE`.
 pub type Property = (String, String);
 
+/// What a server's lines in the journal are marked with, with either launcher.
+const IDENTIFIER: &str = "jupyterhub-singleuser";
 /// How long all processes of a unit may take for SIGTERM before SIGKILL follows.
 const STOP_SECONDS: &str = "5";
 
@@ -24,6 +26,7 @@ pub fn list_properties(
     server: &ServerName,
 ) -> Vec<Property> {
     let mut properties = list_shared_properties(policy, asked, user, server);
+    properties.push(("SyslogIdentifier".to_owned(), IDENTIFIER.to_owned()));
     properties.extend(list_own_properties(policy, user, server));
     properties
 }
@@ -132,15 +135,14 @@ mod tests {
 
     #[test]
     fn a_policy_without_limits_gives_a_unit_in_the_slice() {
-        assert_eq!(
-            list(&Policy::default(), Limits::default()),
-            [
-                "TimeoutStopSec=5",
-                "OOMPolicy=continue",
-                "LimitNOFILE=65536",
-                "Slice=jupyterhub.slice"
-            ]
-        );
+        let expected = [
+            "TimeoutStopSec=5",
+            "OOMPolicy=continue",
+            "LimitNOFILE=65536",
+            "Slice=jupyterhub.slice",
+            "SyslogIdentifier=jupyterhub-singleuser",
+        ];
+        assert_eq!(list(&Policy::default(), Limits::default()), expected);
     }
 
     #[test]
@@ -174,6 +176,7 @@ mod tests {
             "PrivateDevices=yes",
             "ReadOnlyPaths=\"-/srv/a b\"",
             "ReadWritePaths=\"/data/zoe/a-b\"",
+            "SyslogIdentifier=jupyterhub-singleuser",
             "Nice=5",
             "ReadOnlyPaths=/h/zoe%h",
             "Slice=x.slice",

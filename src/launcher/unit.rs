@@ -15,7 +15,7 @@ use crate::policy::file::Leftovers;
 use crate::privileges::Unprivileged;
 use crate::process::stop::{Stopped, end_server};
 use crate::process::usage::{Usage, measure_processes};
-use crate::process::{End, Identity, Process};
+use crate::process::{End, Identity, Process, Started};
 use crate::report::Report;
 use crate::request::{Status, Stop};
 
@@ -196,7 +196,9 @@ pub fn measure_in_unit(
     proof: &Unprivileged,
 ) -> Result<Option<UnitStatus>, Error> {
     let state = link.ask_unit()?;
+    let is_of_this_boot = request.server.started.as_ref().is_some_and(Started::is_of_this_boot);
     if !state.is_loaded
+        && is_of_this_boot
         && request.unit.is_some()
         && Process::open(&request.server, proof)?.is_none()
     {
