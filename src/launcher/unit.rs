@@ -116,7 +116,7 @@ impl Link {
     /// Asks the monitor for the state of the server's unit.
     ///
     /// # Errors
-    /// [`Error::LaunchFailed`] if the monitor has ended, and what it reports.
+    /// [`crate::denial::Denial::LaunchFailed`] if the monitor has ended, and what it reports.
     pub fn ask_unit(&mut self) -> Result<UnitState, Error> {
         self.ask(ASK_STATE)
     }
