@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode as FileMode, umask};
-use nix::unistd::{dup2_stderr, dup2_stdout, pipe2};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdout, getppid, pipe2, read};
 
 use super::Plan;
 use super::link::Link;
@@ -69,9 +69,21 @@ pub fn become_supervisor(
         Ok(pipe) => pipe,
         Err(errno) => return Error::at("pipe")(errno),
     };
+    let (executed, executing) = match pipe2(OFlag::O_CLOEXEC) {
+        Ok(pipe) => pipe,
+        Err(errno) => return Error::at("pipe")(errno),
+    };
+    let supervisor = Pid::this();
     let server = match system_calls::fork() {
         Ok(Fork::Parent(server)) => server,
         Ok(Fork::Child) => {
+            drop(executing);
+            // The pipe ends when the supervisor is executed, or has been killed before it was one: then
+            // nobody would end the server that nobody has asked for.
+            let _ = read(&executed, &mut [0]);
+            if getppid() != supervisor {
+                system_calls::exit_now(1);
+            }
             let refusal = become_server(plan, &server_output, proof);
             wire.send(&Report::Refused(refusal));
             system_calls::exit_now(127)
