@@ -1,45 +1,37 @@
 //! What the part of this program that is root can refuse, or fail to do.
 //!
-//! Everything else is said by a process that is the target: see [`crate::error`].
+//! Here it is data. The sentences that people read of it are in `sentences`, and said by a process that is
+//! the target, or nobody, as everything else is: see [`crate::error`].
+
+mod sentences;
 
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 /// Why root did not do what was asked.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Denial {
     /// Who called cannot be told.
-    #[error("the caller is unknown: {0}")]
     CallerUnknown(String),
     /// The caller may not call root mode.
-    #[error(
-        "the account with uid {uid} may not call root mode: add it to hub_users in the policy if it is the Hub's"
-    )]
     CallerNotPermitted {
         /// Who called.
         uid: u32,
     },
     /// Root mode without a policy file.
-    #[error("root mode needs the policy file {}", crate::policy::file::PATH)]
     PolicyMissing,
     /// Others than root could have written the policy file.
-    #[error("the policy file is not trusted: {0}")]
     PolicyUntrusted(String),
     /// The policy file cannot be read by the target, whose process this is in user mode.
-    #[error(
-        "{path} cannot be read: {errno}; its mode is 0644, and its directories are open to all"
-    )]
     PolicyUnreadable {
         /// The file or directory.
         path: PathBuf,
-        /// What open(2) said.
-        errno: Errno,
+        /// The number of what open(2) said.
+        errno: i32,
     },
     /// The policy file says something that it cannot say.
-    #[error("{path}: {reason}")]
     PolicyMalformed {
         /// The file.
         path: PathBuf,
@@ -47,16 +39,13 @@ pub enum Denial {
         reason: String,
     },
     /// Others than root could replace our own binary.
-    #[error("this program's own file is not trusted: {0}")]
     BinaryUntrusted(String),
     /// There is no such account.
-    #[error("there is no account with {asked}; check `getent passwd`")]
     TargetUnknown {
         /// The name or uid that was looked up.
         asked: String,
     },
     /// The policy does not let this account have a server.
-    #[error("{target} may not have a server: {reason}")]
     TargetNotPermitted {
         /// The account.
         target: String,
@@ -64,38 +53,29 @@ pub enum Denial {
         reason: String,
     },
     /// A hook did not succeed, and the policy says that this matters.
-    #[error("the hook {name} did not succeed, so the server was not started (hooks.on_failure)")]
     HookFailed {
         /// The hook.
         name: String,
     },
     /// uid 0 is never a target.
-    #[error(
-        "root is never a target: call this program as `sudo -nH -u USER …`, with the account whose server it is"
-    )]
     TargetIsRoot,
     /// Ids or capabilities that would let the server become someone else.
-    #[error(
-        "privileges are left, or could not be given up ({0}): call this program through sudo, and give it no setuid bit and no capabilities"
-    )]
     PrivilegesLeft(String),
     /// A system call on the way to the server failed.
-    #[error("the server could not be launched: {step}: {errno}")]
     LaunchFailed {
         /// What was being done.
         step: String,
-        /// What the kernel said.
-        errno: Errno,
+        /// The number of what the kernel said.
+        errno: i32,
     },
     /// Nobody reads the reply any more, so the server that was started has been ended.
-    #[error("the caller went away before the server was up")]
     CallerGone,
 }
 
 impl Denial {
     /// For `map_err`: the failure of a system call on the way to the server.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
-        move |errno| Self::LaunchFailed { step: step.to_owned(), errno }
+        move |errno| Self::LaunchFailed { step: step.to_owned(), errno: errno as i32 }
     }
 
     /// Code and exit status; see [`crate::error::Error::classify`].
@@ -117,23 +97,5 @@ impl Denial {
             Self::LaunchFailed { .. } => ("launch_failed", 0),
             Self::CallerGone => ("caller_gone", 0),
         }
-    }
-}
-
-/// A failure as one process of a launch reports it to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setback {
-    /// Its code.
-    pub code: String,
-    /// Its sentence.
-    pub sentence: String,
-    /// The exit status that it makes.
-    pub exit_status: u8,
-}
-
-impl From<Denial> for Setback {
-    fn from(denial: Denial) -> Self {
-        let (code, exit_status) = denial.classify();
-        Self { code: code.to_owned(), sentence: denial.to_string(), exit_status }
     }
 }

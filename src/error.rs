@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::denial::{Denial, Setback};
+use crate::denial::Denial;
 use crate::server_name::WrongName;
 
 /// Why a call could not be carried out.
@@ -175,6 +176,17 @@ pub enum Error {
     /// What another process of the launch has reported.
     #[error("{}", .0.sentence)]
     Reported(Setback),
+}
+
+/// A failure of a process that is the target, as it is reported to another one of a launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setback {
+    /// Its code.
+    pub code: String,
+    /// Its sentence.
+    pub sentence: String,
+    /// The exit status that it makes.
+    pub exit_status: u8,
 }
 
 impl From<WrongName> for Error {

@@ -96,10 +96,8 @@ pub fn run_hooks(
 ) -> Result<Prepared, Denial> {
     let found = find_hooks(&settings.dir);
     if settings.private_mounts && found.iter().any(Result::is_ok) {
-        make_mounts_private().map_err(|errno| Denial::LaunchFailed {
-            step: "a mount namespace for the hooks (hooks.private_mounts)".to_owned(),
-            errno,
-        })?;
+        let step = "a mount namespace for the hooks (hooks.private_mounts)";
+        make_mounts_private().map_err(Denial::at(step))?;
     }
     let surroundings = Surroundings::Clean(list_variables(&target, server_name));
     let runner = Runner { timeout: settings.timeout, surroundings };
@@ -141,13 +139,10 @@ pub fn find_hooks(directory: &Path) -> Vec<Found> {
     let refuse = |path: &Path, distrust: Distrust| {
         Err(HookResult::new(path, HookStatus::Refused, distrust.to_string()))
     };
-    let opened = match TrustedDirectory::open(directory) {
-        Ok(opened) => opened,
+    let listed = TrustedDirectory::open(directory).and_then(|opened| Ok((opened.list()?, opened)));
+    let (names, opened) = match listed {
+        Ok(listed) => listed,
         Err(Distrust::Missing(_)) => return Vec::new(),
-        Err(distrust) => return vec![refuse(directory, distrust)],
-    };
-    let names = match opened.list() {
-        Ok(names) => names,
         Err(distrust) => return vec![refuse(directory, distrust)],
     };
     let executable = (Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH).bits();

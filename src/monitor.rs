@@ -20,7 +20,7 @@ use nix::unistd::{dup2_stderr, pipe2};
 
 use crate::account::Caller;
 use crate::audit::{self, Record};
-use crate::denial::{Denial, Setback};
+use crate::denial::Denial;
 use crate::ending::{GRACE, end_children, has_children};
 use crate::hooks::{Prepared, run_hooks};
 use crate::keeper;
@@ -63,9 +63,9 @@ impl Monitor {
             Fork::Child => {
                 drop((tell, link));
                 let mut work = Work { rules, caller, inherited_umask, wire, request };
-                if let Err(setback) = work.wait_for_decision(File::from(decision), target.clone()) {
+                if let Err(report) = work.wait_for_decision(File::from(decision), target.clone()) {
                     end_children(GRACE);
-                    work.wire.send(&Report::Failed(setback));
+                    work.wire.send(&report);
                 }
                 system_calls::exit_now(1)
             }
@@ -84,7 +84,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Waits for the decision, writes it down, and acts on it; returns unless it became a supervisor.
-    fn wait_for_decision(&mut self, decision: File, target: Target) -> Result<(), Setback> {
+    fn wait_for_decision(&mut self, decision: File, target: Target) -> Result<(), Report> {
         self.wire.detach()?;
         become_wholly_root().map_err(Denial::at("becoming root"))?;
         let mut text = String::new();
@@ -125,7 +125,7 @@ impl Work<'_> {
         &mut self,
         target: Target,
         server_name: &ServerName,
-    ) -> Result<(), Setback> {
+    ) -> Result<(), Report> {
         let limits = LiftedLimits::lift();
         let prepared = self.prepare(target, server_name)?;
         limits.put_back().map_err(Denial::at("setrlimit"))?;

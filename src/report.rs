@@ -13,7 +13,8 @@ use nix::sys::{prctl, stat::Mode};
 use nix::unistd::{dup2_stdin, dup2_stdout, pipe2, setsid};
 use serde::{Deserialize, Serialize};
 
-use crate::denial::{Denial, Setback};
+use crate::denial::Denial;
+use crate::error::Setback;
 use crate::hooks::HookResult;
 use crate::process::End;
 use crate::server::Refusal;
@@ -27,12 +28,20 @@ pub enum Report {
     Server(i32),
     /// The server's process could not become the server.
     Refused(Refusal),
+    /// There is no server, for a reason of root's.
+    Denied(Denial),
     /// There is no server.
     Failed(Setback),
     /// The server has ended, and this was its last output.
     Ended(End, String),
     /// The state of the server's unit, as systemctl(1) shows it.
     Unit(String),
+}
+
+impl From<Denial> for Report {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
 }
 
 impl Report {
@@ -114,7 +123,7 @@ mod tests {
             Report::Server(i32::MAX),
             Report::Refused(Refusal::Home(2)),
             Report::Refused(Refusal::Execution(13)),
-            Report::Failed(Denial::at("fork")(Errno::EAGAIN).into()),
+            Report::Denied(Denial::at("fork")(Errno::EAGAIN)),
             Report::Ended(End::Exited(3), output),
             Report::Ended(End::Killed(9), String::new()),
         ] {

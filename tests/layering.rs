@@ -64,7 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["ending", "policy", "privileges", "process", "report", "server_name", "system_calls"],
     ),
     // The form of a report holds what is reported.
-    ("report", &["denial", "hooks", "process", "server"]),
+    ("report", &["denial", "error", "hooks", "process", "server"]),
     ("reply", &["error", "escape", "hooks", "process", "request"]),
     (
         "jsd_helper",

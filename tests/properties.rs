@@ -13,8 +13,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sudospawner::denial::Setback;
+use sudospawner::denial::Denial;
 use sudospawner::environment::Environment;
+use sudospawner::error::Setback;
 use sudospawner::escape::{Lines, escape_control_characters};
 use sudospawner::hooks::{HookResult, HookStatus};
 use sudospawner::policy::file::{self, Policy};
@@ -110,6 +111,9 @@ fn report() -> impl Strategy<Value = Report> {
         any::<i32>().prop_map(|errno| Report::Refused(Refusal::Home(errno))),
         any::<i32>().prop_map(|errno| Report::Refused(Refusal::Execution(errno))),
         setback.prop_map(Report::Failed),
+        (text(), any::<i32>())
+            .prop_map(|(step, errno)| Report::Denied(Denial::LaunchFailed { step, errno })),
+        text().prop_map(|name| Report::Denied(Denial::HookFailed { name })),
         (any::<i32>(), text()).prop_map(|(status, tail)| Report::Ended(End::Exited(status), tail)),
         (any::<i32>(), text()).prop_map(|(signal, tail)| Report::Ended(End::Killed(signal), tail)),
     ]

@@ -131,6 +131,7 @@ impl Link {
         nix::unistd::write(&self.delivery, &[word]).map_err(Error::at("asking the monitor"))?;
         match self.read_report()? {
             Report::Unit(shown) => Ok(UnitState::parse(&shown)),
+            Report::Denied(denial) => Err(denial.into()),
             Report::Failed(setback) => Err(Error::Reported(setback)),
             _ => Err(Error::at("asking the monitor")(nix::errno::Errno::EBADMSG)),
         }

@@ -102,6 +102,7 @@ impl Watch {
                             unprivileged,
                         ));
                     }
+                    Report::Denied(denial) => return Err(denial.into()),
                     Report::Failed(setback) => return Err(Error::Reported(setback)),
                     // As upstream has it: nobody waits for a port, and an end in peace is none
                     // of our business.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::foreground::{BLOCK, name_to_block};
 use crate::launcher::{Plan, process};
 use crate::privileges::Unprivileged;
-use crate::report::Link;
+use crate::report::{Link, Report};
 use crate::request::Limits;
 use crate::server_name::ServerName;
 
@@ -55,6 +55,15 @@ impl Monitor {
 
 fn to_errno(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+impl From<Error> for Report {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Denied(denial) => Self::Denied(denial),
+            error => Self::Failed(error.into()),
+        }
+    }
 }
 
 impl Work<'_> {

@@ -20,7 +20,9 @@ pub fn read_text() -> Result<Option<String>, Denial> {
     let file = match open_trusted(Path::new(PATH)) {
         Ok((file, _)) => file,
         Err(Distrust::Missing(_)) => return Ok(None),
-        Err(Distrust::Closed(path, errno)) => return Err(Denial::PolicyUnreadable { path, errno }),
+        Err(Distrust::Closed(path, errno)) => {
+            return Err(Denial::PolicyUnreadable { path, errno: errno as i32 });
+        }
         Err(distrust) => return Err(Denial::PolicyUntrusted(distrust.to_string())),
     };
     let mut text = String::new();
