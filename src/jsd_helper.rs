@@ -26,7 +26,7 @@ use crate::policy::file::Policy;
 use crate::policy::systemd::expand;
 use crate::privileges::become_wholly_root;
 use crate::server_name::ServerName;
-use crate::system_calls;
+use crate::system_calls::beside_root::clear_environment;
 use crate::trusted_file::{TrustedDirectory, open_trusted};
 use crate::unit_name::SliceName;
 use crate::unit_properties::{Limits, Property, list_own_properties, list_shared_properties};
@@ -122,7 +122,7 @@ impl Call {
             return Err(sentence.to_owned().into());
         }
         let caller = *self.caller.insert(Caller::identify()?);
-        system_calls::clear_environment();
+        clear_environment();
         // From here on the caller cannot signal us, and what is written down is root's word.
         become_wholly_root().map_err(|errno| format!("becoming root: {errno}"))?;
         let order = Order::parse(words)?;

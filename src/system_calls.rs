@@ -1,9 +1,11 @@
-//! The only file with `unsafe`: what neither std nor nix offers as a safe function.
+//! What neither std nor nix offers as a safe function. Only here, and in `beside_root`, there is `unsafe`.
 
 #![allow(unsafe_code)]
 
+pub mod beside_root;
+
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -77,14 +79,6 @@ pub fn close_inherited_descriptors() {
     numbers.into_iter().for_each(|number| drop(adopt_descriptor(number)));
 }
 
-/// Forgets every variable of the environment, of which libraries for accounts read some.
-pub fn clear_environment() {
-    // SAFETY: this program has one thread, and holds no pointer into the environment.
-    unsafe {
-        libc::clearenv();
-    }
-}
-
 /// Has every descriptor but stdin, stdout and stderr closed when a program is executed. Where the
 /// kernel has no such call (before Linux 5.11), what was inherited stays open.
 pub fn close_descriptors_on_exec() {
@@ -155,19 +149,6 @@ pub fn open_pidfd(pid: Pid) -> Result<OwnedFd, Errno> {
     let number = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just made this descriptor for us; it closes on exec by itself.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// pidfd_send_signal(2), with any number, since what is no signal is the kernel's to refuse.
-///
-/// # Errors
-/// ESRCH, EPERM, EINVAL.
-pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
-    let no_info: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: the descriptor is open while it is borrowed, and a null siginfo is allowed.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0)
-    };
-    Errno::result(result).map(drop)
 }
 
 /// Begins a session keyring of this process's own, keyctl(2), so that the keys of whoever called are

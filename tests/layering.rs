@@ -183,10 +183,11 @@ fn every_module_uses_only_what_it_may_use() {
 }
 
 #[test]
-fn unsafe_code_is_in_one_file_and_each_block_says_why() {
+fn unsafe_code_is_in_two_files_and_each_block_says_why() {
     for source in read_sources() {
         let blocks = source.code.matches("unsafe {").count();
-        if module_of(&source.path) != "system_calls" {
+        let may = ["src/system_calls.rs", "src/system_calls/beside_root.rs"];
+        if !may.iter().any(|file| source.path.ends_with(file)) {
             assert_eq!(blocks, 0, "{}", source.path.display());
             assert!(!source.code.contains("unsafe_code"), "{}", source.path.display());
             continue;
