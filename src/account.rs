@@ -82,19 +82,12 @@ impl Caller {
                 )));
             }
         }
-        let sudo_uid = std::env::var_os("SUDO_UID").map(|value| {
-            value
-                .to_str()
-                .and_then(parse_id)
-                .map(|uid| Self { uid: Uid::from_raw(uid) })
-                .ok_or_else(|| Denial::CallerUnknown("SUDO_UID is no uid".to_owned()))
-        });
-        match sudo_uid.transpose()? {
-            // Whoever starts a setuid copy chooses its environment.
-            _ if getuid() != geteuid() => Ok(Self { uid: getuid() }),
-            Some(caller) => Ok(caller),
-            None => Ok(Self { uid: getuid() }),
-        }
+        let own = Self { uid: getuid() };
+        let Some(word) = std::env::var_os("SUDO_UID") else { return Ok(own) };
+        let said = word.to_str().and_then(parse_id).map(|uid| Self { uid: Uid::from_raw(uid) });
+        let said = said.ok_or_else(|| Denial::CallerUnknown("SUDO_UID is no uid".to_owned()))?;
+        // Whoever starts a setuid copy chooses its environment.
+        Ok(if getuid() != geteuid() { own } else { said })
     }
 }
 

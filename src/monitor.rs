@@ -26,7 +26,7 @@ use crate::hooks::{Prepared, run_hooks};
 use crate::keeper;
 use crate::policy::authority::Launcher;
 use crate::policy::{Rules, Target};
-use crate::privileges::{LiftedLimits, become_target, become_wholly_root};
+use crate::privileges::{become_target, become_wholly_root, lift_limits};
 use crate::report::{Link, Report, Wire};
 use crate::server_name::ServerName;
 use crate::system_calls::{self, Fork};
@@ -126,9 +126,9 @@ impl Work<'_> {
         target: Target,
         server_name: &ServerName,
     ) -> Result<(), Report> {
-        let limits = LiftedLimits::lift();
+        let put_limits_back = lift_limits();
         let prepared = self.prepare(target, server_name)?;
-        limits.put_back().map_err(Denial::at("setrlimit"))?;
+        put_limits_back().map_err(Denial::at("setrlimit"))?;
         let proof = become_target(prepared, self.rules.authority())?;
         Ok(self.start_server(&proof)?)
     }

@@ -109,9 +109,8 @@ impl Rules {
         if self.is_hub_user(account.uid) {
             return Err(refuse(&account, "it is one of hub_users"));
         }
-        let Ok(groups) = account.list_groups(account.gid) else {
-            return Err(refuse(&account, "its groups cannot be looked up"));
-        };
+        let groups = account.list_groups(account.gid);
+        let groups = groups.map_err(|_| refuse(&account, "its groups cannot be looked up"))?;
         let mut permitted = targets.groups.iter().filter_map(|name| Group::from_name(name).ok()?);
         let is_member = permitted.any(|group| groups.contains(&group.gid));
         if !targets.users.contains(&account.name) && !is_member {
@@ -147,10 +146,7 @@ fn resolve_name(asked: &str) -> Result<Account, Denial> {
 /// Check 2, of our own binary: whoever can replace it is root already.
 fn check_own_binary() -> Result<(), Denial> {
     let own: PathBuf = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    match open_trusted(&own) {
-        Ok(_) => Ok(()),
-        Err(distrust) => Err(Denial::BinaryUntrusted(distrust.to_string())),
-    }
+    open_trusted(&own).map(drop).map_err(|distrust| Denial::BinaryUntrusted(distrust.to_string()))
 }
 
 /// What of check 4 holds in either mode.

@@ -50,11 +50,6 @@ pub fn become_wholly_root() -> Result<(), Errno> {
     setresuid(root, root, root)
 }
 
-/// The limits of setrlimit(2) that were lifted for hooks, to be put back for the server.
-#[derive(Debug)]
-#[must_use]
-pub struct LiftedLimits(Vec<(Resource, u64, u64)>);
-
 /// What a caller could set in order to stop a hook in the middle of its work.
 const LIFTED: [Resource; 6] = [
     Resource::RLIMIT_AS,
@@ -65,30 +60,17 @@ const LIFTED: [Resource; 6] = [
     Resource::RLIMIT_NPROC,
 ];
 
-impl LiftedLimits {
-    /// Lifts them, as far as they can be.
-    pub fn lift() -> Self {
-        let mut before = Vec::new();
-        for resource in LIFTED {
-            if let Ok((soft, hard)) = getrlimit(resource) {
-                let most = if resource == Resource::RLIMIT_NOFILE { 65536 } else { RLIM_INFINITY };
-                let most = most.max(hard);
-                if setrlimit(resource, most, most).is_err() {
-                    let _ = setrlimit(resource, hard, hard);
-                }
-                before.push((resource, soft, hard));
-            }
-        }
-        Self(before)
-    }
-
-    /// Puts them back.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn put_back(self) -> Result<(), Errno> {
-        self.0.into_iter().try_for_each(|(resource, soft, hard)| setrlimit(resource, soft, hard))
-    }
+/// Lifts the limits of setrlimit(2) for hooks, as far as they can be. What comes back puts them back, for
+/// the server, or says what the kernel said.
+pub fn lift_limits() -> impl FnOnce() -> Result<(), Errno> {
+    let before = LIFTED.map(|resource| {
+        let (soft, hard) = getrlimit(resource).ok()?;
+        let most = if resource == Resource::RLIMIT_NOFILE { 65536 } else { RLIM_INFINITY };
+        let _ = set_limit(resource, most.max(hard));
+        Some((resource, soft, hard))
+    });
+    let mut before = before.into_iter().flatten();
+    move || before.try_for_each(|(resource, soft, hard)| setrlimit(resource, soft, hard))
 }
 
 /// Becomes the target: in root mode by giving up everything else, in user mode by finding that sudo
@@ -164,20 +146,21 @@ fn prove(uid: Uid) -> Result<(), Denial> {
     Ok(())
 }
 
-/// Sets what each process of the server may use. What only a hard limit could raise, and may not be
-/// raised here (without privilege, or in a container without CAP_SYS_RESOURCE), stays at that limit: it
-/// is the stricter one, and [`lowered`] says so.
+/// Sets what each process of the server may use. A limit that stays lower is the stricter one, and
+/// [`lowered`] says so.
 fn set_limits(limits: &ProcessLimits, mode: Mode) -> Result<(), Denial> {
-    for (resource, value) in list_wanted(limits, mode) {
-        let (_, hard) = getrlimit(resource).map_err(failed("getrlimit"))?;
-        match setrlimit(resource, value, value) {
-            Err(Errno::EPERM) if value > hard => {
-                setrlimit(resource, hard, hard).map_err(failed("setrlimit"))?;
-            }
-            result => result.map_err(failed("setrlimit"))?,
-        }
+    let mut wanted = list_wanted(limits, mode).into_iter();
+    wanted.try_for_each(|(resource, value)| set_limit(resource, value)).map_err(failed("setrlimit"))
+}
+
+/// Sets a limit. What only a hard limit could raise, and may not be raised here (without privilege, or in
+/// a container without CAP_SYS_RESOURCE), becomes that limit.
+fn set_limit(resource: Resource, value: u64) -> Result<(), Errno> {
+    let (_, hard) = getrlimit(resource)?;
+    match setrlimit(resource, value, value) {
+        Err(Errno::EPERM) if value > hard => setrlimit(resource, hard, hard),
+        result => result,
     }
-    Ok(())
 }
 
 fn list_wanted(limits: &ProcessLimits, mode: Mode) -> Vec<(Resource, u64)> {
