@@ -25,20 +25,12 @@ pub struct Record<'a> {
     pub code: &'a str,
 }
 
-/// Writes the line to `/dev/log`. A log that cannot be written is never a reason to fail, and never one
+/// Writes the line to `/dev/log`, in the name of one of our programs. A log that cannot be written is never a reason to fail, and never one
 /// to wait.
 ///
 /// # Errors
 /// Where there is none, or nobody reads it, a line to be said elsewhere.
-pub fn write_record(record: &Record<'_>) -> Result<(), String> {
-    write_record_of("sudospawner", record)
-}
-
-/// The same for another of our programs.
-///
-/// # Errors
-/// As [`write_record`].
-pub fn write_record_of(program: &str, record: &Record<'_>) -> Result<(), String> {
+pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
     let unknown = "?";
     let text = format!(
         "caller={} target={} action={} code={}",

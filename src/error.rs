@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::denial::Denial;
-use crate::server_name::WrongName;
+use crate::server_name::escaping::WrongName;
 
 /// Why a call could not be carried out.
 #[derive(Debug, Error)]

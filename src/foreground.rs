@@ -51,8 +51,7 @@ fn read_name(file: &mut File) -> Result<ServerName, Denial> {
     let read = file.read_exact(&mut block);
     let name = block.split(|byte| *byte == 0).next().unwrap_or_default();
     let name = String::from_utf8(name.to_vec()).ok().filter(|_| read.is_ok());
-    name.and_then(|name| ServerName::parse(name).ok())
-        .ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))
+    name.and_then(ServerName::parse).ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))
 }
 
 /// If this process is a unit's first, started by the monitor's words, is that until it becomes the server.

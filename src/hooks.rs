@@ -99,8 +99,9 @@ pub fn run_hooks(
         let step = "a mount namespace for the hooks (hooks.private_mounts)";
         make_mounts_private().map_err(Denial::at(step))?;
     }
-    let surroundings = Surroundings::Clean(list_variables(&target, server_name));
-    let runner = Runner { timeout: settings.timeout, surroundings };
+    let variables = list_variables(&target, server_name).into_iter();
+    let variables = variables.map(|(name, value)| format!("{name}={value}").into()).collect();
+    let runner = Runner { timeout: settings.timeout, variables, surroundings: Surroundings::Clean };
     for hook in found {
         let success = run_found(hook, &runner, &mut report);
         if settings.on_failure == OnFailure::Fail {
@@ -150,7 +151,7 @@ pub fn find_hooks(directory: &Path) -> Vec<Found> {
         .into_iter()
         .filter_map(|name| match opened.open_file(&name) {
             Ok((_, stat)) if stat.st_mode & executable == 0 => None,
-            Ok(_) => Some(Ok(opened.path().join(name))),
+            Ok(_) => Some(Ok(directory.join(name))),
             Err(Distrust::Kind(..)) => None,
             Err(distrust) => Some(refuse(&name, distrust)),
         })
@@ -158,10 +159,10 @@ pub fn find_hooks(directory: &Path) -> Vec<Found> {
 }
 
 /// What hooks get to know; nothing of the request but the server's name, which is validated.
-fn list_variables(target: &Target, server_name: &ServerName) -> Vec<(&'static str, String)> {
+fn list_variables(target: &Target, server_name: &ServerName) -> [(&'static str, String); 11] {
     let account = target.account();
     let (uid, gid) = (account.uid.to_string(), account.gid.to_string());
-    vec![
+    [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("HOME", "/root".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),

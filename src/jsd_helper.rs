@@ -18,7 +18,7 @@ use nix::unistd::{Gid, Group, geteuid};
 use thiserror::Error as ThisError;
 
 use crate::account::{Account, Caller, parse_id};
-use crate::audit::{Record, write_record_of, write_to_stderr};
+use crate::audit::{Record, write_record, write_to_stderr};
 use crate::denial::Denial;
 use crate::error::Error;
 use crate::policy::Rules;
@@ -109,7 +109,7 @@ impl Call {
         let target = self.target.as_ref().map(|target| target.name.as_str());
         let action = self.action.as_deref();
         let record = Record { caller: self.caller, target, action, code };
-        if let Err(line) = write_record_of("jsd-helper", &record) {
+        if let Err(line) = write_record("jsd-helper", &record) {
             write_to_stderr(&line);
         }
     }

@@ -5,19 +5,16 @@
 
 use std::ffi::{CString, OsStr};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, geteuid};
 
-use crate::ending::end_children;
+use crate::ending::{GRACE, end_children};
 
 /// The name by which it is started and shows itself in `ps`; see the supervisor's.
 pub const NAME: &str = "sudospawner-keeper";
-/// How long what hooks left may take for SIGTERM: a FUSE daemon has data to write.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// The command line of a keeper for this supervisor, which is a child of the calling process.
 #[must_use]
@@ -42,15 +39,13 @@ fn keep(supervisor: Pid) -> ExitCode {
     let _ = prctl::set_name(c"sudospawner");
     loop {
         match waitpid(None, None) {
-            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _))
-                if pid == supervisor =>
-            {
-                break;
-            }
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return ExitCode::SUCCESS,
+            Ok(ended) if ended.pid() != Some(supervisor) => {}
+            Err(Errno::EINTR) => {}
+            // Or there is nothing left to keep.
+            Ok(_) | Err(_) => break,
         }
     }
+    // A FUSE daemon has data to write.
     end_children(GRACE);
     ExitCode::SUCCESS
 }

@@ -89,11 +89,7 @@ impl Call {
             monitor.tell(self.action.unwrap_or("?"), code);
             return Ok(());
         }
-        audit::write_record(&Record {
-            caller: self.caller,
-            target: self.target.as_deref(),
-            action: self.action,
-            code,
-        })
+        let (caller, target) = (self.caller, self.target.as_deref());
+        audit::write_record("sudospawner", &Record { caller, target, action: self.action, code })
     }
 }

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode as FileMode;
-use nix::unistd::{dup2_stderr, pipe2};
+use nix::unistd::{ForkResult, dup2_stderr, pipe2};
 
 use crate::account::Caller;
 use crate::audit::{self, Record};
@@ -29,7 +29,7 @@ use crate::policy::{Rules, Target};
 use crate::privileges::{become_target, become_wholly_root, lift_limits};
 use crate::report::{Link, Report, Wire};
 use crate::server_name::ServerName;
-use crate::system_calls::{self, Fork};
+use crate::system_calls;
 
 /// A decision is at most this long: the longest name, two words, and two numbers.
 const MAX_DECISION: u64 = 512;
@@ -59,8 +59,8 @@ impl Monitor {
             memfd_create("request", MFdFlags::MFD_CLOEXEC).map_err(Denial::at("memfd"))?;
         let request = File::from(request);
         match system_calls::fork().map_err(Denial::at("fork"))? {
-            Fork::Parent(_) => Ok(Self { decision: File::from(tell), request, link }),
-            Fork::Child => {
+            ForkResult::Parent { .. } => Ok(Self { decision: File::from(tell), request, link }),
+            ForkResult::Child => {
                 drop((tell, link));
                 let mut work = Work { rules, caller, inherited_umask, wire, request };
                 if let Err(report) = work.wait_for_decision(File::from(decision), target.clone()) {
@@ -90,44 +90,31 @@ impl Work<'_> {
         let mut text = String::new();
         // Nothing can be told of what was never decided: the mediator has died.
         let read = decision.take(MAX_DECISION).read_to_string(&mut text);
-        let mut words = text.splitn(5, '\n');
+        let mut words = text.splitn(4, '\n');
         let (Ok(_), Some(action), Some(code)) = (read, words.next(), words.next()) else {
             return Ok(());
         };
-        let written = audit::write_record(&Record {
-            caller: Some(self.caller),
-            target: Some(&target.account().name),
-            action: Some(action),
-            code,
-        });
-        if let Err(line) = written {
+        let (caller, user) = (Some(self.caller), Some(target.account().name.as_str()));
+        let record = Record { caller, target: user, action: Some(action), code };
+        if let Err(line) = audit::write_record("sudospawner", &record) {
             audit::write_to_stderr(&line);
         }
         if code != "ok" {
             return Ok(());
         }
-        let (memory, cpus) = (words.next(), words.next());
-        let server_name = ServerName::parse(words.next().unwrap_or_default().to_owned());
-        let server_name =
-            server_name.map_err(|_| Denial::at("the server's name")(Errno::EINVAL))?;
+        let name = ServerName::parse(words.next().unwrap_or_default().to_owned());
+        let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
         match (self.rules.authority().server.launcher, action) {
-            (Launcher::Process, "spawn") => self.become_supervisor(target, &server_name),
+            (Launcher::Process, "spawn") => self.become_supervisor(target, &name),
             (Launcher::Process, _) => Ok(()),
-            (Launcher::Systemd, _) => {
-                let asked = unit::read_limits(memory, cpus);
-                Ok(self.attend_unit(action, &target, &server_name, asked)?)
-            }
+            (Launcher::Systemd, _) => Ok(self.attend_unit(action, &target, &name, words.next())?),
         }
     }
 
     /// Runs the hooks, gives up root, and becomes the server's supervisor; returns only if that fails.
-    fn become_supervisor(
-        &mut self,
-        target: Target,
-        server_name: &ServerName,
-    ) -> Result<(), Report> {
+    fn become_supervisor(&mut self, target: Target, name: &ServerName) -> Result<(), Report> {
         let put_limits_back = lift_limits();
-        let prepared = self.prepare(target, server_name)?;
+        let prepared = self.prepare(target, name)?;
         put_limits_back().map_err(Denial::at("setrlimit"))?;
         let proof = become_target(prepared, self.rules.authority())?;
         Ok(self.start_server(&proof)?)
@@ -135,15 +122,15 @@ impl Work<'_> {
 
     /// Runs the hooks. Where they left a process, this one stays as its keeper, and the work goes on
     /// in a child.
-    fn prepare(&mut self, target: Target, server_name: &ServerName) -> Result<Prepared, Denial> {
+    fn prepare(&mut self, target: Target, name: &ServerName) -> Result<Prepared, Denial> {
         let report = |result| self.wire.send(&Report::Hook(result));
-        let prepared = run_hooks(target, &self.rules.authority().hooks, server_name, report)?;
+        let prepared = run_hooks(target, &self.rules.authority().hooks, name, report)?;
         if self.wire.is_abandoned() {
             return Err(Denial::CallerGone);
         }
         if has_children() {
             match system_calls::fork().map_err(Denial::at("fork"))? {
-                Fork::Parent(supervisor) => {
+                ForkResult::Parent { child: supervisor } => {
                     // The Hub's log is not a keeper's.
                     let _ = dup2_stderr(std::io::stdin());
                     system_calls::execute_anew(&keeper::to_argv(supervisor));
@@ -153,7 +140,7 @@ impl Work<'_> {
                     system_calls::exit_now(1)
                 }
                 // A session of its own, so that nothing that is sent to the keeper's reaches it.
-                Fork::Child => self.wire.detach()?,
+                ForkResult::Child => self.wire.detach()?,
             }
         }
         Ok(prepared)

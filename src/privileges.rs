@@ -6,7 +6,7 @@ pub mod lowered;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, geteuid, getgroups, getresgid, getresuid, getuid};
+use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid};
 use nix::unistd::{setgroups, setresgid, setresuid};
 
 use crate::account::Account;
@@ -112,16 +112,12 @@ fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
 }
 
 /// Becomes nobody, for a call that is refused before there is a target: what is left to do is to say so.
-/// A process that is not root stays who it is.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn become_nobody() -> Result<(), Denial> {
     const NOBODY: u32 = 65534;
-    if geteuid().is_root() || getuid().is_root() {
-        change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])?;
-    }
-    Ok(())
+    change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])
 }
 
 /// Finds nothing that could be regained, and ends, as OpenSSH's `permanently_set_uid` does, with an

@@ -153,7 +153,7 @@ impl Request {
         let action = fields.require("action", json::read_text)?;
         let server_name = fields
             .take("server_name", json::read_text)?
-            .map_or_else(|| Ok(ServerName::default()), ServerName::parse)?;
+            .map_or_else(|| Ok(ServerName::default()), ServerName::parse_asked)?;
         let request = match action.as_str() {
             "spawn" => Self::Spawn(Spawn {
                 args: read_args(&mut fields)?,

@@ -1,21 +1,12 @@
 //! The name of one of a user's servers.
 
-/// A file name has at most 255 bytes, of which `singleuser-`, `.log` and `.1` take their part.
-const MAX_ESCAPED_NAME: usize = 255 - 17;
+pub mod escaping;
 
-/// Why a text is no server's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WrongName {
-    /// It has more than 255 bytes, or control characters.
-    Malformed,
-    /// It is longer than a unit or file name can hold.
-    TooLong,
-}
-
-/// The name of one of a user's servers; the default server's name is empty.
+/// The name of one of a user's servers; the default server's name is empty. At most 255 bytes without
+/// control characters.
 ///
-/// At most 255 bytes without control characters, and short enough for a file name when it is
-/// escaped as systemd-escape(1) does.
+/// Those of requests are also short enough for a file name when they are escaped, see
+/// [`ServerName::parse_asked`]; root writes no file of that name, and checks what it uses itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerName(String);
 
@@ -26,57 +17,10 @@ impl ServerName {
         &self.0
     }
 
-    /// The name as a part of a file or unit name: [`escape_name`].
+    /// Checks a name; `None` if it has more than 255 bytes, or control characters.
     #[must_use]
-    pub fn escape(&self) -> String {
-        escape_name(&self.0)
-    }
-
-    /// Checks a name.
-    ///
-    /// # Errors
-    /// Every [`WrongName`].
-    pub fn parse(text: String) -> Result<Self, WrongName> {
-        if text.len() > 255 || text.chars().any(char::is_control) {
-            return Err(WrongName::Malformed);
-        }
-        let name = Self(text);
-        if name.escape().len() > MAX_ESCAPED_NAME {
-            return Err(WrongName::TooLong);
-        }
-        Ok(name)
-    }
-}
-
-/// A name as a part of a file or unit name, escaped as systemd-escape(1) does: letters, digits, `:`, `_`
-/// and `.` stand for themselves, `/` becomes `-`, and any other byte, as well as a `.` in front,
-/// `\\xNN`. No two names have the same form.
-#[must_use]
-pub fn escape_name(name: &str) -> String {
-    let escape = |(place, byte): (usize, u8)| match byte {
-        b'.' if place == 0 => "\\x2e".to_owned(),
-        b'/' => "-".to_owned(),
-        b':' | b'_' | b'.' => char::from(byte).to_string(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("\\x{byte:02x}"),
-    };
-    name.bytes().enumerate().map(escape).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn escape(name: &str) -> String {
-        ServerName::parse(name.to_owned()).unwrap().escape()
-    }
-
-    #[test]
-    fn names_are_escaped_as_systemd_escape_does() {
-        assert_eq!(escape(""), "");
-        assert_eq!(escape("gpu_1.a:b"), "gpu_1.a:b");
-        assert_eq!(escape(".hidden"), "\\x2ehidden");
-        assert_eq!(escape("a/b-c d"), "a-b\\x2dc\\x20d");
-        assert_eq!(escape("ü"), "\\xc3\\xbc");
+    pub fn parse(text: String) -> Option<Self> {
+        let is_name = text.len() <= 255 && !text.chars().any(char::is_control);
+        is_name.then_some(Self(text))
     }
 }

@@ -17,25 +17,14 @@ use nix::sys::signal::{
 };
 use nix::unistd::{ForkResult, Pid, execve, setsid};
 
-/// Which side of a fork this is.
-pub enum Fork {
-    /// The process that called, with the child's pid.
-    Parent(Pid),
-    /// The new process.
-    Child,
-}
-
 /// fork(2).
 ///
 /// # Errors
 /// What the kernel says, EAGAIN at the limit of processes above all.
-pub fn fork() -> Result<Fork, Errno> {
+pub fn fork() -> Result<ForkResult, Errno> {
     // SAFETY: this program never starts a thread, so the child's copy of memory is consistent and
     // it may do whatever the parent could.
-    match unsafe { nix::unistd::fork() }? {
-        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
-        ForkResult::Child => Ok(Fork::Child),
-    }
+    unsafe { nix::unistd::fork() }
 }
 
 /// Ends this process at once: no exit handler of a library runs in a forked child.

@@ -68,12 +68,6 @@ impl TrustedDirectory {
         Ok(Self { descriptor, path: walked })
     }
 
-    /// Its path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The names in it, sorted by their bytes.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! so that the `-` of the template tells user and server apart and no two servers share a unit.
 
 use crate::error::Error;
-use crate::server_name::{ServerName, escape_name};
+use crate::server_name::{ServerName, escaping::escape_name};
 
 /// A unit's name has at most this many bytes, with its suffix.
 const MAX_UNIT_NAME: usize = 255;

@@ -26,7 +26,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut order: Vec<String> = Vec::new();
     for name in names {
-        let path = folder.path().join(&name);
+        let path = policy.hooks.dir.join(&name);
         match folder.open_file(&name) {
             Err(Distrust::Kind(..)) => {}
             Err(distrust) => findings.push(explain_hook(&distrust)),

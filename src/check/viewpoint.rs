@@ -6,11 +6,13 @@ use std::io::{Read, Write};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Uid, getgrouplist, getresuid, pipe2, setgroups, setresgid, setresuid};
+use nix::unistd::{
+    ForkResult, Uid, getgrouplist, getresuid, pipe2, setgroups, setresgid, setresuid,
+};
 
 use super::finding::Finding;
 use crate::account::Account;
-use crate::system_calls::{self, Fork};
+use crate::system_calls;
 
 /// Makes this process, which is root, an ordinary account for good: its groups, its gid, its uid, no
 /// capabilities. sudo goes on to work, since `no_new_privs` is not set.
@@ -46,7 +48,7 @@ fn change_ids(account: &Account) -> Result<(), Errno> {
 pub fn look_as(account: &Account, look: impl FnOnce() -> Vec<Finding>) -> Option<Vec<Finding>> {
     let (output, input) = pipe2(OFlag::O_CLOEXEC).ok()?;
     match system_calls::fork().ok()? {
-        Fork::Child => {
+        ForkResult::Child => {
             drop(output);
             if become_account(account).is_ok() {
                 let text = serde_json::to_vec(&look()).unwrap_or_default();
@@ -54,7 +56,7 @@ pub fn look_as(account: &Account, look: impl FnOnce() -> Vec<Finding>) -> Option
             }
             system_calls::exit_now(0)
         }
-        Fork::Parent(child) => {
+        ForkResult::Parent { child } => {
             drop(input);
             let mut text = Vec::new();
             let _ = File::from(output).read_to_end(&mut text);

@@ -19,12 +19,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, pipe2, setsid};
+use nix::unistd::{ForkResult, Pid, pipe2, setsid};
 
 use super::{HookResult, HookStatus};
 use crate::ending::{end_children, has_children};
 use crate::escape::{Lines, escape_control_characters};
-use crate::system_calls::{self, Fork};
+use crate::system_calls;
 
 /// So much of a hook's last output is kept, in bytes.
 const TAIL_BYTES: usize = 4096;
@@ -36,16 +36,18 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Runner {
     /// How long each may take.
     pub timeout: Duration,
-    /// What they find around them.
+    /// Their variables, as `NAME=value`, and no others.
+    pub variables: Vec<Vec<u8>>,
+    /// What else they find around them.
     pub surroundings: Surroundings,
 }
 
 /// What a hook finds around it. Its stdin is empty, and it has a session of its own, in either case.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surroundings {
-    /// These variables and no others, the root directory; the last of its output is kept.
-    Clean(Vec<(&'static str, String)>),
-    /// Variables, working directory, stdout and stderr as this process has them.
+    /// The root directory; the last of its output is kept.
+    Clean,
+    /// Working directory, stdout and stderr as this process has them.
     Inherited,
 }
 
@@ -70,7 +72,7 @@ impl Runner {
     fn run_apart(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
         let (result, report) = pipe2(OFlag::O_CLOEXEC)?;
         match system_calls::fork()? {
-            Fork::Child => {
+            ForkResult::Child => {
                 drop(result);
                 let text = setsid()
                     .and_then(|_| prctl::set_child_subreaper(true))
@@ -79,7 +81,7 @@ impl Runner {
                 let _ = File::from(report).write_all(&text.unwrap_or_default());
                 system_calls::exit_now(0)
             }
-            Fork::Parent(child) => {
+            ForkResult::Parent { child } => {
                 drop(report);
                 let mut text = Vec::new();
                 let _ = File::from(result).read_to_end(&mut text);
@@ -95,22 +97,16 @@ impl Runner {
         let mut command = std::process::Command::new(path);
         command.stdin(Stdio::null());
         let mut tail = Tail { output: None, bytes: Vec::new() };
-        let to_word = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
-        let variables: Vec<Vec<u8>> = match &self.surroundings {
-            Surroundings::Clean(variables) => {
-                let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
-                fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-                tail.output = Some(output);
-                let copy = input.try_clone().map_err(|_| Errno::EMFILE)?;
-                command.current_dir("/").stdout(copy).stderr(input);
-                variables.iter().map(|(name, value)| format!("{name}={value}").into()).collect()
-            }
-            Surroundings::Inherited => std::env::vars_os()
-                .map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(&b'='))
-                .collect(),
-        };
-        let variables = variables.into_iter().map(to_word).collect::<Result<_, _>>()?;
-        let program = to_word(path.as_os_str().as_bytes().to_vec())?;
+        if self.surroundings == Surroundings::Clean {
+            let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
+            fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            tail.output = Some(output);
+            let copy = input.try_clone().map_err(|_| Errno::EMFILE)?;
+            command.current_dir("/").stdout(copy).stderr(input);
+        }
+        let to_word = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
+        let variables = self.variables.iter().map(|one| to_word(one)).collect::<Result<_, _>>()?;
+        let program = to_word(path.as_os_str().as_bytes())?;
         system_calls::begin_afresh(&mut command, program, variables);
         let begin = Instant::now();
         let started = command.spawn();
@@ -125,13 +121,12 @@ impl Runner {
         };
         let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
         let in_time = tail.read_until_end_of(pid, self.timeout)?;
-        let mut status = HookStatus::Timeout;
-        let mut end = None;
-        if in_time {
-            let ended = hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1));
-            status = if ended.success() { HookStatus::Ok } else { HookStatus::Failed };
-            end = Some(ended);
-        }
+        let end = in_time.then(|| hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1)));
+        let status = match end {
+            Some(end) if end.success() => HookStatus::Ok,
+            Some(_) => HookStatus::Failed,
+            None => HookStatus::Timeout,
+        };
         if status != HookStatus::Ok {
             end_children(GRACE);
         }

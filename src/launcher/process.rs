@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode as FileMode, umask};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdout, getppid, pipe2, read};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, getppid, pipe2, read};
 
 use super::Plan;
 use super::link::Link;
@@ -26,7 +26,7 @@ use crate::privileges::Unprivileged;
 use crate::report::{Report, Wire};
 use crate::server::Refusal;
 use crate::supervisor::inherited::{Inherited, LogPlace};
-use crate::system_calls::{self, Fork};
+use crate::system_calls;
 
 /// Starts supervisor and server from this process, which is the target already.
 ///
@@ -41,8 +41,8 @@ pub fn start(
 ) -> Result<Link, Error> {
     let (mut wire, link) = Wire::open()?;
     match system_calls::fork().map_err(Error::at("fork"))? {
-        Fork::Parent(_) => Ok(link),
-        Fork::Child => {
+        ForkResult::Parent { .. } => Ok(link),
+        ForkResult::Child => {
             // With the mediator's ends open it would never see the mediator go.
             drop(link);
             let error = match wire.detach() {
@@ -75,8 +75,8 @@ pub fn become_supervisor(
     };
     let supervisor = Pid::this();
     let server = match system_calls::fork() {
-        Ok(Fork::Parent(server)) => server,
-        Ok(Fork::Child) => {
+        Ok(ForkResult::Parent { child: server }) => server,
+        Ok(ForkResult::Child) => {
             drop(executing);
             // The pipe ends when the supervisor is executed, or has been killed before it was one: then
             // nobody would end the server that nobody has asked for.

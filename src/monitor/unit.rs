@@ -24,12 +24,10 @@ pub const ASK_STOP: u8 = b't';
 /// and what it said last, to the end of the pipe.
 pub const ASK_JOURNAL: u8 = b'j';
 
-/// Reads the limits that the mediator has granted; the policy's hold whatever these say.
-pub(super) fn read_limits(memory: Option<&str>, cpus: Option<&str>) -> Limits {
-    Limits {
-        memory: memory.and_then(|word| word.parse().ok()),
-        cpus: cpus.and_then(|word| word.parse().ok()).filter(|cpus| *cpus > 0.0),
-    }
+/// Reads the limits that the mediator has granted, two lines; the policy's hold whatever these say.
+fn read_limits(granted: &str) -> Limits {
+    let (memory, cpus) = granted.split_once('\n').unwrap_or_default();
+    Limits { memory: memory.parse().ok(), cpus: cpus.parse().ok().filter(|cpus| *cpus > 0.0) }
 }
 
 impl Work<'_> {
@@ -43,11 +41,12 @@ impl Work<'_> {
         action: &str,
         target: &Target,
         server_name: &ServerName,
-        asked: Limits,
+        granted: Option<&str>,
     ) -> Result<(), Error> {
         let (policy, user) = (self.rules.read_policy()?, &target.account().name);
         let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?);
         if action == "spawn" {
+            let asked = read_limits(granted.unwrap_or_default());
             let properties = list_properties(&policy, asked, user, server_name);
             let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
             let request = path(self.request.as_raw_fd());

@@ -45,7 +45,7 @@ impl Monitor {
         let to_text = |limit: Option<String>| limit.unwrap_or_default();
         let memory = to_text(limits.memory.map(|bytes| bytes.to_string()));
         let cpus = to_text(limits.cpus.map(|cpus| cpus.to_string()));
-        let order = format!("{action}\nok\n{memory}\n{cpus}\n{}", name.as_str());
+        let order = format!("{action}\nok\n{}\n{memory}\n{cpus}", name.as_str());
         self.decision
             .write_all(order.as_bytes())
             .map_err(|error| Error::at("telling the monitor")(to_errno(&error)))?;

@@ -47,6 +47,11 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, String> {
         Authority::parse(text)?;
         let policy: Self = parse_toml(text)?;
+        // Root sets those that it knows.
+        let mut names = policy.limits.rlimits.keys();
+        if let Some(name) = names.find(|name| find_resource(name).is_none()) {
+            return Err(format!("limits.rlimits has an unknown name: {name:?}"));
+        }
         let cannot_be = |(name, value): &(&String, &String)| {
             name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
         };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +43,11 @@ pub fn run_hooks(
     gid: Gid,
     mut report: impl FnMut(HookResult),
 ) -> Prepared<Ids> {
-    let runner = Runner { timeout: hooks.timeout, surroundings: Surroundings::Inherited };
+    let variables = std::env::vars_os()
+        .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
+        .collect();
+    let runner =
+        Runner { timeout: hooks.timeout, variables, surroundings: Surroundings::Inherited };
     let found = match hooks.trust {
         Trust::RootAlone => find_hooks(&hooks.directory),
         Trust::AnyOwner => find_hooks_of_anyone(&hooks.directory),

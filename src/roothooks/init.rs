@@ -11,11 +11,11 @@ use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{ForkResult, Pid};
 
 use super::Failure;
 use super::execution::Execution;
-use crate::system_calls::{self, Fork, beside_root};
+use crate::system_calls::{self, beside_root};
 
 /// What shells add to a signal's number to make an exit status of it.
 const KILLED: i32 = 128;
@@ -49,8 +49,8 @@ impl HeldSignals {
     pub fn stay_beside(self, execution: &Execution) -> Result<ExitCode, Failure> {
         let failed = |step| move |errno| Failure::SystemError { step, errno };
         let command = match system_calls::fork().map_err(failed("fork"))? {
-            Fork::Parent(command) => command,
-            Fork::Child => {
+            ForkResult::Parent { child: command } => command,
+            ForkResult::Child => {
                 let failure = execution.execute();
                 log::error!("{failure}");
                 system_calls::exit_now(failure.exit_status().into())

@@ -32,7 +32,6 @@ BECOME = "        let proof = become_target(Prepared::without_hooks(target), rul
 READ = "Request::read(std::io::stdin().lock())"
 # What root has read, if it does: the answer takes it from there.
 KEEP = "static READ: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();\n"
-UNWRITTEN = "(|_: &Record<'_>| Ok::<(), String>(()))(&Record {"
 PROVE = Edit(PRIVILEGES, "    prove(uid)?;\n    Ok(Unprivileged { whom: target })",
              "    let _ = prove(uid);\n    Ok(Unprivileged { whom: target })")  # fmt: skip
 CHECK_EACH_DIRECTORY = (
@@ -139,12 +138,12 @@ MUTANTS = [
     mutant("5", "bounds of seconds", "src/json.rs",
            "if bounds.contains(&number) {", "if !number.is_nan() {", WRONG_VALUES),
     mutant("5", "refusal of control characters in a server's name", "src/server_name.rs",
-           " || text.chars().any(char::is_control)", "", WRONG_VALUES),
-    mutant("5", "the length of a server's name", "src/server_name.rs",
+           " && !text.chars().any(char::is_control)", "", WRONG_VALUES),
+    mutant("5", "the length of a server's name", "src/server_name/escaping.rs",
            "name.escape().len() > MAX_ESCAPED_NAME", "name.escape().len() > 4096",
            "cli a_server_name_that_fits_no_file_name_is_too_long"),
     mutant("5", "refusal of limits that nobody enforces", "src/policy/grant.rs",
-           "if unprivileged.mode() == Mode::Root && matches!(", "if false && matches!(",
+           "limit.map_or(Ok(()), ", "limit.filter(|_| false).map_or(Ok(()), ",
            ROOT_MODE + "a_limit_that_this_launcher_cannot_enforce_refuses_the_spawn"),
     Mutant("5", "reading the request as the target", (
                Edit("src/main.rs", BECOME,
@@ -170,10 +169,9 @@ MUTANTS = [
     mutant("6", "refusal of what is no regular file", TRUSTED,
            "if !is_kind(&stat, SFlag::S_IFREG) {", "if false && !is_kind(&stat, SFlag::S_IFREG) {",
            POLICY_OF_OTHERS),
-    mutant("6", "an environment of their own", RUNNER,
-           'variables.iter().map(|(name, value)| format!("{name}={value}").into()).collect()',
-           'variables.iter().map(|(name, value)| (*name, value.clone()))\n'
-           '.map(|(name, value)| (name.to_owned(), value)).chain(std::env::vars())\n'
+    mutant("6", "an environment of their own", "src/hooks.rs",
+           'variables.map(|(name, value)| format!("{name}={value}").into()).collect()',
+           'variables.map(|(name, value)| (name.to_owned(), value)).chain(std::env::vars())\n'
            '.map(|(name, value)| format!("{name}={value}").into()).collect()', HOOKS_IN_ORDER),
     Mutant("6", "/dev/null as stdin", (
                Edit(RUNNER, "        command.stdin(Stdio::null());\n", ""),
@@ -252,8 +250,8 @@ MUTANTS = [
            '        prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;\n', "",
            ROOT_MODE + "no_new_privileges_empties_the_bounding_set"),
     mutant("7", "giving up root before a refusal", PRIVILEGES,
-           "    if geteuid().is_root() || getuid().is_root() {",
-           "    if false && (geteuid().is_root() || getuid().is_root()) {",
+           "    change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])\n",
+           "    let _ = NOBODY;\n    Ok(())\n",
            ATTACKS + "a_call_without_a_target_is_answered_by_nobody", only="mal"),
     mutant("7", "a session keyring of its own", PRIVILEGES,
            '    system_calls::join_new_session_keyring().map_err(failed("a session keyring"))?;\n',
@@ -286,13 +284,14 @@ MUTANTS = [
            COMMAND_LINE, only="usage"),
     # 11. The audit line.
     mutant("11", "root's line in the authentication log", "src/monitor.rs",
-           "audit::write_record(&Record {", UNWRITTEN,
+           'audit::write_record("sudospawner", &record)', "Ok::<(), String>(drop(record))",
            ROOT_MODE + "the_decision_is_written_by_root"),
     mutant("11", "root's line where there is no syslog", "src/monitor.rs",
            "            audit::write_to_stderr(&line);", "            let _ = line;",
            ROOT_MODE + "where_there_is_no_syslog_the_decision_is_on_stderr"),
     mutant("11", "the line of user mode", "src/main.rs",
-           "audit::write_record(&Record {", UNWRITTEN,
+           'audit::write_record("sudospawner", &Record {',
+           "(|_: &Record<'_>| Ok::<(), String>(()))(&Record {",
            MEDIATOR + "the_decision_is_one_line_for_the_authentication_log"),
     # 12. Text.
     mutant("12", "escaping control characters", "src/escape.rs",
