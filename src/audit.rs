@@ -25,8 +25,8 @@ pub struct Record<'a> {
     pub code: &'a str,
 }
 
-/// Writes the line to `/dev/log`, in the name of one of our programs. A log that cannot be written is never a reason to fail, and never one
-/// to wait.
+/// Writes the line to `/dev/log`, in the name of one of our programs. A log that cannot be written is never
+/// a reason to fail, and never one to wait.
 ///
 /// # Errors
 /// Where there is none, or nobody reads it, a line to be said elsewhere.
