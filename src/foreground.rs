@@ -15,8 +15,9 @@ use log::LevelFilter;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode as FileMode, umask};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, getppid};
 
+use crate::account::Caller;
 use crate::denial::Denial;
 use crate::error::Error;
 use crate::hooks::run_hooks;
@@ -61,7 +62,9 @@ pub fn run_if_asked() -> Option<ExitCode> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let [user, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
-    let is_unit = getuid().is_root()
+    // Not sudo, and none of the other programs that make one root.
+    let is_root = Caller::identify().is_ok_and(|caller| caller.uid.is_root());
+    let is_unit = is_root
         && geteuid().is_root()
         && getppid() == Pid::from_raw(1)
         && std::env::var_os("SUDO_UID").is_none();
@@ -69,9 +72,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
 }
 
 fn run(user: &str) -> ExitCode {
-    system_calls::close_inherited_descriptors();
-    system_calls::own_signals();
-    umask(FileMode::S_IWGRP | FileMode::S_IWOTH);
+    system_calls::begin();
     diagnostics::start_logging("sudospawner", LevelFilter::Info);
     match open_wire() {
         Ok(mut wire) => {

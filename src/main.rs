@@ -9,7 +9,7 @@ mod answer;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use nix::sys::stat::{Mode as FileMode, umask};
+use nix::sys::stat::Mode as FileMode;
 use nix::unistd::{geteuid, getuid};
 use sudospawner::account::Caller;
 use sudospawner::audit::{self, Record};
@@ -27,9 +27,7 @@ fn main() -> ExitCode {
     if let Some(status) = started_as.or_else(subcommands::run_if_asked) {
         return status;
     }
-    let inherited_umask = umask(FileMode::S_IWGRP | FileMode::S_IWOTH);
-    system_calls::close_inherited_descriptors();
-    system_calls::own_signals();
+    let inherited_umask = system_calls::begin();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let call = Call { caller: None, target: None, action: None, monitor: None, inherited_umask };
     if geteuid().is_root() || getuid().is_root() {

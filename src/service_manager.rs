@@ -139,6 +139,9 @@ impl Unit {
     /// journal.
     pub fn print_journal(&self, to: &File) {
         let Ok(shown) = self.show() else { return };
+        if !is_ours(&shown).unwrap_or(false) {
+            return;
+        }
         let Some(invocation) = shown.lines().find_map(|line| line.strip_prefix("InvocationID="))
         else {
             return;

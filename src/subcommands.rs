@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use log::LevelFilter;
-use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{geteuid, getuid};
 
 use crate::account::{Account, Caller};
@@ -42,9 +41,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
         "policy" => run_policy,
         _ => return None,
     };
-    umask(FileMode::S_IWGRP | FileMode::S_IWOTH);
-    system_calls::close_inherited_descriptors();
-    system_calls::own_signals();
+    system_calls::begin();
     diagnostics::start_logging("sudospawner", LevelFilter::Info);
     let outcome = become_caller().and_then(|()| run(Words::read(words)?));
     Some(outcome.unwrap_or_else(|sentence| {

@@ -15,6 +15,7 @@ use nix::libc;
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, Pid, execve, setsid};
 
 /// fork(2).
@@ -58,9 +59,18 @@ pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Check 1 of docs/security.md, which every program of ours begins with before it opens anything:
+/// descriptors, signals and umask are its own, whatever the caller's were. Gives the caller's umask.
+pub fn begin() -> Mode {
+    let inherited_umask = umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    close_inherited_descriptors();
+    own_signals();
+    inherited_umask
+}
+
 /// Closes every descriptor but stdin, stdout and stderr, which std has opened to `/dev/null` where
 /// they were closed. To be called before anything else is opened.
-pub fn close_inherited_descriptors() {
+fn close_inherited_descriptors() {
     let Ok(directory) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<RawFd> =
         directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
@@ -121,7 +131,7 @@ pub fn reset_signals() {
 
 /// Makes signals what this program relies on, whatever the caller ignored or blocked: children are
 /// waited for, and a reader that is gone is an error of write(2) and no end.
-pub fn own_signals() {
+fn own_signals() {
     reset_signals();
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: ignoring a signal runs no code of ours.

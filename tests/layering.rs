@@ -89,7 +89,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "account",
             "escape",
+            "hooks",
             "policy",
+            "privileges",
             "server",
             "sudoers_fragment",
             "system_calls",

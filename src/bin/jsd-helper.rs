@@ -3,13 +3,10 @@
 use std::process::ExitCode;
 
 use log::LevelFilter;
-use nix::sys::stat::{Mode, umask};
 use sudospawner::{diagnostics, jsd_helper, system_calls};
 
 fn main() -> ExitCode {
-    umask(Mode::S_IWGRP | Mode::S_IWOTH);
-    system_calls::close_inherited_descriptors();
-    system_calls::own_signals();
+    system_calls::begin();
     diagnostics::start_logging("jsd-helper", LevelFilter::Info);
     let refusal = jsd_helper::carry_out(std::env::args_os().skip(1).collect());
     log::error!("{refusal}");

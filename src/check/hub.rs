@@ -13,7 +13,6 @@ use super::remedy::quote;
 use super::scene::Scene;
 use crate::account::{Account, parse_id};
 use crate::policy::Mode;
-use crate::trusted_file::open_trusted;
 
 /// So much of a configuration is read, in bytes.
 const MAX_CONFIGURATION: u64 = 1024 * 1024;
@@ -92,15 +91,6 @@ impl HubProcess {
         let text = self.configuration().and_then(read_configuration);
         text.map(|text| parse_settings(&text)).unwrap_or_default()
     }
-}
-
-/// A command as whoever owns the configuration, so that root follows nothing that the Hub has laid there.
-pub fn edit_configuration(configuration: &Path, command: &str) -> Option<String> {
-    if open_trusted(configuration).is_ok() {
-        return Some(command.to_owned());
-    }
-    let owner = Account::by_uid(Uid::from_raw(fs::symlink_metadata(configuration).ok()?.uid()))?;
-    Some(format!("runuser -u {} -- {command}", owner.name))
 }
 
 /// A field of a file such as /proc/self/status.
@@ -208,9 +198,7 @@ fn look_at_shadow(scene: &Scene, hub: &Account, is_pam: bool) -> Finding {
     let group = Gid::from_raw(shadow.gid());
     let group_name = nix::unistd::Group::from_gid(group).ok().flatten().map(|group| group.name);
     let group_reads = shadow.mode() & 0o040 != 0 && group.as_raw() != 0;
-    let name = std::ffi::CString::new(hub.name.as_str()).unwrap_or_default();
-    let is_member =
-        nix::unistd::getgrouplist(&name, hub.gid).is_ok_and(|groups| groups.contains(&group));
+    let is_member = hub.list_groups(hub.gid).is_ok_and(|groups| groups.contains(&group));
     let restart = match &scene.unit {
         Some(unit) if scene.process.is_some() => format!(" && systemctl restart {}", quote(unit)),
         _ => String::new(),

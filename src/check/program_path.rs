@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Area, Finding};
-use super::hub::{HubProcess, edit_configuration};
-use super::remedy::quote;
+use super::hub::HubProcess;
+use super::remedy::{quote, run_as_owner};
 use super::scene::Scene;
 use crate::server::read_interpreter;
 use crate::trusted_file::open_trusted;
@@ -52,7 +52,7 @@ fn write_setting(scene: &Scene) -> String {
 /// Has sed(1) change the Hub's configuration, where that is known.
 fn edit_setting(scene: &Scene, script: &str) -> Option<String> {
     let file = scene.process.as_ref().and_then(HubProcess::configuration)?;
-    edit_configuration(file, &format!("sed -i {} {}", quote(script), quote(file)))
+    run_as_owner(file, &format!("sed -i {} {}", quote(script), quote(file)))
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {

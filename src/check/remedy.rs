@@ -1,8 +1,13 @@
 //! Commands that mend something: one line for root's shell each, with every name quoted.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::trusted_file::Distrust;
+use nix::unistd::Uid;
+
+use crate::account::Account;
+use crate::trusted_file::{Distrust, open_trusted};
 
 /// A word for the shell, in quotes where it needs them.
 pub fn quote(word: impl AsRef<Path>) -> String {
@@ -12,6 +17,18 @@ pub fn quote(word: impl AsRef<Path>) -> String {
         return word;
     }
     format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// A command that changes or executes a file, as whoever owns the file unless it is root's alone: root
+/// executes nothing, and follows nothing, that somebody else could have laid there. `None` where a file of
+/// root's is in a place that is another's.
+pub fn run_as_owner(file: &Path, command: &str) -> Option<String> {
+    if open_trusted(file).is_ok() {
+        return Some(command.to_owned());
+    }
+    let uid = fs::symlink_metadata(file).ok()?.uid();
+    let owner = Account::by_uid(Uid::from_raw(uid)).filter(|owner| !owner.uid.is_root())?;
+    Some(format!("runuser -u {} -- sh -c {}", quote(owner.name), quote(command)))
 }
 
 /// What makes a file trusted again; `None` where no command does without knowing what is meant.
@@ -69,6 +86,20 @@ mod tests {
         assert_eq!(quote("/opt/jupyterhub/bin"), "/opt/jupyterhub/bin");
         assert_eq!(quote("/a b/$(reboot)'s"), "'/a b/$(reboot)'\\''s'");
         assert_eq!(quote(""), "''");
+    }
+
+    #[test]
+    fn root_touches_no_file_that_is_in_somebody_elses_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jupyterhub_config.py");
+        fs::write(&file, "").unwrap();
+        // Below /tmp, which everyone can write to.
+        let command = run_as_owner(&file, "sed -i x");
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(command, None);
+        }
+        let trusted = Path::new("/etc/passwd");
+        assert_eq!(run_as_owner(trusted, "true").as_deref(), Some("true"));
     }
 
     #[test]

@@ -9,10 +9,10 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::finding::{Area, Finding};
-use super::remedy::{find_mount_with, quote, restore_trust};
+use super::remedy::{find_mount_with, quote, restore_trust, run_as_owner};
 use crate::policy::Mode;
 use crate::server::{SIBLINGS, find_closed_directory, read_interpreter};
-use crate::trusted_file::{Distrust, open_trusted};
+use crate::trusted_file::{Distrust, TrustedDirectory, open_trusted};
 
 /// Looks at each candidate in the directory; `account` is the name of this process's account.
 pub fn look(directory: &Path, mode: Mode, is_named: bool, account: &str) -> Vec<Finding> {
@@ -27,8 +27,9 @@ pub fn look(directory: &Path, mode: Mode, is_named: bool, account: &str) -> Vec<
             SIBLINGS.join(" nor "),
             directory.display()
         );
-        let pip = quote(directory.join("pip"));
-        let remedy = format!("{pip} install --force-reinstall --no-deps jupyterhub");
+        let pip = directory.join("pip");
+        let install = format!("{} install --force-reinstall --no-deps jupyterhub", quote(&pip));
+        let remedy = run_as_owner(&pip, &install).unwrap_or_else(|| take_over(directory));
         return vec![Finding::problem(Area::Server, "server_missing", sentence, remedy)];
     }
     let mut findings = Vec::new();
@@ -118,13 +119,28 @@ fn explain_access(path: &Path, errno: Errno) -> (String, String) {
     (errno.desc().to_owned(), format!("chmod a+rx {}", quote(&real)))
 }
 
+/// A place that is neither root's nor anybody's: it becomes root's, where root can then install.
+fn take_over(directory: &Path) -> String {
+    match TrustedDirectory::open(directory) {
+        Err(distrust) => restore_trust(&distrust),
+        Ok(_) => None,
+    }
+    .unwrap_or_else(|| format!("/usr/bin/python3 -m venv {}", quote(environment_of(directory))))
+}
+
+/// The virtual environment that a directory of programs belongs to.
+fn environment_of(directory: &Path) -> &Path {
+    directory.parent().unwrap_or(Path::new("/"))
+}
+
 /// An environment whose Python has gone: most often the machine's Python is another by now.
 fn explain_missing_interpreter(path: &Path, interpreter: &Path) -> (String, String) {
-    let environment = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-    let remedy = format!(
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let upgrade = format!(
         "rm -f {} && /usr/bin/python3 -m venv --upgrade --without-pip {}",
         quote(interpreter),
-        quote(environment)
+        quote(environment_of(directory))
     );
+    let remedy = run_as_owner(path, &upgrade).unwrap_or_else(|| take_over(directory));
     (format!("{} does not exist", interpreter.display()), remedy)
 }

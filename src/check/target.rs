@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, Group, access, chdir, getgrouplist, getuid};
+use nix::unistd::{AccessFlags, Group, access, chdir, getuid};
 
 use super::commands::ask;
 use super::finding::{Area, Finding, Level};
@@ -175,8 +175,7 @@ fn judge_by_policy(policy: &Policy, account: &Account, groups: &[String]) -> Vec
 }
 
 fn list_groups(account: &Account) -> Vec<String> {
-    let name = std::ffi::CString::new(account.name.as_str()).unwrap_or_default();
-    let groups = getgrouplist(&name, account.gid).unwrap_or_default();
+    let groups = account.list_groups(account.gid).unwrap_or_default();
     let name_of = |gid| Group::from_gid(gid).ok().flatten().map(|group| group.name);
     groups.into_iter().filter_map(name_of).collect()
 }

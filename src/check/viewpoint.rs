@@ -3,45 +3,26 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
-use nix::unistd::{
-    ForkResult, Uid, getgrouplist, getresuid, pipe2, setgroups, setresgid, setresuid,
-};
+use nix::unistd::{ForkResult, pipe2};
 
 use super::finding::Finding;
 use crate::account::Account;
+use crate::hooks::Prepared;
+use crate::privileges::container::{Escalation, Ids, take_ids};
 use crate::system_calls;
 
-/// Makes this process, which is root, an ordinary account for good: its groups, its gid, its uid, no
-/// capabilities. sudo goes on to work, since `no_new_privs` is not set.
+/// Makes this process, which is root, an ordinary account for good. sudo goes on to work, since
+/// `no_new_privs` is not set.
 ///
 /// # Errors
 /// A sentence if anything of that fails, or if root can be regained.
 pub fn become_account(account: &Account) -> Result<(), String> {
-    if account.uid.is_root() {
-        return Err(format!("{} is root", account.name));
-    }
-    change_ids(account).map_err(|errno| format!("cannot become {}: {errno}", account.name))?;
-    let root = Uid::from_raw(0);
-    let uids = getresuid().map_err(|errno| errno.to_string())?;
-    let is_account = [uids.real, uids.effective, uids.saved] == [account.uid; 3];
-    if !is_account || setresuid(root, root, root) != Err(Errno::EPERM) {
-        return Err(format!("could not become {} for good", account.name));
-    }
-    Ok(())
-}
-
-fn change_ids(account: &Account) -> Result<(), Errno> {
-    let name = std::ffi::CString::new(account.name.as_str()).map_err(|_| Errno::EINVAL)?;
-    let groups = getgrouplist(&name, account.gid)?;
-    system_calls::join_new_session_keyring()?;
-    // Groups before the gid, and both before the uid: each step needs what the next gives up.
-    setgroups(&groups)?;
-    setresgid(account.gid, account.gid, account.gid)?;
-    setresuid(account.uid, account.uid, account.uid)?;
-    system_calls::drop_capabilities()
+    let ids = Ids { uid: account.uid, gid: account.gid, account: Some(account.clone()) };
+    take_ids(Prepared::without_hooks(ids), Escalation::Allowed)
+        .map(drop)
+        .map_err(|denial| format!("cannot become {}: {denial}", account.name))
 }
 
 /// Looks as this account, in a process that has become it; root alone can. `None` if that did not work.

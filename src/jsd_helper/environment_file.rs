@@ -13,10 +13,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::{Gid, Uid, getgrouplist, setegid, seteuid, setgroups};
+use nix::unistd::{Uid, setegid, seteuid, setgroups};
 
 use super::Refusal;
 use crate::account::{Account, Caller};
+use crate::privileges::become_wholly_root;
 
 /// More variables than that no program can be executed with.
 const MAX_BYTES: u64 = 4 << 20;
@@ -64,15 +65,12 @@ fn read_and_remove(path: &Path) -> std::io::Result<Vec<u8>> {
 /// that the caller can neither trace nor signal this process.
 fn borrow_rights(caller: Caller) -> Result<(), Errno> {
     let account = Account::by_uid(caller.uid).ok_or(Errno::ESRCH)?;
-    let name = std::ffi::CString::new(account.name).map_err(|_| Errno::EINVAL)?;
-    setgroups(&getgrouplist(&name, account.gid)?)?;
+    setgroups(&account.list_groups(account.gid)?)?;
     setegid(account.gid)?;
     seteuid(account.uid)
 }
 
 fn give_back_rights() -> Result<(), Errno> {
-    let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
-    seteuid(root)?;
-    setegid(group)?;
-    setgroups(&[group])
+    seteuid(Uid::from_raw(0))?;
+    become_wholly_root()
 }

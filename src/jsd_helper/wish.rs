@@ -3,7 +3,9 @@
 //! A property such as `ExecStartPre=+/bin/sh` runs as root whatever the unit's user is; hence no property
 //! is passed on that is not known here, and each value is read and written anew.
 
-use crate::policy::file::{Policy, find_resource};
+mod ceiling;
+
+use crate::policy::file::find_resource;
 use crate::policy::units::parse_bytes;
 use crate::unit_properties::{Property, quote, to_quota};
 
@@ -12,7 +14,7 @@ const INFINITY: u64 = u64::MAX;
 
 /// What `jsd-helper` may ask for, by the names of systemd.directives(7) and by their older ones, with the
 /// name that is used.
-const ADMITTED: [(&str, &str, Kind); 24] = [
+const ADMITTED: [(&str, &str, Kind); 23] = [
     ("MemoryMax", "MemoryMax", Kind::Memory),
     ("MemoryHigh", "MemoryHigh", Kind::Memory),
     ("MemoryLimit", "MemoryLimit", Kind::Memory),
@@ -36,7 +38,6 @@ const ADMITTED: [(&str, &str, Kind); 24] = [
     ("RuntimeDirectoryMode", "RuntimeDirectoryMode", Kind::Mode),
     ("RuntimeDirectoryPreserve", "RuntimeDirectoryPreserve", Kind::Word(&["no", "yes", "restart"])),
     ("EnvironmentFile", "EnvironmentFile", Kind::Text),
-    ("LimitNOFILE", "LimitNOFILE", Kind::Rlimit),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -103,49 +104,6 @@ impl Wish {
         matches!(self.value, Value::Paths(_))
     }
 
-    /// Checks that it does not ask for more than the policy gives.
-    ///
-    /// # Errors
-    /// A sentence with the ceiling.
-    pub fn check_against(&self, policy: &Policy) -> Result<(), String> {
-        let limits = &policy.limits;
-        let memory = limits.memory.map(|bytes| bytes.0);
-        let exceeds = |ceiling: String| {
-            Err(format!("{} asks for more than the policy gives, which is {ceiling}", self.name))
-        };
-        match (&self.value, self.name.as_str()) {
-            (Value::Amount(asked), "MemoryMax" | "MemoryHigh" | "MemoryLimit") => match memory {
-                Some(most) if *asked > most => exceeds(format!("limits.memory = {most}")),
-                _ => Ok(()),
-            },
-            (Value::Amount(1..), "MemorySwapMax") if memory.is_some() => {
-                exceeds("no swap, as limits.memory is set".to_owned())
-            }
-            (Value::Amount(asked), "TasksMax") => match limits.tasks {
-                Some(most) if *asked > most => exceeds(format!("limits.tasks = {most}")),
-                _ => Ok(()),
-            },
-            (Value::Cpus(asked), _) => match limits.cpus {
-                Some(most) if *asked > most => exceeds(format!("limits.cpus = {most}")),
-                _ => Ok(()),
-            },
-            (Value::Amount(asked), name) => match find_ceiling(policy, name) {
-                Ceiling::At(most) if *asked > most => exceeds(most.to_string()),
-                Ceiling::Missing => {
-                    exceeds("the system's: name a ceiling in limits.rlimits".to_owned())
-                }
-                _ => Ok(()),
-            },
-            (Value::Switch(false), name) if is_demanded(policy, name) => {
-                exceeds(format!("{name}=yes"))
-            }
-            (Value::Paths(_), "ReadWritePaths") if !policy.systemd.read_only_paths.is_empty() => {
-                exceeds("systemd.read_only_paths".to_owned())
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The property as systemd-run(1) takes it.
     #[must_use]
     pub fn to_property(&self) -> Property {
@@ -203,43 +161,10 @@ impl Kind {
     }
 }
 
-/// What a limit of setrlimit(2) may be raised to.
-enum Ceiling {
-    At(u64),
-    /// The system's own limit, which is none.
-    None,
-    /// The system's own limit, which is not ours to raise.
-    Missing,
-}
-
-fn find_ceiling(policy: &Policy, property: &str) -> Ceiling {
-    let name = property.strip_prefix("Limit").unwrap_or_default().to_ascii_lowercase();
-    let open_files = policy.limits.open_files.filter(|_| name == "nofile");
-    match open_files.or(policy.limits.rlimits.get(&name).copied()) {
-        Some(most) => Ceiling::At(most),
-        None if ["as", "core", "cpu", "data", "fsize", "stack"].contains(&name.as_str()) => {
-            Ceiling::None
-        }
-        // Without a ceiling swap is as much as there is.
-        None if property == "MemorySwapMax" => Ceiling::None,
-        None => Ceiling::Missing,
-    }
-}
-
 /// The resource of a limit's name in capital letters, as systemd writes it.
 fn find_rlimit(limit: &str) -> Option<nix::sys::resource::Resource> {
     let is_upper = limit.bytes().all(|byte| byte.is_ascii_uppercase());
     find_resource(&limit.to_ascii_lowercase()).filter(|_| is_upper)
-}
-
-/// Whether a switch cannot be turned off: the policy has turned it on, or limits rest on it.
-fn is_demanded(policy: &Policy, name: &str) -> bool {
-    match name {
-        "PrivateTmp" => policy.systemd.private_tmp,
-        "PrivateDevices" => policy.systemd.private_devices,
-        "NoNewPrivileges" => policy.server.no_new_privileges,
-        _ => true,
-    }
 }
 
 /// Whether this is one absolute path for systemd.exec(5), with no sign that a shell would see in it.
@@ -253,10 +178,6 @@ fn is_mount_path(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn policy(text: &str) -> Policy {
-        Policy::parse(text).unwrap()
-    }
 
     #[test]
     fn what_may_be_asked_for_is_passed_on_with_its_value_written_anew() {
@@ -331,67 +252,6 @@ mod tests {
             "Limit=1",
         ] {
             assert!(Wish::parse(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_asked_for_above_the_policy() {
-        let limited = policy(
-            r#"
-            [server]
-            no_new_privileges = true
-            [limits]
-            memory = "2G"
-            cpus = 1.5
-            tasks = 99
-            rlimits = { nproc = 100 }
-            [systemd]
-            private_tmp = true
-            private_devices = true
-            read_only_paths = ["/srv"]
-            "#,
-        );
-        for (text, within, above) in [
-            ("MemoryMax", "2G", "infinity"),
-            ("MemoryHigh", "2G", "3G"),
-            ("MemoryLimit", "1G", "2147483649"),
-            ("MemorySwapMax", "0", "1"),
-            ("CPUQuota", "150%", "151%"),
-            ("TasksMax", "99", "100"),
-            ("LimitNOFILE", "65536", "65537"),
-            ("LimitNPROC", "100", "infinity"),
-            ("PrivateTmp", "yes", "no"),
-            ("PrivateDevices", "yes", "no"),
-            ("NoNewPrivileges", "yes", "no"),
-            ("MemoryAccounting", "yes", "no"),
-        ] {
-            let check = |value| Wish::parse(&format!("{text}={value}")).unwrap();
-            assert_eq!(check(within).check_against(&limited), Ok(()), "{text}");
-            assert!(check(above).check_against(&limited).unwrap_err().contains(text));
-        }
-        let writable = Wish::parse("ReadWritePaths=/srv").unwrap();
-        assert!(writable.check_against(&limited).is_err());
-        assert_eq!(writable.check_against(&Policy::default()), Ok(()));
-    }
-
-    #[test]
-    fn what_the_policy_does_not_limit_may_be_set_but_no_privilege_be_had_by_it() {
-        for (text, is_admitted) in [
-            ("MemoryMax=infinity", true),
-            ("MemorySwapMax=infinity", true),
-            ("CPUQuota=6400%", true),
-            ("TasksMax=infinity", true),
-            ("PrivateTmp=no", true),
-            ("LimitCORE=infinity", true),
-            ("LimitSTACK=infinity", true),
-            ("LimitNOFILE=infinity", false),
-            ("LimitRTPRIO=1", false),
-            ("LimitNICE=40", false),
-            ("LimitMEMLOCK=infinity", false),
-            ("LimitNPROC=1", false),
-        ] {
-            let checked = Wish::parse(text).unwrap().check_against(&Policy::default());
-            assert_eq!(checked.is_ok(), is_admitted, "{text}: {checked:?}");
         }
     }
 }

@@ -23,11 +23,11 @@ use crate::request::{Status, Stop};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct UnitState {
     /// Whether there is such a unit; one whose server ended in peace is forgotten by systemd.
-    pub is_loaded: bool,
+    is_loaded: bool,
     /// Its main process; 0 if it has ended.
-    pub main_pid: i32,
+    main_pid: i32,
     /// The main process that it has, or had last.
-    pub last_pid: i32,
+    last_pid: i32,
     /// How that one ended.
     pub end: Option<End>,
     /// Why the unit ended, where that is more than its process's end says: `oom-kill`, `timeout`.
@@ -80,9 +80,11 @@ impl UnitState {
         }
     }
 
-    /// Whether the unit is, or was, the one of this server.
-    fn is_of(&self, server: &Identity) -> bool {
-        self.is_loaded && self.last_pid == server.pid.as_raw()
+    /// Whether the unit is, or was, the one of this server. `process` is what has been found under the
+    /// server's identity: a unit that runs while that is nothing has another server, with the same pid.
+    fn is_of(&self, server: &Identity, process: Option<&Process>) -> bool {
+        let is_last = self.is_loaded && self.last_pid == server.pid.as_raw();
+        is_last && (self.main_pid == 0 || process.is_some())
     }
 
     /// Every process of the unit.
@@ -151,7 +153,8 @@ pub fn stop_in_unit(
 ) -> Result<Option<Stopped>, Error> {
     let begin = Instant::now();
     let state = link.ask_unit()?;
-    if !state.is_of(&request.server) {
+    let server = Process::open(&request.server, proof)?;
+    if !state.is_of(&request.server, server.as_ref()) {
         return Ok(None);
     }
     let open = |pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten();
@@ -160,7 +163,7 @@ pub fn stop_in_unit(
     let is_own = |process: &Process| process.signal(0).is_ok();
     let mut others: Vec<Process> = others.filter_map(open).filter(is_own).collect();
     let mut alive = false;
-    if let Some(server) = Process::open(&request.server, proof)? {
+    if let Some(server) = server {
         alive = server.signal(0).is_ok() && !end_server(&server, &mut others, request);
     }
     let mut leftovers_killed = 0;
@@ -198,18 +201,15 @@ pub fn measure_in_unit(
 ) -> Result<Option<UnitStatus>, Error> {
     let state = link.ask_unit()?;
     let is_of_this_boot = request.server.started.as_ref().is_some_and(Started::is_of_this_boot);
-    if !state.is_loaded
-        && is_of_this_boot
-        && request.unit.is_some()
-        && Process::open(&request.server, proof)?.is_none()
-    {
+    let server = Process::open(&request.server, proof)?;
+    if !state.is_loaded && is_of_this_boot && request.unit.is_some() && server.is_none() {
         // systemd keeps a unit that has failed until somebody resets it, and forgets others.
         return Ok(Some(UnitStatus::Ended { end: Some(End::Exited(0)), result: None }));
     }
-    if !state.is_of(&request.server) {
+    if !state.is_of(&request.server, server.as_ref()) {
         return Ok(None);
     }
-    if let Some(server) = Process::open(&request.server, proof)?.filter(Process::is_alive) {
+    if let Some(server) = server.filter(Process::is_alive) {
         let usage = measure_processes(server.pid, &state.list_processes(), proof);
         return Ok(Some(UnitStatus::Alive(usage)));
     }
@@ -236,11 +236,18 @@ mod tests {
             "LoadState=loaded\nMainPID=71\nExecMainPID=71\nExecMainCode=0\nResult=success\n";
         let state = UnitState::parse(shown);
         assert_eq!((state.end, state.result.as_deref()), (None, None));
-        let server = Identity { pid: Pid::from_raw(71), started: None };
-        assert!(state.is_of(&server));
-        assert!(
-            !UnitState::parse("LoadState=not-found\nMainPID=0\nExecMainPID=71\n").is_of(&server)
-        );
+        let server = Identity { pid: Pid::this(), started: None };
+        let unit = |loaded: &str, main_pid: i32| {
+            let pid = Pid::this();
+            UnitState::parse(&format!(
+                "LoadState={loaded}\nMainPID={main_pid}\nExecMainPID={pid}\n"
+            ))
+        };
+        let (pid, process) = (Pid::this().as_raw(), Process::hold(Pid::this()).unwrap());
+        assert!(unit("loaded", pid).is_of(&server, Some(&process)));
+        assert!(unit("loaded", 0).is_of(&server, None));
+        assert!(!unit("loaded", pid).is_of(&server, None));
+        assert!(!unit("not-found", 0).is_of(&server, None));
         assert_eq!(UnitState::parse(""), UnitState::default());
     }
 }

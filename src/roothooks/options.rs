@@ -1,52 +1,28 @@
 //! The command line, as the Python tool's (traitlets') options are written, and the variables that
 //! stand for options.
 
+mod values;
+mod words;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use log::LevelFilter;
 use nix::unistd::{Gid, Uid};
 
 use super::Failure;
 use super::hooks::{ContainerHooks, Trust};
-use crate::account::parse_id;
 use crate::privileges::container::Escalation;
+use values::{parse_level, parse_own_id, parse_timeout};
+use words::{Words, set_once};
 
 /// What `--help` shows.
-pub const HELP: &str = "\
-Usage: jupyterhub-roothooks [OPTIONS] -- COMMAND [ARGUMENT...]
-
-Runs the executables of a directory as root, in order of their names; then gives up
-root and becomes COMMAND. A hook that fails never keeps COMMAND from being started.
-
-Options (with = or a space before the value):
-  --hooks-dir DIR         where the hooks are (default $REPO_DIR/roothooks.d; without
-                          REPO_DIR /etc/roothooks.d)
-  --uid UID               who COMMAND runs as (default $NB_UID, or 1000)
-  --gid GID               its group (default $NB_GID, or 1000); its further groups are
-                          those of the uid's account, if there is one
-  --hook-timeout SECONDS  how long each hook may take (default 5)
-  --log-level LEVEL       debug, info, warn, error, critical, or Python's number for it
-                          (default info); --debug is --log-level debug
-  --trust-hooks-dir       run hooks whoever owns them; without this, only those that
-                          nobody but root can have written
-  --allow-new-privileges  let setuid programs such as sudo work in COMMAND
-  --init                  stay as COMMAND's init: pass signals on, reap orphans, and
-                          exit as COMMAND does
-  --help, --version       show this, or the version
-
---RootHooks.hooks_dir=DIR and the like, as of the Python tool, are understood, too.
-";
+pub const HELP: &str = include_str!("help.txt");
 
 /// Where hooks are if nothing else is said.
 const DIRECTORY: &str = "/etc/roothooks.d";
 /// How long a hook may take if nothing else is said, in seconds.
 const TIMEOUT: &str = "5";
-/// The longest time that can be asked for, in seconds: a day.
-const MAX_TIMEOUT: f64 = 86_400.0;
-/// The uid and gid if nothing else is said, as repo2docker has them.
-const DEFAULT_ID: u32 = 1000;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,36 +61,6 @@ pub enum Stay {
     AsCommand,
     /// It stays as the command's init.
     AsInit,
-}
-
-/// What can be said once each, as it was written.
-#[derive(Default)]
-struct Words {
-    hooks_dir: Option<OsString>,
-    uid: Option<OsString>,
-    gid: Option<OsString>,
-    timeout: Option<OsString>,
-    level: Option<OsString>,
-    /// traitlets' format of log lines, which is not ours.
-    log_format: Option<OsString>,
-    log_datefmt: Option<OsString>,
-}
-
-impl Words {
-    /// The place for the value of an option; `None` for an option that there is not.
-    fn place(&mut self, option: &str) -> Option<&mut Option<OsString>> {
-        let (class, name) = option.rsplit_once('.').unwrap_or(("", option));
-        Some(match (class, name.replace('-', "_").as_str()) {
-            ("" | "RootHooks", "hooks_dir") => &mut self.hooks_dir,
-            ("" | "RootHooks", "uid") => &mut self.uid,
-            ("" | "RootHooks", "gid") => &mut self.gid,
-            ("" | "RootHooks", "hook_timeout") => &mut self.timeout,
-            ("" | "RootHooks" | "Application", "log_level") => &mut self.level,
-            ("RootHooks" | "Application", "log_format") => &mut self.log_format,
-            ("RootHooks" | "Application", "log_datefmt") => &mut self.log_datefmt,
-            _ => return None,
-        })
-    }
 }
 
 /// Reads the command line, without the program's name; `variable` looks up an environment variable.
@@ -194,56 +140,10 @@ fn usage(sentence: &str) -> Failure {
     Failure::Usage(sentence.to_owned())
 }
 
-fn set_once(place: &mut Option<OsString>, text: &str, value: OsString) -> Result<(), Failure> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(usage(&format!("{text}: an option is given twice"))),
-    }
-}
-
-/// The id on the command line, or in the variable, or 1000. Root's is refused, whoever asks for it.
-fn parse_own_id(
-    option: &str,
-    asked: Option<OsString>,
-    name: &str,
-    variable: &impl Fn(&str) -> Option<OsString>,
-) -> Result<u32, Failure> {
-    let (source, value) = match (asked, variable(name)) {
-        (Some(value), _) => (option, value),
-        (None, Some(value)) => (name, value),
-        (None, None) => return Ok(DEFAULT_ID),
-    };
-    match value.to_str().and_then(parse_id) {
-        None => Err(usage(&format!("{source} is {value:?}, which is no id"))),
-        Some(0) => Err(usage(&format!("{source} is 0, and the command never runs as root"))),
-        Some(id) => Ok(id),
-    }
-}
-
-fn parse_timeout(value: &OsString) -> Result<Duration, Failure> {
-    value
-        .to_str()
-        .and_then(|text| text.parse::<f64>().ok())
-        .filter(|seconds| (0.001..=MAX_TIMEOUT).contains(seconds))
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| usage(&format!("hook_timeout is {value:?}, not a number of seconds")))
-}
-
-/// Python's names of levels in any case of letters, and its numbers.
-fn parse_level(value: &OsString) -> Result<LevelFilter, Failure> {
-    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
-    Ok(match (text.as_str(), text.parse::<u8>()) {
-        ("debug", _) | (_, Ok(..=10)) => LevelFilter::Debug,
-        ("info", _) | (_, Ok(..=20)) => LevelFilter::Info,
-        ("warn" | "warning", _) | (_, Ok(..=30)) => LevelFilter::Warn,
-        ("error" | "critical", _) | (_, Ok(..=50)) => LevelFilter::Error,
-        _ => return Err(usage("the log level is debug, info, warn, error, critical or 0 to 50")),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn parse_with(variables: &[(&str, &str)], line: &[&str]) -> Result<Request, Failure> {
         let find = |name: &str| {

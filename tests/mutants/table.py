@@ -7,6 +7,7 @@ from mutants.mutant import Edit, Mutant
 ATTACKS = "system/test_attacks.py::test_"
 ROOT_MODE = "system/test_root_mode.py::test_"
 MEDIATOR = "system/test_mediator.py::test_"
+UNITS = "system/test_systemd_launcher.py::test_"
 SURVIVAL = "system/test_mediator_survival.py::test_"
 
 COMMAND_LINE = ATTACKS + "a_command_line_that_means_anyone_else_is_refused"
@@ -24,6 +25,7 @@ FLOOD = ROOT_MODE + "a_flood_of_output_is_cut_and_ends_with_the_hook"
 WRONG_VALUES = "cli wrong_types_and_values_outside_their_bounds_are_malformed"
 REPEATED_KEYS = "cli unknown_and_repeated_keys_are_malformed"
 
+SYSTEM_CALLS = "src/system_calls.rs"
 RUNNER = "src/hooks/runner.rs"
 PRIVILEGES = "src/privileges.rs"
 TRUSTED = "src/trusted_file.rs"
@@ -53,14 +55,14 @@ def mutant(
 # fmt: off
 MUTANTS = [
     # 1. This process.
-    mutant("1", "closing the caller's descriptors", "src/main.rs",
-           "    system_calls::close_inherited_descriptors();\n", "",
+    mutant("1", "closing the caller's descriptors", SYSTEM_CALLS,
+           "    close_inherited_descriptors();\n", "",
            ATTACKS + "descriptors_of_the_caller_do_not_reach_hook_or_server"),
-    mutant("1", "an umask of its own", "src/main.rs",
-           "umask(FileMode::S_IWGRP | FileMode::S_IWOTH)", "umask(FileMode::empty())",
+    mutant("1", "an umask of its own", SYSTEM_CALLS,
+           "umask(Mode::S_IWGRP | Mode::S_IWOTH)", "umask(Mode::empty())",
            HOOKS_IN_ORDER),
     Mutant("1", "signals of its own", (
-               Edit("src/main.rs", "    system_calls::own_signals();\n", ""),
+               Edit(SYSTEM_CALLS, "    own_signals();\n", ""),
                Edit("src/system_calls.rs",
                     "            close_descriptors_on_exec();\n            reset_signals();\n",
                     "            close_descriptors_on_exec();\n"),
@@ -90,6 +92,10 @@ MUTANTS = [
     mutant("3", "refusal of doas and pkexec", "src/account.rs",
            'for foreign in ["DOAS_USER", "PKEXEC_UID"] {', 'for foreign in ["A_B", "C_D"] {',
            CALLER_WORDS, only="DOAS_USER or PKEXEC_UID"),
+    mutant("3", "telling apart who else is made root and left to PID 1", "src/foreground.rs",
+           "let is_root = Caller::identify().is_ok_and(|caller| caller.uid.is_root());",
+           "let is_root = Caller::identify().is_ok() || true;",
+           UNITS + "who_was_made_root_by_another_program_is_no_unit", only="DOAS_USER"),
     # 4. The target.
     mutant("4", "refusal of an account with uid 0", "src/policy.rs",
            "if account.uid.is_root() {", "if false && account.uid.is_root() {",
@@ -118,7 +124,7 @@ MUTANTS = [
            "    is_name\n        .then(", "    (is_name || true)\n        .then(",
            NAMES, only="1000"),
     # 5. The request.
-    mutant("5", "the limit of its size", "src/request.rs",
+    mutant("5", "the limit of its size", "src/request/input.rs",
            "if bytes.len() > MAX_BYTES {", "if false && bytes.len() > MAX_BYTES {",
            "cli a_request_of_more_than_four_mebibytes_is_refused"),
     mutant("5", "refusal of unknown keys", "src/request.rs",
@@ -153,6 +159,9 @@ MUTANTS = [
                Edit("src/main.rs", "struct Call {\n", KEEP + "struct Call {\n"),
                Edit("src/answer.rs", READ + "?", "crate::READ.get().cloned().unwrap_or_default()"),
            ), ATTACKS + "root_never_reads_the_request"),
+    mutant("5", "the ceilings of what is asked for", "src/policy/grant.rs",
+           "Some(Bytes(most))) if asked > most", "Some(Bytes(most))) if false && asked > most",
+           UNITS + "a_request_for_more_than_the_policy_gives_is_refused", only="limits0"),
     # 6. Hooks, and what they share with the policy.
     mutant("6", "the owner of a file", TRUSTED, "if stat.st_uid != 0 {",
            "if false && stat.st_uid != 0 {", ATTACKS + "a_hook_owned_by_the_target_is_not_run"),
@@ -263,6 +272,14 @@ MUTANTS = [
            "    let _ = set_limits as fn(_, _) -> _;\n",
            ROOT_MODE + "rlimits_log_file_umask_and_environment_are_as_the_policy_says"),
     # 8. Signals.
+    mutant("8", "telling a server from an earlier one with the same pid in its unit",
+           "src/launcher/unit.rs",
+           "is_last && (self.main_pid == 0 || process.is_some())",
+           "is_last && (self.main_pid == 0 || process.is_some() || true)",
+           UNITS + "a_recycled_pid_is_another_server_also_in_the_same_unit"),
+    mutant("8", "leaving foreign units alone", "src/service_manager.rs",
+           "Ok(shown.contains(\"Transient=yes\\n\") && shown", "Ok(true || shown",
+           UNITS + "a_foreign_unit_of_the_name_is_never_touched"),
     mutant("8", "comparing the moment of the start", "src/process.rs",
            "if identity.started.is_some() &&", "if false && identity.started.is_some() &&",
            MEDIATOR + "a_recycled_pid_is_never_signalled"),

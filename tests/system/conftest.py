@@ -130,11 +130,8 @@ def mediator(installed_mediator: Mediator) -> Iterator[Mediator]:
 @pytest.fixture
 def root_mediator(machine: Machine, hub6: Cache) -> Iterator[RootMediator]:
     """A mediator in root mode without hooks; no process of zoe's may outlive the test."""
-    mediator = RootMediator(machine, "/opt/root-mediator/bin")
-    machine.run(["install", "-D", hub6.bin / "sudospawner", mediator.path])
-    mediator.put_server()
-    mediator.permit()
-    mediator.set_policy()
+    binary = hub6.bin / "sudospawner"
+    mediator = RootMediator.install(machine, "/opt/root-mediator/bin", binary)
     yield mediator
     mediator.remove_all()
     try:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from machine.machine import Machine
 
@@ -95,6 +95,17 @@ class Mediator:
         request = {"action": "stop", "pid": spawned.reply["pid"], "interrupt_seconds": 0, **fields}
         return self.call(request).reply
 
+    def take_report(self, *args: str, **fields: Any) -> dict[str, Any]:
+        """What a server of zoe's with these arguments sees of itself; it is stopped again."""
+        file = "/home/zoe/seen.json"
+        spawned = self.spawn("report", file, *args, **fields)
+        assert spawned.reply["ok"], spawned
+        wait_for_file(self, file)
+        seen: dict[str, Any] = json.loads(self.machine.read(file))
+        self.machine.run(["rm", file])
+        assert self.stop(spawned, unit=spawned.reply.get("unit", ""))["alive"] is False
+        return seen
+
     def list_processes(self, user: str = "zoe") -> list[str]:
         """The command lines of an account's processes that have not ended."""
         ps = ["ps", "--user", user, "--format", "stat=,args="]
@@ -113,6 +124,16 @@ class RootMediator(Mediator):
 
     POLICY = Path("/etc/sudospawner/policy.toml")
     HOOKS = Path("/etc/sudospawner/roothooks.d")
+
+    @classmethod
+    def install(cls, machine: Machine, folder: str, binary: Path) -> Self:
+        """Lay it into a folder of its own, with a server, a rule of sudo and a policy."""
+        mediator = cls(machine, folder)
+        machine.run(["install", "-D", binary, mediator.path])
+        mediator.put_server()
+        mediator.permit()
+        mediator.set_policy()
+        return mediator
 
     def permit(self, runas: str = "root", more: str = "") -> None:
         """Let rhea call it as root; `more` are further lines of sudoers."""

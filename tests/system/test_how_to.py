@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import subprocess
 import textwrap
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from machine.machine import Machine
 from system.browser import Browser
 from system.dockerfile import start_container
 from system.how_to import Section, read_sections, run_section
+from system.mediator import wait_until
 
 PAGE = read_sections(REPOSITORY / "docs/sudo.md")
 START = [section.heading for section in PAGE].index("Start") + 1
@@ -79,15 +79,19 @@ groupdel jupyterhub
 
 def wait_until_it_answers(machine: Machine, url: str, seconds: float = 120) -> None:
     """Wait until a Hub's page of logins is there; fails with the Hub's log when time is up."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def answers() -> bool:
         try:
             with machine.network(), urllib.request.urlopen(f"{url}/hub/login", timeout=30):
-                return
+                return True
         except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    journal = ["journalctl", "--no-pager", "--output=cat", "--unit=jupyterhub"]
-    pytest.fail(machine.run(journal).stdout[-4000:])
+            return False
+
+    try:
+        wait_until(answers, f"the page of {url}", seconds)
+    except AssertionError:
+        journal = ["journalctl", "--no-pager", "--output=cat", "--unit=jupyterhub"]
+        pytest.fail(machine.run(journal).stdout[-4000:])
 
 
 def log_in(page: Page, url: str, name: str, password: str) -> None:

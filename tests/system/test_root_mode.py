@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from system.mediator import RootMediator, wait_for_file, wait_until
 
 PORT = 4100
-
-
-def get_report(mediator: RootMediator, **fields: Any) -> dict[str, Any]:
-    """What a server of zoe's sees of itself; it is stopped again."""
-    file = "/home/zoe/seen.json"
-    spawned = mediator.spawn("report", file, **fields)
-    assert spawned.reply["ok"], spawned
-    wait_for_file(mediator, file)
-    seen = json.loads(mediator.machine.read(file))
-    mediator.machine.run(["rm", file])
-    assert mediator.stop(spawned)["alive"] is False
-    return seen
 
 
 def list_processes_of_root(mediator: RootMediator) -> list[str]:
@@ -31,7 +18,7 @@ def list_processes_of_root(mediator: RootMediator) -> list[str]:
 
 
 def test_the_server_is_the_target_and_nothing_else(root_mediator: RootMediator) -> None:
-    seen = get_report(root_mediator, env={"A": "b", "LD_PRELOAD": "/x", "PYTHONPATH": "/y"})
+    seen = root_mediator.take_report(env={"A": "b", "LD_PRELOAD": "/x", "PYTHONPATH": "/y"})
     zoe = root_mediator.machine.look_up_account("zoe")
     groups = root_mediator.machine.run(["id", "-G", "zoe"]).stdout.split()
     assert seen["uids"] == [zoe.uid] * 3
@@ -51,7 +38,7 @@ def test_a_target_in_a_hundred_groups_has_them_all(root_mediator: RootMediator) 
     machine = root_mediator.machine
     names = [f"group{number}" for number in range(100)]
     machine.run("for g in " + " ".join(names) + "; do groupadd $g; usermod -aG $g zoe; done")
-    seen = get_report(root_mediator)
+    seen = root_mediator.take_report()
     machine.run("for g in " + " ".join(names) + "; do groupdel $g; done")
     assert len(seen["groups"]) >= 102
 

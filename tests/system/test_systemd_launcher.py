@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -41,11 +40,8 @@ class UnitMediator(RootMediator):
 @pytest.fixture
 def mediator(machine: Machine, hub6: Cache) -> Iterator[UnitMediator]:
     """A mediator whose servers live in units; none may outlive the test."""
-    mediator = UnitMediator(machine, "/opt/unit-mediator/bin")
-    machine.run(["install", "-D", hub6.bin / "sudospawner", mediator.path])
-    mediator.put_server()
-    mediator.permit()
-    mediator.set_policy()
+    binary = hub6.bin / "sudospawner"
+    mediator = UnitMediator.install(machine, "/opt/unit-mediator/bin", binary)
     yield mediator
     left = mediator.list_units()
     for unit in left:
@@ -55,20 +51,8 @@ def mediator(machine: Machine, hub6: Cache) -> Iterator[UnitMediator]:
     assert left == []
 
 
-def get_report(mediator: UnitMediator, *args: str, **fields: Any) -> dict[str, Any]:
-    """What a server of zoe's sees of itself; it is stopped again."""
-    file = "/home/zoe/seen.json"
-    spawned = mediator.spawn("report", file, *args, **fields)
-    assert spawned.reply["ok"], spawned
-    wait_for_file(mediator, file)
-    seen = json.loads(mediator.machine.read(file))
-    mediator.machine.run(["rm", file])
-    assert mediator.stop(spawned, unit=spawned.reply["unit"])["alive"] is False
-    return seen
-
-
 def test_a_server_in_a_unit_is_the_target_and_nothing_else(mediator: UnitMediator) -> None:
-    seen = get_report(mediator, env={"A": "b", "LD_PRELOAD": "/x"})
+    seen = mediator.take_report(env={"A": "b", "LD_PRELOAD": "/x"})
     zoe = mediator.machine.look_up_account("zoe")
     groups = mediator.machine.run(["id", "-G", "zoe"]).stdout.split()
     assert seen["uids"] == [zoe.uid] * 3
@@ -303,7 +287,7 @@ def test_arguments_and_variables_arrive_unchanged_and_unseen(mediator: UnitMedia
     ]
     env = {f"V{number}": text for number, text in enumerate(strange)}
     env["TOKEN"] = "a-secret-token"
-    seen = get_report(mediator, "say", *strange, env=env)
+    seen = mediator.take_report("say", *strange, env=env)
     assert seen["env"] == env
     assert seen["argv"][-len(strange) :] == strange
 
@@ -415,6 +399,36 @@ def test_the_hub_cannot_be_the_first_process_of_a_unit(
         {"action": "spawn", "args": [], "env": {}}, options=["--foreground", *more]
     )
     assert (answer.status, answer.reply["code"]) == (1, "usage")
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        ("DOAS_USER=rhea", "caller_unknown"),
+        ("PKEXEC_UID=0", "caller_unknown"),
+        ("SUDO_UID=0", "usage"),
+    ],
+)
+def test_who_was_made_root_by_another_program_is_no_unit(
+    mediator: UnitMediator, word: str, code: str
+) -> None:
+    # PID 1 is the parent of what these programs leave behind, too.
+    run = ["systemd-run", "--quiet", "--pipe", "--wait", f"--setenv={word}"]
+    words = [*run, mediator.path, "--user=zoe", "--foreground"]
+    refused = mediator.machine.run(words, check=False)
+    assert (refused.returncode, json.loads(refused.stdout)["code"]) == (1, code)
+
+
+def test_a_recycled_pid_is_another_server_also_in_the_same_unit(mediator: UnitMediator) -> None:
+    spawned = mediator.spawn()
+    reply = spawned.reply
+    boot, _, ticks = reply["started"].partition(":")
+    earlier = {"pid": reply["pid"], "started": f"{boot}:{int(ticks) - 1}", "unit": UNIT}
+    assert mediator.call({"action": "status", **earlier}).reply == {"ok": True, "alive": False}
+    assert mediator.call({"action": "stop", **earlier}).reply["alive"] is False
+    now = {"action": "kill", "pid": reply["pid"], "started": reply["started"], "signal": 0}
+    assert mediator.call(now).reply["alive"] is True
+    mediator.stop(spawned)
 
 
 def test_another_account_is_out_of_reach(mediator: UnitMediator) -> None:

@@ -1,0 +1,65 @@
+//! The values of options and variables.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::usage;
+use crate::account::parse_id;
+use crate::roothooks::Failure;
+
+/// The longest time that can be asked for, in seconds: a day.
+const MAX_TIMEOUT: f64 = 86_400.0;
+/// The uid and gid if nothing else is said, as repo2docker has them.
+const DEFAULT_ID: u32 = 1000;
+
+/// The id on the command line, or in the variable, or 1000. Root's is refused, whoever asks for it.
+///
+/// # Errors
+/// [`Failure::Usage`].
+pub fn parse_own_id(
+    option: &str,
+    asked: Option<OsString>,
+    name: &str,
+    variable: &impl Fn(&str) -> Option<OsString>,
+) -> Result<u32, Failure> {
+    let (source, value) = match (asked, variable(name)) {
+        (Some(value), _) => (option, value),
+        (None, Some(value)) => (name, value),
+        (None, None) => return Ok(DEFAULT_ID),
+    };
+    match value.to_str().and_then(parse_id) {
+        None => Err(usage(&format!("{source} is {value:?}, which is no id"))),
+        Some(0) => Err(usage(&format!("{source} is 0, and the command never runs as root"))),
+        Some(id) => Ok(id),
+    }
+}
+
+/// A number of seconds, with or without a fraction.
+///
+/// # Errors
+/// [`Failure::Usage`].
+pub fn parse_timeout(value: &OsString) -> Result<Duration, Failure> {
+    value
+        .to_str()
+        .and_then(|text| text.parse::<f64>().ok())
+        .filter(|seconds| (0.001..=MAX_TIMEOUT).contains(seconds))
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| usage(&format!("hook_timeout is {value:?}, not a number of seconds")))
+}
+
+/// Python's names of levels in any case of letters, and its numbers.
+///
+/// # Errors
+/// [`Failure::Usage`].
+pub fn parse_level(value: &OsString) -> Result<LevelFilter, Failure> {
+    let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    Ok(match (text.as_str(), text.parse::<u8>()) {
+        ("debug", _) | (_, Ok(..=10)) => LevelFilter::Debug,
+        ("info", _) | (_, Ok(..=20)) => LevelFilter::Info,
+        ("warn" | "warning", _) | (_, Ok(..=30)) => LevelFilter::Warn,
+        ("error" | "critical", _) | (_, Ok(..=50)) => LevelFilter::Error,
+        _ => return Err(usage("the log level is debug, info, warn, error, critical or 0 to 50")),
+    })
+}

@@ -1,0 +1,47 @@
+//! The options as they were written, each at most once.
+
+use std::ffi::OsString;
+
+use super::usage;
+use crate::roothooks::Failure;
+
+/// What can be said once each, as it was written.
+#[derive(Default)]
+pub struct Words {
+    pub hooks_dir: Option<OsString>,
+    pub uid: Option<OsString>,
+    pub gid: Option<OsString>,
+    pub timeout: Option<OsString>,
+    pub level: Option<OsString>,
+    /// traitlets' format of log lines, which is not ours.
+    log_format: Option<OsString>,
+    log_datefmt: Option<OsString>,
+}
+
+impl Words {
+    /// The place for the value of an option; `None` for an option that there is not.
+    pub fn place(&mut self, option: &str) -> Option<&mut Option<OsString>> {
+        let (class, name) = option.rsplit_once('.').unwrap_or(("", option));
+        Some(match (class, name.replace('-', "_").as_str()) {
+            ("" | "RootHooks", "hooks_dir") => &mut self.hooks_dir,
+            ("" | "RootHooks", "uid") => &mut self.uid,
+            ("" | "RootHooks", "gid") => &mut self.gid,
+            ("" | "RootHooks", "hook_timeout") => &mut self.timeout,
+            ("" | "RootHooks" | "Application", "log_level") => &mut self.level,
+            ("RootHooks" | "Application", "log_format") => &mut self.log_format,
+            ("RootHooks" | "Application", "log_datefmt") => &mut self.log_datefmt,
+            _ => return None,
+        })
+    }
+}
+
+/// Takes down the value of an option.
+///
+/// # Errors
+/// [`Failure::Usage`] if it has one.
+pub fn set_once(place: &mut Option<OsString>, text: &str, value: OsString) -> Result<(), Failure> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(usage(&format!("{text}: an option is given twice"))),
+    }
+}
