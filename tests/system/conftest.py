@@ -39,6 +39,29 @@ def machine() -> Iterator[Machine]:
         yield machine
 
 
+SETTINGS = ("sudoers", "sudoers.d", "sudospawner", "pam.d", "security")
+
+
+def list_settings(machine: Machine) -> list[str]:
+    """The files of the machine that decide what root permits, each with its checksum."""
+    folders = " ".join(f"/etc/{name}" for name in SETTINGS)
+    found = machine.run(f"find {folders} -type f -exec sha256sum {{}} + 2>/dev/null", check=False)
+    return sorted(found.stdout.splitlines())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_settings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A file of tests leaves the machine as it found it, for whichever file is next in it."""
+    items = (item for item in request.session.items if isinstance(item, pytest.Function))
+    if not any("machine" in item.fixturenames for item in items if item.module is request.module):
+        yield
+        return
+    machine = request.getfixturevalue("machine")
+    before = list_settings(machine)
+    yield
+    assert list_settings(machine) == before
+
+
 @pytest.fixture(scope="session")
 def hub6(machine: Machine) -> Cache:
     """The virtualenv of JupyterHub 6, with our wheel in it (inside the machine)."""
@@ -121,6 +144,7 @@ def mediator(installed_mediator: Mediator) -> Iterator[Mediator]:
     installed_mediator.put_server()
     installed_mediator.permit()
     yield installed_mediator
+    installed_mediator.forbid()
     try:
         wait_until(lambda: installed_mediator.list_processes() == [], "the end of zoe's processes")
     finally:

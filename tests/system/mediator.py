@@ -32,13 +32,19 @@ class Mediator:
         self.machine = machine
         self.folder = Path(folder)
         self.path = self.folder / "sudospawner"
+        # sudo passes over files with a dot in their name.
+        place = str(self.path).strip("/").replace("/", "-").replace(".", "-")
+        self._rules = Path("/etc/sudoers.d") / place
 
     def permit(self, runas: str = "%jupyterhub", more: str = "") -> None:
         """Let rhea call it as these accounts; `more` are further lines of sudoers."""
-        # sudo passes over files with a dot in their name.
-        place = "/etc/sudoers.d/" + str(self.path).strip("/").replace("/", "-").replace(".", "-")
-        self.machine.write(place, f"rhea ALL=({runas}) NOPASSWD: {self.path}\n{more}", mode=0o440)
-        self.machine.run(["visudo", "--check", "--file", place])
+        rule = f"rhea ALL=({runas}) NOPASSWD: {self.path}\n{more}"
+        self.machine.write(self._rules, rule, mode=0o440)
+        self.machine.run(["visudo", "--check", "--file", self._rules])
+
+    def forbid(self) -> None:
+        """Take the rules of sudo away again, so that no later test runs by them."""
+        self.machine.run(["rm", self._rules])
 
     def put_server(
         self, program: str | None = None, *, name: str = "sudospawner-singleuser"
@@ -155,8 +161,9 @@ class RootMediator(Mediator):
         self.machine.write(self.HOOKS / name, program, owner=owner, mode=mode)
 
     def remove_all(self) -> None:
-        """Remove policy and hooks."""
+        """Remove policy, hooks and the rules of sudo."""
         self.machine.run(["rm", "-rf", self.POLICY.parent])
+        self.forbid()
 
 
 def read_what_is_there(descriptor: int) -> str:

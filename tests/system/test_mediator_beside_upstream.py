@@ -7,6 +7,7 @@ second and more for each call, so the table holds what matters.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +19,13 @@ Requests = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def upstream_mediator(upstream: Cache, installed_mediator: Mediator) -> Mediator:
+def upstream_mediator(upstream: Cache, installed_mediator: Mediator) -> Iterator[Mediator]:
     """Upstream's mediator with the same server beside it."""
     mediator = Mediator(installed_mediator.machine, str(upstream.bin))
     mediator.put_server()
     mediator.permit()
-    return mediator
+    yield mediator
+    mediator.forbid()
 
 
 SAME_REPLY = {

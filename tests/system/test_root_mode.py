@@ -316,7 +316,7 @@ def test_a_mediator_that_is_killed_during_a_hook_leaves_nothing(
 
 
 def test_without_a_policy_root_mode_refuses(root_mediator: RootMediator) -> None:
-    root_mediator.remove_all()
+    root_mediator.machine.run(["rm", root_mediator.POLICY])
     answer = root_mediator.spawn()
     assert (answer.reply["code"], answer.status) == ("policy_missing", 1)
 

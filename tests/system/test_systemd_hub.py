@@ -212,10 +212,18 @@ def test_sudo_tolerates_what_the_page_says_and_nothing_else(
         "--property=StandardOutput=truncate:/run/reply",
         "--property=StandardError=null",
     ]
-    seen = []
-    for option, _ in rows:
-        words = [*run, *files, f"--property={option}", "--", *mediator.list_words("zoe")]
+
+    def sees(*options: str) -> str:
+        properties = [f"--property={option}" for option in options]
+        words = [*run, *files, *properties, "--", *mediator.list_words("zoe")]
         machine.run(words, check=False)
         worked = machine.read("/run/reply") == '{"ok":true,"alive":false}\n'
-        seen.append((option, "works" if worked else "fails"))
-    assert seen == rows
+        return "works" if worked else "fails"
+
+    assert [(option, sees(option)) for option, _ in rows] == rows
+    mediator.permit(more="Defaults log_output\n")
+    machine.run(["mkdir", "-p", "/var/log/sudo-io"])
+    recording = re.findall(r"`(ReadWritePaths=\S*sudo-io)`", PAGE)
+    assert len(recording) == 1
+    assert sees("ProtectSystem=strict") == "fails"
+    assert sees("ProtectSystem=strict", *recording) == "works"
