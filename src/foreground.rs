@@ -15,9 +15,9 @@ use log::LevelFilter;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode as FileMode, umask};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, getppid};
+use nix::unistd::{Gid, Pid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, getppid};
 
-use crate::account::Caller;
+use crate::account::{Caller, parse_id};
 use crate::denial::Denial;
 use crate::error::Error;
 use crate::hooks::run_hooks;
@@ -30,7 +30,7 @@ use crate::reply;
 use crate::report::{Report, Wire};
 use crate::server::Refusal;
 use crate::server_name::ServerName;
-use crate::service_manager::FOREGROUND;
+use crate::service_manager::{FOREGROUND, GROUPS};
 use crate::supervisor::inherited::LogPlace;
 use crate::supervisor::log_file::LogFile;
 use crate::{diagnostics, system_calls};
@@ -60,23 +60,25 @@ fn read_name(file: &mut File) -> Result<ServerName, Denial> {
 #[must_use]
 pub fn run_if_asked() -> Option<ExitCode> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let [user, last] = words.as_slice() else { return None };
+    let [user, groups, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
+    let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
+    let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
     // Not sudo, and none of the other programs that make one root.
     let is_root = Caller::identify().is_ok_and(|caller| caller.uid.is_root());
     let is_unit = is_root
         && geteuid().is_root()
         && getppid() == Pid::from_raw(1)
         && std::env::var_os("SUDO_UID").is_none();
-    (is_unit && last == FOREGROUND).then(|| run(user))
+    (is_unit && last == FOREGROUND).then(|| run(user, groups))
 }
 
-fn run(user: &str) -> ExitCode {
+fn run(user: &str, groups: Vec<Gid>) -> ExitCode {
     system_calls::begin();
     diagnostics::start_logging("sudospawner", LevelFilter::Info);
     match open_wire() {
         Ok(mut wire) => {
-            let report = match become_server(user, &mut wire) {
+            let report = match become_server(user, groups, &mut wire) {
                 Ok(refusal) => Report::Refused(refusal),
                 Err(error) => {
                     log::error!("{error}");
@@ -101,10 +103,10 @@ fn open_wire() -> Result<Wire, Errno> {
 }
 
 /// The bracketed part of the flow. Returns only if the server was not executed.
-fn become_server(user: &str, wire: &mut Wire) -> Result<Refusal, Error> {
+fn become_server(user: &str, groups: Vec<Gid>, wire: &mut Wire) -> Result<Refusal, Error> {
     let rules = Rules::load()?;
     let authority = rules.authority();
-    let target = rules.admit_target(user)?;
+    let target = rules.admit_target(user, Some(groups))?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let mut request = File::from(stdin.map_err(|_| Error::at("dup")(Errno::EMFILE))?);
     let server_name = read_name(&mut request)?;

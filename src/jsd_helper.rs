@@ -138,7 +138,7 @@ impl Call {
             Order::Run(run) => {
                 let account = resolve(&run.uid)?;
                 self.target = Some(account.clone());
-                let target = rules.admit_target(&account.name)?;
+                let target = rules.admit_target(&account.name, None)?;
                 if target.account().uid != account.uid {
                     return Err(format!("uid {} is not {}'s alone", run.uid, account.name).into());
                 }

@@ -73,7 +73,7 @@ impl Call {
         let caller = *self.caller.insert(Caller::identify()?);
         let rules = Rules::load()?;
         rules.admit_caller(caller)?;
-        let target = rules.admit_target(user)?;
+        let target = rules.admit_target(user, None)?;
         self.target = Some(target.account().name.clone());
         self.monitor = Some(Monitor::start(&target, &rules, caller, self.inherited_umask)?);
         let proof = become_target(Prepared::without_hooks(target), rules.authority())?;

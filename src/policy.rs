@@ -98,18 +98,19 @@ impl Rules {
         Err(Denial::CallerNotPermitted { uid: caller.uid.as_raw() })
     }
 
-    /// Check 4: resolves the target, once, and decides whether it may have a server.
+    /// Check 4: resolves the target, once, and decides whether it may have a server. `known` are its groups,
+    /// where root has looked them up a moment ago.
     ///
     /// # Errors
     /// [`Denial::TargetIsRoot`], [`Denial::TargetUnknown`] and [`Denial::TargetNotPermitted`].
-    pub fn admit_target(&self, asked: &str) -> Result<Target, Denial> {
+    pub fn admit_target(&self, asked: &str, known: Option<Vec<Gid>>) -> Result<Target, Denial> {
         let account = resolve_name(asked)?;
         let targets = &self.authority.targets;
         check_uid(&account, targets.min_uid)?;
         if self.is_hub_user(account.uid) {
             return Err(refuse(&account, "it is one of hub_users"));
         }
-        let groups = account.list_groups(account.gid);
+        let groups = known.map_or_else(|| account.list_groups(account.gid), Ok);
         let groups = groups.map_err(|_| refuse(&account, "its groups cannot be looked up"))?;
         let mut permitted = targets.groups.iter().filter_map(|name| Group::from_name(name).ok()?);
         let is_member = permitted.any(|group| groups.contains(&group.gid));

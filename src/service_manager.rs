@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::error::Error;
+use crate::policy::Target;
 use crate::unit_name::UnitName;
 use crate::unit_properties::Property;
 
@@ -21,6 +22,9 @@ const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPI
 
 /// The last word of the command line of ours that a unit executes; see [`crate::foreground`].
 pub const FOREGROUND: &str = "--foreground";
+/// And the word before it: the target's groups, so that they are looked up once. PID 1 answers a part of
+/// that question, and has other work while it starts a unit.
+pub const GROUPS: &str = "--groups=";
 
 /// The unit of a server.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl Unit {
     /// [`Error::LauncherUnavailable`] with what systemd says.
     pub fn start(
         &self,
-        user: &str,
+        target: &Target,
         properties: &[Property],
         stdin: &Path,
         reports: &Path,
@@ -61,7 +65,9 @@ impl Unit {
         words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
         // In the words of a command systemd expands what begins with a dollar.
         words.extend(["--".to_owned(), own.replace('$', "$$")]);
-        words.extend([format!("--user={}", user.replace('$', "$$")), FOREGROUND.to_owned()]);
+        let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
+        words.push(format!("--user={}", target.account().name.replace('$', "$$")));
+        words.extend([format!("{GROUPS}{}", groups.join(",")), FOREGROUND.to_owned()]);
         if call(RUN, &words)?.status.success() {
             return Ok(());
         }

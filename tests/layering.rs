@@ -40,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["denial", "ending", "escape", "policy", "server_name", "system_calls", "trusted_file"],
     ),
     ("unit_properties", &["policy", "request", "server_name"]),
-    ("service_manager", &["error", "unit_name", "unit_properties"]),
+    ("service_manager", &["error", "policy", "unit_name", "unit_properties"]),
     ("privileges", &["account", "denial", "hooks", "policy", "system_calls"]),
     ("environment", &["error", "policy", "server_name"]),
     ("server", &["error", "policy", "privileges", "system_calls", "trusted_file"]),

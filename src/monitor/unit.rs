@@ -50,7 +50,7 @@ impl Work<'_> {
             let properties = list_properties(&policy, asked, user, server_name);
             let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
             let request = path(self.request.as_raw_fd());
-            unit.start(user, &properties, &request, &path(self.wire.reports.as_raw_fd()))?;
+            unit.start(target, &properties, &request, &path(self.wire.reports.as_raw_fd()))?;
         }
         let mut word = [0];
         while read(&self.wire.delivered, &mut word) == Ok(1) {

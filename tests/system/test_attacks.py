@@ -69,6 +69,7 @@ def ask(mediator: RootMediator, *options: str, input: str = CALL) -> tuple[dict[
         (["--user=rhea"], "one of hub_users"),
         (["--user=closed"], "shell lets nobody log in"),
         (["--user=zoe", "--foreground"], "usage"),
+        (["--user=zoe", "--groups=0", "--foreground"], "usage"),
         (["--user=zoe", "--policy=/tmp/p"], "usage"),
         (["--user=zoe", "--log-file-prefix=/etc/x"], "option_refused"),
         ([], "target_is_root"),

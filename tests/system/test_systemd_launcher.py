@@ -391,13 +391,13 @@ def test_without_systemd_the_launcher_is_unavailable(mediator: UnitMediator) -> 
     assert "/usr/bin/systemd-run" in answer.reply["error"]
 
 
-@pytest.mark.parametrize("more", [[], ["--foreground"]])
+@pytest.mark.parametrize(
+    "words", [["--foreground"], ["--foreground"] * 2, ["--groups=0", "--foreground"]]
+)
 def test_the_hub_cannot_be_the_first_process_of_a_unit(
-    mediator: UnitMediator, more: list[str]
+    mediator: UnitMediator, words: list[str]
 ) -> None:
-    answer = mediator.call(
-        {"action": "spawn", "args": [], "env": {}}, options=["--foreground", *more]
-    )
+    answer = mediator.call({"action": "spawn", "args": [], "env": {}}, options=words)
     assert (answer.status, answer.reply["code"]) == (1, "usage")
 
 
@@ -414,7 +414,7 @@ def test_who_was_made_root_by_another_program_is_no_unit(
 ) -> None:
     # PID 1 is the parent of what these programs leave behind, too.
     run = ["systemd-run", "--quiet", "--pipe", "--wait", f"--setenv={word}"]
-    words = [*run, mediator.path, "--user=zoe", "--foreground"]
+    words = [*run, mediator.path, "--user=zoe", "--groups=0", "--foreground"]
     refused = mediator.machine.run(words, check=False)
     assert (refused.returncode, json.loads(refused.stdout)["code"]) == (1, code)
 
