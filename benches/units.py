@@ -34,7 +34,7 @@ def measure_units(machine: Machine) -> Iterator[Row]:
     program = LAB.format(python=cache_named("hub6").bin / "python")
     machine.write(lab / "sudospawner-singleuser", program, mode=0o755)
     try:
-        times = measure(machine, "spawn", FOLDER / "ours", rounds=120)
+        times = measure(machine, "spawn", FOLDER / "ours", rounds=300)
         systemd_run = Reference("systemd-run", "systemd-run")
         yield compare("unit, spawn: server's first instruction", systemd_run, times["first"], 1.5)
         times = measure(machine, "stop", lab, rounds=8)
