@@ -25,6 +25,7 @@ from machine.machine import Machine
 
 BINARIES = ("sudospawner", "jupyterhub-roothooks", "jsd-helper")
 PAGES = sorted((REPOSITORY / "docs/man").iterdir())
+COMPLETION = "share/bash-completion/completions/sudospawner"
 MEDIATOR = "/usr/bin/sudospawner"
 POLICY = """\
 [server]
@@ -41,6 +42,7 @@ def list_sources() -> set[str]:
     files |= {f"sudospawner/{path.name}" for path in python.glob("sudospawner/*.py")}
     files |= {f"data/data/share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES}
     return files | {
+        f"data/data/{COMPLETION}",
         "Cargo.toml",
         "Cargo.lock",
         "LICENSE",
@@ -113,11 +115,12 @@ def build_elsewhere(source: Path, scratch: Path) -> Iterator[subprocess.Popen[by
         process.wait()
 
 
-def test_the_wheel_holds_programs_module_and_manual_pages() -> None:
+def test_the_wheel_holds_programs_module_manual_pages_and_completion() -> None:
     with zipfile.ZipFile(find_wheel()) as archive:
         names = archive.namelist()
         pages = {PurePosixPath(n).name: archive.read(n) for n in names if "/share/man/" in n}
     assert pages == {page.name: page.read_bytes() for page in PAGES}
+    assert [name for name in names if name.endswith(COMPLETION)]
     assert "sudospawner/spawner.py" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -142,7 +145,7 @@ def test_the_debian_package_has_the_wheels_programs_and_activates_nothing(
     assert not [path for path in installed if path.startswith("/etc")]
     examples = "/usr/share/doc/sudospawner/examples"
     assert {f"{examples}/policy.toml", f"{examples}/sudospawner-user-mode"} < set(installed)
-    assert "/usr/share/doc/sudospawner/policy.md" in installed
+    assert {"/usr/share/doc/sudospawner/policy.md", f"/usr/{COMPLETION}"} < set(installed)
     depends = debian_machine.run(["dpkg-query", "-W", "-f=${Depends}", "sudospawner"]).stdout
     assert "sudo | sudo-rs" in depends and "libc6 (>= " in depends
 
