@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +99,22 @@ class CargoTool(Cache):
     """A program that cargo builds; the pins are one line, `crate@version`."""
 
     def _build(self) -> None:
+        self._install(os.environ)
+
+    def _install(self, environment: Mapping[str, str]) -> None:
         install = ["cargo", "install", "--quiet", "--locked", "--root", self.path]
-        subprocess.run([*install, self.pins.read_text().strip()], check=True)
+        subprocess.run([*install, self.pins.read_text().strip()], env=environment, check=True)
+
+
+class SudoRs(CargoTool):
+    """sudo-rs, linked with the libpam that runs here: its headers need not be installed."""
+
+    def _build(self) -> None:
+        self.path.mkdir()
+        where = ["cc", "-print-file-name=libpam.so.0"]
+        library = subprocess.run(where, capture_output=True, check=True, text=True).stdout.strip()
+        (self.path / "libpam.so").symlink_to(library)
+        self._install(os.environ | {"RUSTFLAGS": f"-L native={self.path}"})
 
 
 class Downloads(Cache):
@@ -140,6 +154,7 @@ CACHES = (
     Cache("tests", "pytest, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"),
     Cache("docs", "Sphinx", REQUIREMENTS / "docs.txt"),
     CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
+    SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),
     Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt"),
 )
 

@@ -44,10 +44,11 @@ def install_wheel(machine: Machine, *environments: Cache) -> None:
         machine.run([*pip, "--no-index", "--no-deps", "--force-reinstall", place])
 
 
-def install_binary(machine: Machine, binary: Path, *environments: Cache) -> None:
-    """Put this mediator where the wheel would put its own, in the machine only."""
+def install_programs(machine: Machine, folder: Path, *environments: Cache) -> None:
+    """Put the programs of a folder where the wheel would put its own, in the machine only."""
     for environment in environments:
-        machine.write(environment.bin / "sudospawner", binary.read_bytes(), mode=0o755)
+        for program in folder.iterdir():
+            machine.write(environment.bin / program.name, program.read_bytes(), mode=0o755)
 
 
 def install_sudoers(
