@@ -38,21 +38,22 @@ def find_red(tree: Tree, chosen: list[Mutant], folder: Path, testers: ThreadPool
     system = sorted({m.proof for m in chosen if m.is_system_test})
     if not system:
         return testers.submit(lambda: red)
-    binary = tree.build_binary(folder / "unchanged/sudospawner")
-    return testers.submit(lambda: red | tree.find_failing(binary, system, stop=False))
+    every = {program for mutant in chosen for program in mutant.programs}
+    unchanged = tree.build_programs(every, folder / "unchanged")
+    return testers.submit(lambda: red | tree.find_failing(unchanged, system, stop=False))
 
 
-def begin(tree: Tree, mutant: Mutant, binary: Path, testers: ThreadPoolExecutor) -> Future:
+def begin(tree: Tree, mutant: Mutant, folder: Path, testers: ThreadPoolExecutor) -> Future:
     """Build a mutant and begin its trial: whether its test fails."""
     originals = tree.make(mutant)
     try:
         if not mutant.is_system_test:
             noticed = tree.notices(mutant.proof)
             return testers.submit(lambda: noticed)
-        tree.build_binary(binary)
+        tree.build_programs(mutant.programs, folder)
     finally:
         tree.restore(originals)
-    return testers.submit(lambda: bool(tree.find_failing(binary, [mutant.proof], mutant.only)))
+    return testers.submit(lambda: bool(tree.find_failing(folder, [mutant.proof], mutant.only)))
 
 
 def judge(mutant: Mutant, trial: Future | MutantError, red: set[str]) -> str:
@@ -102,7 +103,7 @@ def main(words: list[str]) -> int:
         trials: list[Future | MutantError] = []
         for number, mutant in enumerate(chosen):
             try:
-                trials.append(begin(tree, mutant, folder / f"{number}/sudospawner", testers))
+                trials.append(begin(tree, mutant, folder / str(number), testers))
             except MutantError as error:
                 trials.append(error)
             print(f"    built {number + 1}/{len(chosen)}  {mutant.title}", flush=True)

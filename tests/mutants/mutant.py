@@ -57,6 +57,18 @@ class Mutant:
         return self.proof.startswith("system/")
 
     @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that a system test of it needs; each test has the mediator."""
+        return ("sudospawner", "jsd-helper") if "jsd_helper" in self.proof else ("sudospawner",)
+
+    @property
     def proving_function(self) -> str:
         """The name of the test's function, as `docs/security.md` has it."""
         return self.proof.replace("::", " ").split()[-1].removeprefix("test_")
+
+
+def mutant(
+    check: str, without: str, file: str, before: str, after: str, proof: str, **more: str
+) -> Mutant:
+    """A mutant of one edit."""
+    return Mutant(check, without, (Edit(file, before, after),), proof, **more)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mutants.mutant import Edit, Mutant
+from mutants.jsd_table import JSD_MUTANTS
+from mutants.mutant import Edit, Mutant, mutant
 
 ATTACKS = "system/test_attacks.py::test_"
 ROOT_MODE = "system/test_root_mode.py::test_"
@@ -42,13 +43,6 @@ CHECK_EACH_DIRECTORY = (
 CHECK_THE_LAST = (
     "&walked, errno))?;\n        }\n        check_owner_and_mode(&descriptor, &walked)?;\n"
 )
-
-
-def mutant(
-    check: str, without: str, file: str, before: str, after: str, proof: str, **more: str
-) -> Mutant:
-    """A mutant of one edit."""
-    return Mutant(check, without, (Edit(file, before, after),), proof, **more)
 
 
 # One mutant in a few lines can be read; one argument in each line cannot.
@@ -300,6 +294,15 @@ MUTANTS = [
     mutant("10", "refusal of repeated options", "src/cli.rs",
            "if seen.contains(&name) {", "if false && seen.contains(&name) {",
            COMMAND_LINE, only="usage"),
+    mutant("10", "becoming who called, for a subcommand", "src/subcommands.rs",
+           "    become_account(&account)?;\n", "",
+           ATTACKS + "subcommands_called_through_sudo_do_nothing_as_root", only="mal"),
+    mutant("10", "a setuid bit of root's seen by a subcommand", "src/subcommands.rs",
+           "    if caller.uid.is_root() {\n", "    if getuid() != geteuid() {\n",
+           ATTACKS + "a_setuid_copy_gives_its_caller_nothing", only="root"),
+    mutant("10", "another's file handled as that other one", "src/check/remedy.rs",
+           "if open_trusted(file).is_ok() {", "if true {",
+           "lib root_touches_no_file_that_is_in_somebody_elses_place"),
     # 11. The audit line.
     mutant("11", "root's line in the authentication log", "src/monitor.rs",
            'audit::write_record("sudospawner", &record)', "Ok::<(), String>(drop(record))",
@@ -317,6 +320,19 @@ MUTANTS = [
            "properties escaped_text_has_no_character_that_acts"),
     mutant("12", "escaping what turns the direction of writing", "src/escape.rs",
            r"'\u{202a}'..='\u{202e}' | ", "", "lib bytes_that_are_not_text_and_marks"),
+    # The systemd launcher.
+    mutant("units", "who may be the first process of a unit", "src/foreground.rs",
+           "(is_unit && last == FOREGROUND)", "(geteuid().is_root() && last == FOREGROUND)",
+           UNITS + "the_hub_cannot_be_the_first_process_of_a_unit"),
+    mutant("units", "refusal of a unit that is another's", "src/policy/grant.rs",
+           "Some(unit) if unit != own.as_str() => {",
+           "Some(unit) if unit != own.as_str() && unit.is_empty() => {",
+           UNITS + "only_the_unit_of_this_target_and_server_may_be_named"),
+    mutant("units", "escaping of names", "src/server_name/escaping.rs",
+           '        byte => format!("\\\\x{byte:02x}"),',
+           "        byte => char::from(byte).to_string(),",
+           UNITS + "hostile_names_are_units_of_their_own"),
+    *JSD_MUTANTS,
     # What has no number of its own.
     mutant("policy", "the limit of its size", "src/policy/reading.rs",
            "if text.len() as u64 > MAX_BYTES {", "if false && text.len() as u64 > MAX_BYTES {",
@@ -348,6 +364,9 @@ BEYOND = {
     "a_flood_of_request_is_cut_off_before_anything_is_done":
         "without the limit it would eat this computer's memory; a request of 4 MiB shows the same",
     "a_server_of_another_account_is_out_of_reach": "in user mode the kernel's check",
+    "arguments_and_variables_arrive_unchanged_and_unseen":
+        "what systemd is never told has no line that could be taken out",
+    "nobody_else_sees_what_a_server_was_given": "as the one before",
     "closed_descriptors_are_no_way_to_write_elsewhere": "Rust's own start opens /dev/null",
     "a_site_that_records_sudo_has_servers_no_lasting_sudo_and_no_tokens_on_record":
         "what is never written has no line that could be taken out",

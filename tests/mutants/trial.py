@@ -54,14 +54,16 @@ class Tree:
             text=True,
         )
 
-    def build_binary(self, place: Path) -> Path:
-        """Build the mediator and lay it at `place`; `MutantError` if it does not compile."""
-        build = self.cargo("build", "--quiet", "--locked", "--bin", "sudospawner")
+    def build_programs(self, programs: Iterable[str], folder: Path) -> Path:
+        """Build programs into a folder of their own; `MutantError` if that does not compile."""
+        chosen = [word for program in programs for word in ("--bin", program)]
+        build = self.cargo("build", "--quiet", "--locked", *chosen)
         if build.returncode != 0:
             raise MutantError(f"It does not compile:\n{build.stdout}")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(WORKPLACE / "target/debug/sudospawner", place)
-        return place
+        folder.mkdir()
+        for program in programs:
+            shutil.copy(WORKPLACE / "target/debug" / program, folder)
+        return folder
 
     def notices(self, proof: str) -> bool:
         """Whether a cargo test fails; `MutantError` if it does not compile or there is no such."""
@@ -92,13 +94,13 @@ class Tree:
             file.write_bytes(content)
 
     def find_failing(
-        self, binary: Path, proofs: Iterable[str], only: str = "", *, stop: bool = True
+        self, folder: Path, proofs: Iterable[str], only: str = "", *, stop: bool = True
     ) -> set[str]:
-        """The functions of these system tests that fail with this binary, in a machine of its own.
+        """The functions of these system tests that fail with these programs, in their own machine.
 
         `stop`: whether to stop at the first. `MutantError` if they cannot be run.
         """
-        results = binary.with_suffix(".xml")
+        results = folder.with_suffix(".xml")
         command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         command += [
             f"--junitxml={results}",
@@ -108,7 +110,7 @@ class Tree:
         run = subprocess.run(
             [*command, *proofs],
             cwd=self.path / "tests",
-            env=os.environ | {"SUDOSPAWNER_BINARY": str(binary)},
+            env=os.environ | {"SUDOSPAWNER_PROGRAMS": str(folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

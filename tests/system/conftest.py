@@ -11,7 +11,12 @@ from playwright.sync_api import Page, expect
 
 from machine.caches import Cache, cache_named
 from machine.hub import Hub
-from machine.installation import REPOSITORY, install_binary, install_sudoers, install_wheel
+from machine.installation import (
+    REPOSITORY,
+    install_programs,
+    install_sudoers,
+    install_wheel,
+)
 from machine.machine import Machine
 from system.browser import Browser
 from system.mediator import Mediator, RootMediator, wait_until
@@ -27,12 +32,13 @@ PORTS = {"hub6": 8000, "hub4": 8010}
 def machine() -> Iterator[Machine]:
     """The booted machine: our wheel in both Hubs' virtualenvs, sudoers for all mediators.
 
-    With SUDOSPAWNER_BINARY only that binary, without the Python package: for `make mutants`.
+    With SUDOSPAWNER_PROGRAMS only the programs of that folder, without the Python package: for
+    `make mutants`.
     """
     with Machine() as machine:
         hubs = [cache_named(version) for version in HUB_VERSIONS]
-        if binary := os.environ.get("SUDOSPAWNER_BINARY"):
-            install_binary(machine, Path(binary), *hubs)
+        if folder := os.environ.get("SUDOSPAWNER_PROGRAMS"):
+            install_programs(machine, Path(folder), *hubs)
         else:
             install_wheel(machine, *hubs)
         install_sudoers(machine, *hubs, cache_named("upstream"))

@@ -107,6 +107,43 @@ def test_an_account_that_the_policy_does_not_name_may_not_call(mediator: RootMed
     assert (json.loads(run.stdout)["code"], run.returncode) == ("caller_not_permitted", 1)
 
 
+@pytest.mark.parametrize("viewer", ["rhea", "zoe", "mal"])
+def test_subcommands_called_through_sudo_do_nothing_as_root(
+    mediator: RootMediator, viewer: str
+) -> None:
+    machine, path = mediator.machine, mediator.path
+    secret, report = "/root/secret.toml", ["check", "--json", "--hub-user=rhea"]
+    machine.write(secret, "hub_users = []\n", mode=0o600)
+    # As if somebody had been given the rule.
+    other = "/etc/sudoers.d/other"
+    machine.write(other, f"{viewer} ALL=(root) NOPASSWD: {path}\n", mode=0o440)
+    try:
+        for words in (["policy", "--check", secret], ["policy", f"--check={secret}"]):
+            run = machine.run(["sudo", "-n", path, *words], user=viewer, check=False)
+            assert run.returncode == 1
+            assert "Permission denied" in run.stderr
+        itself = machine.run([path, *report], user=viewer, check=False)
+        through_sudo = machine.run(["sudo", "-n", path, *report], user=viewer, check=False)
+        assert json.loads(through_sudo.stdout) == json.loads(itself.stdout)
+        for variable in ("DOAS_USER=zoe", "PKEXEC_UID=1001"):
+            run = machine.run(["env", variable, path, "policy", "--check", secret], check=False)
+            assert run.returncode == 2
+    finally:
+        machine.run(["rm", secret, other])
+
+
+@pytest.mark.parametrize("owner", ["root", "zoe"])
+def test_a_setuid_copy_gives_its_caller_nothing(mediator: RootMediator, owner: str) -> None:
+    machine, copy = mediator.machine, "/opt/setuid/sudospawner"
+    machine.write("/root/secret.toml", "hub_users = []\n", mode=0o600)
+    machine.run(["install", "-D", f"--owner={owner}", "--mode=4755", mediator.path, copy])
+    words = ["env", "SUDO_UID=0", copy, "policy", "--check=/root/secret.toml"]
+    run = machine.run(words, user="mal", check=False)
+    machine.run(["rm", "/root/secret.toml"])
+    assert run.returncode != 0
+    assert "Permission denied" in run.stderr or "setuid" in run.stderr
+
+
 def call_setuid_copy(
     mediator: RootMediator, user: str, env: dict[str, str], hook: str = GOOD_HOOK
 ) -> dict[str, Any]:

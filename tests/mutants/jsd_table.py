@@ -1,0 +1,79 @@
+"""The mutants of `jsd-helper`, in the order of its table in `docs/security.md`."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, Mutant, mutant
+
+HELPER = "system/test_jsd_helper.py::test_"
+PROPERTY = HELPER + "a_property_that_is_not_on_the_list_or_above_the_policy_starts_nothing"
+SOMEBODY_ELSE = HELPER + "a_server_of_anyone_else_or_another_program_is_not_started"
+OPTION = HELPER + "an_option_that_is_repeated_unknown_or_leads_outside_is_refused"
+VERBS = HELPER + "missing_words_are_a_usage_and_all_but_two_verbs_are_refused"
+
+# fmt: off
+JSD_MUTANTS = [
+    mutant("jsd-helper", "a closed list of properties", "src/jsd_helper/wish.rs",
+           '_ => return Err(format!("the property {name:?} is not one that may be set")),',
+           "_ => (name.to_owned(), Kind::Text),", PROPERTY, only="ExecStartPre"),
+    mutant("jsd-helper", "the policy's ceilings", "src/jsd_helper.rs",
+           "        wish.check_against(policy)?;\n", "", PROPERTY, only="MemoryMax"),
+    mutant("jsd-helper", "checks of the places that properties name", "src/jsd_helper.rs",
+           "        check_place(wish, run)?;\n", "", PROPERTY, only="ReadOnlyPaths"),
+    mutant("jsd-helper", "refusal of what the Hub would have systemd give away",
+           "src/jsd_helper.rs",
+           '!wish.name.starts_with("RuntimeDirectory") && wish.name != "EnvironmentFile"',
+           'wish.name != "EnvironmentFile"',
+           HELPER + "a_server_is_started_as_its_target_within_the_policy"),
+    mutant("jsd-helper", "the target's own group", "src/jsd_helper.rs",
+           "    check_group(&run.gid, target)?;\n", "", SOMEBODY_ELSE, only="gid"),
+    mutant("jsd-helper", "the server's own program", "src/jsd_helper.rs",
+           "    check_program(&run.program, policy)?;\n", "", SOMEBODY_ELSE, only="program"),
+    mutant("jsd-helper", "a directory of the target's", "src/jsd_helper.rs",
+           "    check_working_directory(&run.working_directory, target, policy)?;\n", "",
+           SOMEBODY_ELSE, only="directory"),
+    mutant("jsd-helper", "the policy's directory of programs", "src/jsd_helper/checks.rs",
+           " || directory.is_some_and(|directory| Some(directory) != program.parent())", "",
+           HELPER + "the_program_is_in_the_directory_that_the_policy_names"),
+    mutant("jsd-helper", "the policy's slice", "src/jsd_helper.rs",
+           "        check_slice(slice, policy)?;\n    }\n",
+           "        let _ = check_slice(slice, policy);\n    }\n", OPTION, only="slice"),
+    mutant("jsd-helper", "refusal of repeated options", "src/jsd_helper/options.rs",
+           "} else if given.iter().any(|(other, _)| other == name) {", "} else if false {",
+           OPTION, only="wash"),
+    mutant("jsd-helper", "two verbs alone", "src/jsd_helper/options.rs",
+           'return Err("of systemctl there are only stop and reset-failed".to_owned().into())',
+           '"start"', VERBS, only="start"),
+    mutant("jsd-helper", "letters that a unit's name may have", "src/jsd_helper/unit.rs",
+           "!own.bytes().all(is_letter)", "(own.bytes().all(is_letter) && false)",
+           VERBS, only="jsu"),
+    mutant("jsd-helper", "a prefix of the Hub's own units", "src/jsd_helper/unit.rs",
+           "stem.strip_prefix(PREFIX).unwrap_or_default()", "stem",
+           VERBS, only="ssh"),
+    mutant("jsd-helper", "an end of the whole unit", "src/jsd_helper.rs",
+           '["systemctl", verb, subject.as_str()].map(OsString::from)',
+           '["systemctl", "kill", subject.as_str()].map(OsString::from)',
+           HELPER + "stop_ends_the_unit_with_all_in_it_and_nothing_else"),
+    mutant("jsd-helper", "leave to stop a slice", "src/jsd_helper/checks.rs",
+           "if !policy.systemd.allow_slice_stop {", "if false {", VERBS, only="jhub.slice"),
+    mutant("jsd-helper", "refusal to stop other slices", "src/jsd_helper/checks.rs",
+           "    check_slice(slice, policy)\n", "    Ok(())\n",
+           HELPER + "the_slice_is_stopped_only_where_the_policy_lets_it"),
+    mutant("jsd-helper", "the caller's rights on variables", "src/jsd_helper/environment_file.rs",
+           "    borrow_rights(caller).map_err(", "    Ok::<(), Errno>(drop(caller)).map_err(",
+           HELPER + "variables_are_read_with_the_callers_rights_and_from_a_file_alone"),
+    mutant("jsd-helper", "removal of the variables", "src/jsd_helper/environment_file.rs",
+           "Err(error) = remove_file(path) {", "Err(error) = std::fs::metadata(path) {",
+           HELPER + "the_variables_are_in_the_server_and_nowhere_else"),
+    mutant("jsd-helper", "the real uid of a setuid call", "src/account.rs",
+           "Ok(if getuid() != geteuid() { own } else { said })", "Ok(said)",
+           HELPER + "whoever_calls_a_setuid_copy_is_who_they_are"),
+    Mutant("jsd-helper", "an environment of its own",
+           (Edit("src/jsd_helper.rs", "        clear_environment();\n", ""),
+            Edit("src/jsd_helper/execution.rs", "execve(&path, &argv, &environment)",
+                 "nix::unistd::execv(&path, &argv)")),
+           HELPER + "nothing_of_the_callers_environment_has_any_effect"),
+    mutant("jsd-helper", "root's line in the authentication log", "src/jsd_helper.rs",
+           '            call.audit("ok");\n', "",
+           HELPER + "every_decision_is_a_line_of_roots_in_the_authentication_log"),
+]
+# fmt: on
