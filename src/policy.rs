@@ -47,7 +47,7 @@ impl Target {
         &self.account
     }
 
-    /// In root mode all of the account's groups, as they were when it was admitted.
+    /// In root mode all of the account's groups, as they were when root looked them up.
     #[must_use]
     pub fn groups(&self) -> &[Gid] {
         &self.groups

@@ -59,7 +59,8 @@ pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Check 1 of docs/security.md, which every program of ours begins with before it opens anything:
+/// Check 1 of docs/security.md, with which whatever may be root for somebody else begins, before it opens
+/// anything, be it the mediator, a subcommand, a unit's first process or `jsd-helper`:
 /// descriptors, signals and umask are its own, whatever the caller's were. Gives the caller's umask.
 pub fn begin() -> Mode {
     let inherited_umask = umask(Mode::S_IWGRP | Mode::S_IWOTH);

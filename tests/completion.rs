@@ -51,5 +51,7 @@ fn values_are_offered_after_a_blank_and_after_an_equals_sign() {
     assert_eq!(complete(&["sudoers", "--mode", "="]), modes);
     assert_eq!(complete(&["sudoers", "--mode", "=", "u"]), BTreeSet::from(["user".to_owned()]));
     assert!(complete(&["check", "--user", "=", "ro"]).contains("root"));
+    assert!(complete(&["sudoers", "--users", "=", "root,dae"]).contains("root,daemon"));
+    assert!(complete(&["--logging", "=", "info", "--us"]).contains("--user"));
     assert!(complete(&["policy", "--check", "Cargo.t"]).contains("Cargo.toml"));
 }

@@ -52,7 +52,7 @@ fn write_setting(scene: &Scene) -> String {
 /// Has sed(1) change the Hub's configuration, where that is known.
 fn edit_setting(scene: &Scene, script: &str) -> Option<String> {
     let file = scene.process.as_ref().and_then(HubProcess::configuration)?;
-    run_as_owner(file, &format!("sed -i {} {}", quote(script), quote(file)))
+    run_as_owner(&[file], &format!("sed -i {} {}", quote(script), quote(file)))
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {

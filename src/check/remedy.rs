@@ -1,13 +1,15 @@
 //! Commands that mend something: one line for root's shell each, with every name quoted.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
 use crate::account::Account;
-use crate::trusted_file::{Distrust, open_trusted};
+use crate::trusted_file::{Distrust, TrustedDirectory, open_trusted};
 
 /// A word for the shell, in quotes where it needs them.
 pub fn quote(word: impl AsRef<Path>) -> String {
@@ -19,16 +21,59 @@ pub fn quote(word: impl AsRef<Path>) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// A command that changes or executes a file, as whoever owns the file unless it is root's alone: root
-/// executes nothing, and follows nothing, that somebody else could have laid there. `None` where a file of
-/// root's is in a place that is another's.
-pub fn run_as_owner(file: &Path, command: &str) -> Option<String> {
-    if open_trusted(file).is_ok() {
-        return Some(command.to_owned());
+/// A command that changes or executes files, as whoever could change what they are: root executes nothing,
+/// and follows nothing, that somebody else could have laid there. `None` where several accounts could.
+pub fn run_as_owner(files: &[&Path], command: &str) -> Option<String> {
+    let mut owners = BTreeSet::new();
+    files.iter().try_for_each(|file| collect_owners(file, MAX_LINKS, &mut owners))?;
+    let others: Vec<u32> = owners.into_iter().filter(|uid| *uid != 0).collect();
+    match others.as_slice() {
+        [] => Some(command.to_owned()),
+        [uid] => {
+            let owner = Account::by_uid(Uid::from_raw(*uid))?;
+            Some(format!("runuser -u {} -- sh -c {}", quote(owner.name), quote(command)))
+        }
+        _ => None,
     }
-    let uid = fs::symlink_metadata(file).ok()?.uid();
-    let owner = Account::by_uid(Uid::from_raw(uid)).filter(|owner| !owner.uid.is_root())?;
-    Some(format!("runuser -u {} -- sh -c {}", quote(owner.name), quote(command)))
+}
+
+/// The same where there has to be a command: what is in nobody's hand alone is first put into root's.
+pub fn mend_as_owner(file: &Path, command: &str) -> String {
+    run_as_owner(&[file], command).unwrap_or_else(|| {
+        let distrust = match file.is_dir() {
+            true => TrustedDirectory::open(file).err(),
+            false => open_trusted(file).err(),
+        };
+        // Who has what of it, for a person to look at.
+        let show = || format!("namei --long {}", quote(file));
+        distrust.as_ref().and_then(restore_trust).unwrap_or_else(show)
+    })
+}
+
+/// As many links are followed on a path as by Linux, path_resolution(7).
+const MAX_LINKS: u8 = 40;
+
+/// Adds the owners of everything that a path leads over, links and what they lead over too, as far as it
+/// is there; `None` if anything of it can be written by group or others, or is closed to us.
+fn collect_owners(path: &Path, links: u8, owners: &mut BTreeSet<u32>) -> Option<()> {
+    let mut walked = PathBuf::new();
+    let mut parts = path.components();
+    while let Some(part) = parts.next() {
+        walked.push(part);
+        let file = match fs::symlink_metadata(&walked) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Some(()),
+            file => file.ok()?,
+        };
+        owners.insert(file.uid());
+        if file.is_symlink() {
+            let target = walked.parent()?.join(fs::read_link(&walked).ok()?);
+            return collect_owners(&target.join(parts.as_path()), links.checked_sub(1)?, owners);
+        }
+        if file.mode() & 0o022 != 0 {
+            return None;
+        }
+    }
+    Some(())
 }
 
 /// What makes a file trusted again; `None` where no command does without knowing what is meant.
@@ -90,16 +135,27 @@ mod tests {
 
     #[test]
     fn root_touches_no_file_that_is_in_somebody_elses_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("jupyterhub_config.py");
-        fs::write(&file, "").unwrap();
-        // Below /tmp, which everyone can write to.
-        let command = run_as_owner(&file, "sed -i x");
+        let as_root = Some("true".to_owned());
+        assert_eq!(run_as_owner(&[Path::new("/etc/passwd")], "true"), as_root);
+        // Everyone can write to /tmp, whoever owns what is in it.
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        assert_eq!(run_as_owner(&[folder.path()], "true"), None);
+        let somebody = Account::by_uid(Uid::from_raw(65534)).unwrap();
         if nix::unistd::geteuid().is_root() {
-            assert_eq!(command, None);
+            let folder = tempfile::tempdir_in("/root").unwrap();
+            let file = folder.path().join("x");
+            fs::write(&file, "").unwrap();
+            nix::unistd::chown(folder.path(), Some(somebody.uid), None).unwrap();
+            let expected = format!("runuser -u {} -- sh -c true", somebody.name);
+            // Through a link of root's as well, since it is what the link leads to.
+            let link = tempfile::tempdir_in("/root").unwrap();
+            std::os::unix::fs::symlink(folder.path(), link.path().join("link")).unwrap();
+            for path in [file, link.path().join("link/x")] {
+                assert_eq!(run_as_owner(&[&path], "true"), Some(expected.clone()));
+            }
         }
-        let trusted = Path::new("/etc/passwd");
-        assert_eq!(run_as_owner(trusted, "true").as_deref(), Some("true"));
+        let missing = Path::new("/etc/no-such-file");
+        assert_eq!(run_as_owner(&[missing], "true").as_deref(), Some("true"));
     }
 
     #[test]

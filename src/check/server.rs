@@ -9,10 +9,11 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::finding::{Area, Finding};
-use super::remedy::{find_mount_with, quote, restore_trust, run_as_owner};
+use super::remedy::{find_mount_with, mend_as_owner, quote, restore_trust, run_as_owner};
 use crate::policy::Mode;
+use crate::policy::authority::PATH;
 use crate::server::{SIBLINGS, find_closed_directory, read_interpreter};
-use crate::trusted_file::{Distrust, TrustedDirectory, open_trusted};
+use crate::trusted_file::{Distrust, open_trusted};
 
 /// Looks at each candidate in the directory; `account` is the name of this process's account.
 pub fn look(directory: &Path, mode: Mode, is_named: bool, account: &str) -> Vec<Finding> {
@@ -27,9 +28,7 @@ pub fn look(directory: &Path, mode: Mode, is_named: bool, account: &str) -> Vec<
             SIBLINGS.join(" nor "),
             directory.display()
         );
-        let pip = directory.join("pip");
-        let install = format!("{} install --force-reinstall --no-deps jupyterhub", quote(&pip));
-        let remedy = run_as_owner(&pip, &install).unwrap_or_else(|| take_over(directory));
+        let remedy = install_server(directory);
         return vec![Finding::problem(Area::Server, "server_missing", sentence, remedy)];
     }
     let mut findings = Vec::new();
@@ -95,7 +94,7 @@ fn judge_binary(path: &Path, account: &str) -> Finding {
     let shown = path.display();
     if is_read && &head != b"\x7fELF" {
         let sentence = format!("{shown} is neither a program of this machine nor begins with #!");
-        let remedy = format!("sed -i '1i #!/bin/sh' {}", quote(path));
+        let remedy = mend_as_owner(path, &format!("sed -i '1i #!/bin/sh' {}", quote(path)));
         return Finding::problem(Area::Server, "interpreter", sentence, remedy);
     }
     let sentence = format!("{account} can execute {shown}");
@@ -107,7 +106,7 @@ fn explain_access(path: &Path, errno: Errno) -> (String, String) {
     if let Some(directory) = find_closed_directory(path) {
         let shown = directory.display();
         let sentence = format!("the directory {shown} is closed to it");
-        return (sentence, format!("chmod o+x {}", quote(&directory)));
+        return (sentence, mend_as_owner(&directory, &format!("chmod o+x {}", quote(&directory))));
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -116,31 +115,70 @@ fn explain_access(path: &Path, errno: Errno) -> (String, String) {
         let sentence = format!("{} is mounted with noexec", place.display());
         return (sentence, format!("mount -o remount,bind,exec {}", quote(&place)));
     }
-    (errno.desc().to_owned(), format!("chmod a+rx {}", quote(&real)))
+    (errno.desc().to_owned(), mend_as_owner(&real, &format!("chmod a+rx {}", quote(&real))))
 }
 
-/// A place that is neither root's nor anybody's: it becomes root's, where root can then install.
-fn take_over(directory: &Path) -> String {
-    match TrustedDirectory::open(directory) {
-        Err(distrust) => restore_trust(&distrust),
-        Ok(_) => None,
+/// What gives a directory its servers: JupyterHub anew, where it belongs to a virtual environment; else
+/// the policy names the environment in which they are.
+fn install_server(directory: &Path) -> String {
+    let environment = directory.parent().unwrap_or(Path::new("/"));
+    if environment.join("pyvenv.cfg").exists() {
+        return install_jupyterhub(environment);
     }
-    .unwrap_or_else(|| format!("/usr/bin/python3 -m venv {}", quote(environment_of(directory))))
+    let edit = |servers: &Path| {
+        let line = quote(format!("/^\\[server\\]/a directory = \"{}\"", servers.display()));
+        format!(
+            "mkdir -p /etc/sudospawner && touch {PATH} && {{ grep -q '^\\[server\\]' {PATH} || \
+             printf '\\n[server]\\n' >>{PATH}; }} && sed -i {line} {PATH}"
+        )
+    };
+    find_servers().map_or_else(
+        || {
+            format!(
+                "/usr/bin/python3 -m venv {USUAL} && {USUAL}/bin/pip install jupyterhub jupyterlab"
+            )
+        },
+        |servers| edit(&servers),
+    )
 }
 
-/// The virtual environment that a directory of programs belongs to.
-fn environment_of(directory: &Path) -> &Path {
-    directory.parent().unwrap_or(Path::new("/"))
+/// Where a Hub's environment is, if it is nowhere.
+const USUAL: &str = "/opt/jupyterhub";
+
+/// The first directory on the PATH, or the usual one, that has a server that root alone can change.
+fn find_servers() -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let directories = path.split(':').map(PathBuf::from).chain([Path::new(USUAL).join("bin")]);
+    let has_server = |directory: &PathBuf| {
+        SIBLINGS.iter().any(|name| open_trusted(&directory.join(name)).is_ok())
+    };
+    directories.into_iter().find(has_server)
+}
+
+/// Installs JupyterHub into an environment anew, by the environment's own Python, or gives it one. Whoever
+/// can change either of them, or the modules, is who does it.
+fn install_jupyterhub(environment: &Path) -> String {
+    let python = environment.join("bin/python3");
+    let (lib, pip) = (environment.join("lib"), environment.join("bin/pip"));
+    if !pip.exists() || !python.exists() {
+        let command = format!("/usr/bin/python3 -m venv {}", quote(environment));
+        return mend_as_owner(environment, &command);
+    }
+    let install = "-m pip install --force-reinstall --no-deps jupyterhub";
+    let command = format!("{} {install}", quote(&python));
+    run_as_owner(&[&python, &lib], &command).unwrap_or_else(|| mend_as_owner(&lib, &command))
 }
 
 /// An environment whose Python has gone: most often the machine's Python is another by now.
 fn explain_missing_interpreter(path: &Path, interpreter: &Path) -> (String, String) {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let upgrade = format!(
-        "rm -f {} && /usr/bin/python3 -m venv --upgrade --without-pip {}",
-        quote(interpreter),
-        quote(environment_of(directory))
-    );
-    let remedy = run_as_owner(path, &upgrade).unwrap_or_else(|| take_over(directory));
+    let environment = path.ancestors().nth(2).unwrap_or(Path::new("/"));
+    let remedy = if interpreter.starts_with(environment) {
+        let (link, shown) = (quote(interpreter), quote(environment));
+        let upgrade =
+            format!("rm -f {link} && /usr/bin/python3 -m venv --upgrade --without-pip {shown}");
+        mend_as_owner(path, &upgrade)
+    } else {
+        install_server(path.parent().unwrap_or(Path::new("/")))
+    };
     (format!("{} does not exist", interpreter.display()), remedy)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::commands::{Answer, ask};
 use super::finding::{Area, Finding, Level};
 use super::hub::read_status_field;
-use super::remedy::quote;
+use super::remedy::{mend_as_owner, quote};
 use super::scene::{Scene, Viewpoint};
 use super::sudo_listing::Entry;
 use super::sudo_refusal::{Refusal, find_broken_file};
@@ -293,7 +293,7 @@ fn open_way_to(path: &Path) -> String {
     };
     let above: Vec<&Path> = path.ancestors().skip(1).collect();
     match above.into_iter().rev().find(is_closed) {
-        Some(directory) => format!("chmod o+x {}", quote(directory)),
-        None => format!("chmod a+rx {}", quote(path)),
+        Some(directory) => mend_as_owner(directory, &format!("chmod o+x {}", quote(directory))),
+        None => mend_as_owner(path, &format!("chmod a+rx {}", quote(path))),
     }
 }

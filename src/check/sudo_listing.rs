@@ -1,7 +1,7 @@
 //! What `sudo -ll` lists: the rules of an account, and the settings that apply to it. sudo and sudo-rs
 //! write the same form; newer versions of sudo say in which file an entry stands.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::commands::Answer;
 use crate::policy::Mode;
@@ -108,6 +108,18 @@ impl Listing {
         on.0
     }
 
+    /// Where sudo records sessions, up to what is different for each, sudoers(5); sudo's default where no
+    /// setting says it.
+    pub fn find_records(&self) -> PathBuf {
+        let mut values = self.settings.iter().filter_map(|(_, one)| one.strip_prefix("iolog_dir="));
+        let value = values.next_back().unwrap_or("/var/log/sudo-io");
+        let (fixed, varies) =
+            value.split_once('%').map_or((value, false), |(fixed, _)| (fixed, true));
+        let path = Path::new(fixed);
+        let is_cut = varies && !fixed.ends_with('/');
+        path.parent().filter(|_| is_cut).unwrap_or(path).to_owned()
+    }
+
     /// The mode that the rules for this command are made for: user mode, which is the Hub's default,
     /// unless it may run as root and as nobody else.
     pub fn find_mode(&self, program: &Path) -> Mode {
@@ -195,6 +207,18 @@ Sudoers entry:
 \t/bin/echo
 \t!/bin/true
 ";
+
+    #[test]
+    fn records_are_where_a_setting_says_up_to_what_varies() {
+        let place = |settings: &str| {
+            let text = format!("Matching Defaults entries for rhea on hub:\n    {settings}\n");
+            Listing::parse(&text).find_records()
+        };
+        assert_eq!(place("use_pty"), Path::new("/var/log/sudo-io"));
+        assert_eq!(place("log_output, iolog_dir=/srv/records"), Path::new("/srv/records"));
+        assert_eq!(place("iolog_dir=/srv/records/%{user}/x"), Path::new("/srv/records/"));
+        assert_eq!(place("iolog_dir=/srv/of-%{user}"), Path::new("/srv"));
+    }
 
     #[test]
     fn entries_have_their_file_accounts_options_and_commands() {

@@ -33,7 +33,7 @@ const IMPLYING: [(&str, &str); 16] = [
 ];
 
 /// What else is asked.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 10] = [
     "LoadState",
     "User",
     "KillMode",
@@ -41,6 +41,8 @@ const OTHERS: [&str; 8] = [
     "TasksMax",
     "MemoryMax",
     "ProtectHome",
+    "ProtectSystem",
+    "ReadWritePaths",
     "CapabilityBoundingSet",
 ];
 
@@ -86,6 +88,11 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
         return findings;
     }
     findings.push(Finding::ok(Area::Unit, "unit", format!("the Hub's unit is {unit}")));
+    let records = |switch| scene.listing.is_on(switch, &scene.own);
+    if ["log_input", "log_output"].into_iter().any(records) {
+        let place = scene.listing.find_records();
+        findings.extend(judge_recording(unit, &properties, &place, scene.process.is_some()));
+    }
     // Servers that are processes beside the Hub are in the Hub's unit.
     let launcher = scene.policy.as_ref().map(|policy| policy.server.launcher);
     if scene.mode == Mode::User || launcher.is_none_or(|one| matches!(one, Launcher::Process)) {
@@ -155,6 +162,35 @@ fn list_implying(properties: &Properties) -> Vec<(&'static str, &'static str)> {
     IMPLYING.iter().filter(is_set).copied().collect()
 }
 
+/// Whether sudo can write to the folder of its records from within the unit. Where it cannot, it says
+/// nothing and does nothing.
+fn judge_recording(
+    unit: &str,
+    properties: &Properties,
+    place: &Path,
+    is_running: bool,
+) -> Option<Finding> {
+    let value = |name: &str| properties.get(name).map(String::as_str).unwrap_or_default();
+    let mut writable =
+        value("ReadWritePaths").split(' ').map(|path| path.trim_start_matches(['-', '+']));
+    let may_write = writable.any(|path| !path.is_empty() && place.starts_with(path));
+    if value("ProtectSystem") != "strict" || may_write {
+        return None;
+    }
+    let shown = place.display();
+    let sentence = format!(
+        "sudo records sessions in {shown}, which ProtectSystem=strict of {unit} does not let it: every call \
+         ends with status 1, without a word"
+    );
+    let lines = [format!("ReadWritePaths={shown}")];
+    let mut remedy = format!("mkdir -p -m 0700 {} && ", quote(place));
+    remedy.push_str(&add_to_unit(unit, "recording", &lines));
+    if is_running {
+        remedy.push_str(&format!(" && systemctl restart {}", quote(unit)));
+    }
+    Some(Finding::problem(Area::Unit, "recording", sentence, remedy))
+}
+
 /// What the unit does to servers that live in it.
 fn judge_servers(unit: &str, properties: &Properties) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -213,6 +249,20 @@ mod tests {
         let set = "NoNewPrivileges=no\nPrivateDevices=yes\nSystemCallFilter=read write\n";
         let expected = [("PrivateDevices", "no"), ("SystemCallFilter", "")];
         assert_eq!(list_implying(&properties(set)), expected);
+    }
+
+    #[test]
+    fn sudo_has_to_be_let_write_its_records() {
+        let judge = |text: &str| {
+            let place = Path::new("/var/log/sudo-io");
+            judge_recording("hub.service", &properties(text), place, false)
+        };
+        assert!(judge("ProtectSystem=full\nReadWritePaths=").is_none());
+        assert!(judge("ProtectSystem=strict\nReadWritePaths=/srv -/var/log").is_none());
+        for paths in ["", "/srv /var/log/sudo"] {
+            let found = judge(&format!("ProtectSystem=strict\nReadWritePaths={paths}")).unwrap();
+            assert!(found.remedy.unwrap().contains("ReadWritePaths=/var/log/sudo-io"));
+        }
     }
 
     #[test]

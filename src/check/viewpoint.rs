@@ -19,6 +19,9 @@ use crate::system_calls;
 /// # Errors
 /// A sentence if anything of that fails, or if root can be regained.
 pub fn become_account(account: &Account) -> Result<(), String> {
+    if account.uid.is_root() {
+        return Err(format!("{} is root", account.name));
+    }
     let ids = Ids { uid: account.uid, gid: account.gid, account: Some(account.clone()) };
     take_ids(Prepared::without_hooks(ids), Escalation::Allowed)
         .map(drop)

@@ -152,8 +152,9 @@ pub fn stop_in_unit(
     proof: &Unprivileged,
 ) -> Result<Option<Stopped>, Error> {
     let begin = Instant::now();
-    let state = link.ask_unit()?;
+    // Before systemd is asked: a main process that is there afterwards, and was not, is another server's.
     let server = Process::open(&request.server, proof)?;
+    let state = link.ask_unit()?;
     if !state.is_of(&request.server, server.as_ref()) {
         return Ok(None);
     }
@@ -199,9 +200,10 @@ pub fn measure_in_unit(
     link: &mut Link,
     proof: &Unprivileged,
 ) -> Result<Option<UnitStatus>, Error> {
+    // Before systemd is asked, as for a stop.
+    let server = Process::open(&request.server, proof)?;
     let state = link.ask_unit()?;
     let is_of_this_boot = request.server.started.as_ref().is_some_and(Started::is_of_this_boot);
-    let server = Process::open(&request.server, proof)?;
     if !state.is_loaded && is_of_this_boot && request.unit.is_some() && server.is_none() {
         // systemd keeps a unit that has failed until somebody resets it, and forgets others.
         return Ok(Some(UnitStatus::Ended { end: Some(End::Exited(0)), result: None }));

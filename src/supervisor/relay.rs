@@ -88,12 +88,14 @@ impl Relay {
         })
     }
 
-    /// What to poll for: more output, or the Hub to read what is pending.
-    pub fn watched(&self) -> Option<PollFd<'_>> {
-        if self.waiting_since.is_some() {
-            return Some(PollFd::new(self.hub.as_fd(), PollFlags::POLLOUT));
-        }
-        self.output.as_ref().map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN))
+    /// What to poll for: more output, unless the Hub has to read what is pending; and the Hub, if it is to
+    /// be told of lines that it has missed.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let (is_waiting, has_dropped) = (self.waiting_since.is_some(), self.dropped > 0);
+        let hub = (is_waiting || has_dropped && matches!(self.sink, Sink::Hub))
+            .then(|| PollFd::new(self.hub.as_fd(), PollFlags::POLLOUT));
+        let output = self.output.as_ref().filter(|_| !is_waiting);
+        hub.into_iter().chain(output.map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)))
     }
 
     /// How long to poll at most, if something waits for the Hub.
@@ -161,7 +163,7 @@ impl Relay {
 
     /// Passes on what is pending; whether there is room for more.
     fn pass_on(&mut self) -> bool {
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && self.dropped == 0 {
             return true;
         }
         match &mut self.sink {
@@ -177,7 +179,7 @@ impl Relay {
             }
             Sink::Hub => match self.look_at_hub() {
                 HubState::Reading => self.pass_on_to_hub(),
-                HubState::Full => self.wait_or_drop(),
+                HubState::Full => self.pending.is_empty() || self.wait_or_drop(),
                 HubState::Gone => self.turn_to_journal(),
             },
         }

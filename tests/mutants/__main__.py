@@ -57,13 +57,13 @@ def begin(tree: Tree, mutant: Mutant, folder: Path, testers: ThreadPoolExecutor)
 
 
 def judge(mutant: Mutant, trial: Future | MutantError, red: set[str]) -> str:
-    """What became of a mutant, in a word or two. A test that does not end has noticed it, too."""
+    """What became of a mutant, in a word or two."""
     try:
         if isinstance(trial, MutantError):
             raise trial
         noticed = trial.result()
     except subprocess.TimeoutExpired:
-        noticed = True
+        return "TIMED OUT: nothing is shown by a test that was given up"
     except MutantError as error:
         return f"BROKEN: {error}"
     if mutant.proving_function in red:

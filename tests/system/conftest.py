@@ -49,15 +49,20 @@ SETTINGS = ("sudoers", "sudoers.d", "sudospawner", "pam.d", "security")
 
 
 def list_settings(machine: Machine) -> list[str]:
-    """The files of the machine that decide what root permits, each with its checksum."""
-    folders = " ".join(f"/etc/{name}" for name in SETTINGS)
-    found = machine.run(f"find {folders} -type f -exec sha256sum {{}} + 2>/dev/null", check=False)
+    """What decides whom root permits what: each file with mode, owner, target and checksum."""
+    places = " ".join(f"/etc/{name}" for name in SETTINGS)
+    found = machine.run(
+        f"find {places} -printf '%p %y %m %U %G %l\\n' 2>/dev/null; "
+        f"find {places} -type f -exec sha256sum {{}} + 2>/dev/null",
+        check=False,
+    )
+    assert "/etc/sudoers f 440 0 0" in found.stdout
     return sorted(found.stdout.splitlines())
 
 
 @pytest.fixture(scope="module", autouse=True)
 def same_settings(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A file of tests leaves the machine as it found it, for whichever file is next in it."""
+    """A file of tests leaves sudo, PAM and policy as it found them, for whichever is next."""
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     if not any("machine" in item.fixturenames for item in items if item.module is request.module):
         yield
@@ -150,11 +155,11 @@ def mediator(installed_mediator: Mediator) -> Iterator[Mediator]:
     installed_mediator.put_server()
     installed_mediator.permit()
     yield installed_mediator
-    installed_mediator.forbid()
     try:
         wait_until(lambda: installed_mediator.list_processes() == [], "the end of zoe's processes")
     finally:
         installed_mediator.kill_processes()
+        installed_mediator.forbid()
 
 
 @pytest.fixture
@@ -163,8 +168,8 @@ def root_mediator(machine: Machine, hub6: Cache) -> Iterator[RootMediator]:
     binary = hub6.bin / "sudospawner"
     mediator = RootMediator.install(machine, "/opt/root-mediator/bin", binary)
     yield mediator
-    mediator.remove_all()
     try:
         wait_until(lambda: mediator.list_processes() == [], "the end of zoe's processes")
     finally:
         mediator.kill_processes()
+        mediator.remove_all()

@@ -132,16 +132,24 @@ def test_subcommands_called_through_sudo_do_nothing_as_root(
         machine.run(["rm", secret, other])
 
 
-@pytest.mark.parametrize("owner", ["root", "zoe"])
-def test_a_setuid_copy_gives_its_caller_nothing(mediator: RootMediator, owner: str) -> None:
-    machine, copy = mediator.machine, "/opt/setuid/sudospawner"
+@pytest.mark.parametrize(
+    ("owner", "status", "sentence"),
+    [
+        ("root", 1, "/root/secret.toml is no policy: Permission denied"),
+        ("zoe", 2, "this file has the setuid bit of another account than root"),
+    ],
+)
+def test_a_setuid_copy_gives_its_caller_nothing(
+    mediator: RootMediator, owner: str, status: int, sentence: str
+) -> None:
+    machine, copy = mediator.machine, "/srv/evil/sudospawner"
     machine.write("/root/secret.toml", "hub_users = []\n", mode=0o600)
     machine.run(["install", "-D", f"--owner={owner}", "--mode=4755", mediator.path, copy])
     words = ["env", "SUDO_UID=0", copy, "policy", "--check=/root/secret.toml"]
     run = machine.run(words, user="mal", check=False)
     machine.run(["rm", "/root/secret.toml"])
-    assert run.returncode != 0
-    assert "Permission denied" in run.stderr or "setuid" in run.stderr
+    assert (run.returncode, run.stdout) == (status, "")
+    assert sentence in run.stderr
 
 
 def call_setuid_copy(

@@ -321,6 +321,10 @@ IN_USER_MODE = [
              + f"; systemctl restart {UNIT}", undo=RESTORE_UNIT),
     Breakage("capabilities", "capabilities", add_to_unit("CapabilityBoundingSet=CAP_CHOWN"),
              undo=RESTORE_UNIT),
+    Breakage("recording", "recording",
+             add_rule("Defaults log_output") + "; "
+             + add_to_unit("ProtectSystem=strict\\nReadWritePaths=/var/lib/rhea"),
+             undo=RESTORE_UNIT + "; rm -r /etc/sudoers.d/other /var/log/sudo-io"),
     Breakage("shadow", "shadow", "true", options=("--user=zoe", "--pam=yes"),
              undo="gpasswd --delete rhea shadow"),
 ]  # fmt: skip

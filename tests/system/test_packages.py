@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -150,6 +151,25 @@ def test_the_debian_package_has_the_wheels_programs_and_activates_nothing(
     assert "sudo | sudo-rs" in depends and "libc6 (>= " in depends
 
 
+def test_the_check_of_the_package_has_the_policy_name_the_servers_environment(
+    debian_machine: Machine, hub6: Cache
+) -> None:
+    machine, path = debian_machine, f"PATH={hub6.bin}:/usr/bin:/bin"
+    words = ["env", path, MEDIATOR, "check", "--json", "--hub-user=rhea", "--user=zoe"]
+
+    def find_missing() -> list[str]:
+        report = json.loads(machine.run([*words, "--mode=user"], check=False).stdout)
+        found = report["findings"]
+        return [one["remedy"] for one in found if one["code"] == "server_missing"]
+
+    [remedy] = find_missing()
+    machine.run(["sh", "-c", remedy])
+    assert find_missing() == []
+    assert f'directory = "{hub6.bin}"' in machine.read("/etc/sudospawner/policy.toml")
+    assert machine.run(["test", "-e", "/usr/pyvenv.cfg"], check=False).returncode == 1
+    machine.run(["rm", "-r", "/etc/sudospawner"])
+
+
 def test_man_shows_the_pages_of_the_debian_package(debian_machine: Machine) -> None:
     for page in PAGES:
         where = debian_machine.run(["man", "--where", page.suffix[1:], page.stem]).stdout.strip()
@@ -172,7 +192,7 @@ def test_a_hub_spawns_through_the_debian_package(debian_machine: Machine, hub6: 
             assert supervisor.strip() == MEDIATOR
             hub.stop_server("zoe")
     finally:
-        machine.run(["rm", "/etc/sudoers.d/debian-package", "/etc/sudospawner/policy.toml"])
+        machine.run(["rm", "-r", "/etc/sudoers.d/debian-package", "/etc/sudospawner"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

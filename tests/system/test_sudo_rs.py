@@ -17,37 +17,43 @@ from system.mediator import Mediator, RootMediator
 RULES = "/etc/sudoers.d/printed"
 POLICY = "/etc/sudospawner/policy.toml"
 ROOT_MODE = 'hub_users = ["rhea"]\n[targets]\ngroups = ["jupyterhub"]\n'
-PROGRAMS = {"/usr/bin/sudo": "sudo", "/usr/sbin/visudo": "visudo"}
+# What takes whose place, with which mode.
+PROGRAMS = {"/usr/bin/sudo": ("sudo", "4755"), "/usr/sbin/visudo": ("visudo", "0755")}
 PORT = 4300
 
 
 @pytest.fixture(scope="module")
 def sudo_rs(machine: Machine) -> Iterator[Machine]:
     """The machine with sudo-rs, and the tests' rules for sudo out of the way."""
-    machine.run(["mv", "/etc/sudoers.d/sudospawner", "/run/rules-of-the-tests"])
-    for place, name in PROGRAMS.items():
-        machine.run(["mv", place, f"{place}.original"])
-        machine.run(["install", "--mode=4755", cache_named("sudo-rs").bin / name, place])
-    assert "sudo-rs" in machine.run(["sudo", "--version"]).stdout
-    yield machine
-    for place in PROGRAMS:
-        machine.run(["mv", f"{place}.original", place])
-    machine.run(["mv", "/run/rules-of-the-tests", "/etc/sudoers.d/sudospawner"])
+    built = cache_named("sudo-rs").bin
+    machine.run(["test", "-x", built / "sudo", "-a", "-x", built / "visudo"])
+    moved = {"/etc/sudoers.d/sudospawner": "/run/rules-of-the-tests"}
+    moved |= {place: f"{place}.original" for place in PROGRAMS}
+    try:
+        for place, away in moved.items():
+            machine.run(["mv", place, away])
+        for place, (name, mode) in PROGRAMS.items():
+            machine.run(["install", f"--mode={mode}", built / name, place])
+        assert "sudo-rs" in machine.run(["sudo", "--version"]).stdout
+        yield machine
+    finally:
+        for place, away in moved.items():
+            machine.run(["mv", away, place], check=False)
 
 
 @pytest.fixture(params=["user", "root"])
 def mode(request: pytest.FixtureRequest, sudo_rs: Machine, hub6: Cache) -> Iterator[str]:
     """A mode, with the rules that `sudospawner sudoers` prints for it, and a policy."""
     words: list[Any] = [hub6.bin / "sudospawner", "sudoers", "--hub-user=rhea"]
-    if request.param == "root":
-        sudo_rs.write(POLICY, ROOT_MODE)
-        words.append("--mode=root")
-    else:
-        words.append("--group=jupyterhub")
-    sudo_rs.write(RULES, sudo_rs.run(words).stdout, mode=0o440)
-    sudo_rs.run(["visudo", "--check", "--file", RULES])
-    yield request.param
-    sudo_rs.run(["rm", "-rf", RULES, "/etc/sudospawner"])
+    words.append("--mode=root" if request.param == "root" else "--group=jupyterhub")
+    try:
+        if request.param == "root":
+            sudo_rs.write(POLICY, ROOT_MODE)
+        sudo_rs.write(RULES, sudo_rs.run(words).stdout, mode=0o440)
+        sudo_rs.run(["visudo", "--check", "--file", RULES])
+        yield request.param
+    finally:
+        sudo_rs.run(["rm", "-rf", RULES, "/etc/sudospawner"])
 
 
 def check(machine: Machine, mode: str, viewer: str = "rhea") -> dict[str, dict[str, Any]]:
@@ -80,11 +86,17 @@ def test_every_request_is_answered_in_root_mode(
     sudo_rs: Machine, root_mediator: RootMediator
 ) -> None:
     root_mediator.add_hook("10-who", "#!/bin/sh\nid -u >/run/hook-was\n")
+    journal = ["journalctl", "SYSLOG_IDENTIFIER=sudospawner", "_UID=0", "--output=cat", "--quiet"]
+    journal += ["--cursor-file=/run/read-so-far"]
+    sudo_rs.run(journal)
     use(root_mediator)
     assert sudo_rs.run(["cat", "/run/hook-was"]).stdout == "0\n"
-    caller = f"caller={sudo_rs.look_up_account('rhea').uid}"
-    lines = sudo_rs.run(["journalctl", "--identifier=sudospawner", "--output=cat"]).stdout
-    assert caller in lines.splitlines()[-1].split()
+    sudo_rs.run(["journalctl", "--sync"])
+    caller = f"caller={sudo_rs.look_up_account('rhea').uid} target=zoe"
+    lines = sudo_rs.run(journal).stdout.splitlines()
+    actions = ("spawn", "status", "kill", "stop")
+    assert lines == [f"{caller} action={action} code=ok" for action in actions]
+    sudo_rs.run(["rm", "/run/hook-was", "/run/read-so-far"])
 
 
 def test_a_hub_starts_a_server_that_runs_a_cell(sudo_rs: Machine, hub6: Cache, mode: str) -> None:

@@ -413,7 +413,7 @@ def test_who_was_made_root_by_another_program_is_no_unit(
     mediator: UnitMediator, word: str, code: str
 ) -> None:
     # PID 1 is the parent of what these programs leave behind, too.
-    run = ["systemd-run", "--quiet", "--pipe", "--wait", f"--setenv={word}"]
+    run = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--setenv={word}"]
     words = [*run, mediator.path, "--user=zoe", "--groups=0", "--foreground"]
     refused = mediator.machine.run(words, check=False)
     assert (refused.returncode, json.loads(refused.stdout)["code"]) == (1, code)
