@@ -129,7 +129,8 @@ fn install_server(directory: &Path) -> String {
         let line = quote(format!("/^\\[server\\]/a directory = \"{}\"", servers.display()));
         format!(
             "mkdir -p /etc/sudospawner && touch {PATH} && {{ grep -q '^\\[server\\]' {PATH} || \
-             printf '\\n[server]\\n' >>{PATH}; }} && sed -i {line} {PATH}"
+             printf '\\n[server]\\n' >>{PATH}; }} && \
+             sed -i -e '/^ *directory *=/d' -e {line} {PATH}"
         )
     };
     find_servers().map_or_else(
