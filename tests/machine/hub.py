@@ -225,8 +225,8 @@ class Hub:
                     yield json.loads(line.removeprefix(b"data:"))
 
     def stop_server(self, user: str, name: str = "", seconds: float = 120) -> None:
-        """Stop a user's server and wait until it is gone."""
-        self.request("DELETE", self._server_path(user, name))
+        """Stop a user's server and wait until it is gone; the Hub forgets a server with a name."""
+        self.request("DELETE", self._server_path(user, name), {"remove": True} if name else None)
         self.wait_until_gone(user, name, seconds)
 
     def wait_until_gone(self, user: str, name: str = "", seconds: float = 120) -> None:

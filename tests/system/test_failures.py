@@ -59,7 +59,7 @@ def test_markup_of_a_dying_server_is_text_on_the_admins_pages(
 ) -> None:
     replace_server(DIES_AT_ONCE)
     log_in(page, hub, "rhea", "/hub/admin")
-    row = page.get_by_role("row").filter(has_text="zoe")
+    row = page.get_by_test_id("user-row-zoe")
     row.get_by_role("button", name="Start Server").click()
     expect(page.get_by_text("Failed to start server")).to_be_visible()
     assert page.evaluate("window.owned") is None
