@@ -63,7 +63,9 @@ def judge(mutant: Mutant, trial: Future | MutantError, red: set[str]) -> str:
             raise trial
         noticed = trial.result()
     except subprocess.TimeoutExpired:
-        return "TIMED OUT: nothing is shown by a test that was given up"
+        noticed = mutant.hangs
+        if not noticed:
+            return "TIMED OUT: nothing is shown by a test that was given up"
     except MutantError as error:
         return f"BROKEN: {error}"
     if mutant.proving_function in red:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class MutantError(Exception):
@@ -36,7 +36,7 @@ class Mutant:
     program does not do any more. `edits`: how that is done. `proof`: the test that has to fail:
     `lib NAME` for a unit test, `cli NAME` for one of `tests/cli.rs` and so on, or the node of a
     system test; `only` chooses some of its parameters, as pytest's -k. `reason`: why no test can
-    notice, for one that is known to survive.
+    notice, for one that is known to survive. `hangs`: whether the test then waits for ever.
     """
 
     check: str
@@ -45,6 +45,7 @@ class Mutant:
     proof: str
     only: str = ""
     reason: str = ""
+    hangs: bool = False
 
     @property
     def title(self) -> str:
@@ -68,7 +69,7 @@ class Mutant:
 
 
 def mutant(
-    check: str, without: str, file: str, before: str, after: str, proof: str, **more: str
+    check: str, without: str, file: str, before: str, after: str, proof: str, **more: Any
 ) -> Mutant:
     """A mutant of one edit."""
     return Mutant(check, without, (Edit(file, before, after),), proof, **more)

@@ -60,7 +60,7 @@ MUTANTS = [
                Edit("src/system_calls.rs",
                     "            close_descriptors_on_exec();\n            reset_signals();\n",
                     "            close_descriptors_on_exec();\n"),
-           ), ATTACKS + "a_deleted_working_directory_and_ignored_signals_change_nothing"),
+           ), ATTACKS + "a_deleted_working_directory_and_ignored_signals_change_nothing", hangs=True),
     mutant("1", "a level of logging that only the command line sets", "src/diagnostics.rs",
            ".filter_level(level)", ".filter_level(level).parse_default_env()",
            "cli the_environment_does_not_choose_what_is_logged"),
@@ -350,7 +350,7 @@ MUTANTS = [
     mutant("all or nothing", "ending a server whose spawn was not delivered", "src/supervisor.rs",
            "mediator.delivered = None;\n            self.ending = Some(Ending::begin(GRACE));",
            "mediator.delivered = None;",
-           SURVIVAL + "a_mediator_that_is_killed_takes_its_undelivered_server_along"),
+           SURVIVAL + "a_mediator_that_is_killed_takes_its_undelivered_server_along", hangs=True),
     mutant("all or nothing", "asking whether the mediator is there still", "src/monitor.rs",
            "if self.wire.is_abandoned() {", "if self.wire.is_abandoned() && false {",
            ROOT_MODE + "a_mediator_that_is_killed_during_a_hook_leaves_nothing",
@@ -371,6 +371,7 @@ BEYOND = {
         "what is never written has no line that could be taken out",
     "a_mediator_killed_at_any_moment_leaves_all_or_nothing":
         "many lines together; those for one moment each are above",
+    "a_mediator_killed_at_any_moment_leaves_a_unit_or_nothing": "as the one before",
     "markup_of_a_dying_server_is_text_on_the_admins_pages": "the Python package's part",
     "users_read_of_the_hooks_on_the_page_while_their_server_starts": "the Python package's part",
 }  # fmt: skip
