@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -69,8 +70,9 @@ class Mediator:
             text=True,
         )
         assert process.stdin is not None
-        process.stdin.write(request if isinstance(request, str) else json.dumps(request))
-        process.stdin.close()
+        # What refuses the command line reads no request, and may have ended by now.
+        with suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(request if isinstance(request, str) else json.dumps(request))
         process.stdin = None
         return process
 
