@@ -67,6 +67,9 @@ pub struct Caller {
     pub uid: Uid,
 }
 
+/// The variables by which other programs than sudo (doas, pkexec) say who called.
+pub const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
+
 impl Caller {
     /// Reads who called: our real uid if a setuid bit made us another, else `SUDO_UID` as sudo sets
     /// it, else nobody but ourselves.
@@ -75,7 +78,7 @@ impl Caller {
     /// [`Denial::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which say
     /// other things in other words.
     pub fn identify() -> Result<Self, Denial> {
-        for foreign in ["DOAS_USER", "PKEXEC_UID"] {
+        for foreign in FOREIGN {
             if std::env::var_os(foreign).is_some() {
                 return Err(Denial::CallerUnknown(format!(
                     "{foreign} is set; call this program through sudo or sudo-rs"

@@ -17,7 +17,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{Gid, Pid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
-use crate::account::parse_id;
+use crate::account::{FOREIGN, parse_id};
 use crate::denial::Denial;
 use crate::error::Error;
 use crate::hooks::run_hooks;
@@ -65,8 +65,8 @@ pub fn run_if_asked() -> Option<ExitCode> {
     let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
     let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
     // What sudo and its like have made root, and left to PID 1, has one of these, whoever called.
-    let is_left =
-        ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"].map(std::env::var_os).iter().any(Option::is_some);
+    let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
+    let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
     let is_root = getuid().is_root() && geteuid().is_root();
     let is_unit = is_root && getppid() == Pid::from_raw(1) && !is_left;
     (is_unit && last == FOREGROUND).then(|| run(user, groups))

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod help;
+
 use std::collections::BTreeSet;
 use std::process::Command;
+
+use help::offered_options;
 
 /// What is offered for the last of the words, which are split as bash splits them: `=` is one.
 fn complete(words: &[&str]) -> BTreeSet<String> {
@@ -17,23 +21,15 @@ fn complete(words: &[&str]) -> BTreeSet<String> {
     text.lines().filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect()
 }
 
-/// The options of a help text.
-fn list_options(help: &str) -> BTreeSet<String> {
-    help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-        .filter(|word| word.len() > 2 && word.starts_with("--"))
-        .map(ToOwned::to_owned)
-        .collect()
-}
-
 #[test]
 fn every_option_of_help_is_offered_and_no_other() {
-    let help = |name: &str| {
+    let offered_by = |name: &str| {
         let path = format!("{}/src/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        list_options(&std::fs::read_to_string(path).unwrap())
+        offered_options(&std::fs::read_to_string(path).unwrap())
     };
-    assert_eq!(complete(&["--"]), help("help"));
+    assert_eq!(complete(&["--"]), offered_by("help"));
     for name in ["check", "sudoers", "policy"] {
-        assert_eq!(complete(&[name, "--"]), help(&format!("subcommands/{name}")), "{name}");
+        assert_eq!(complete(&[name, "--"]), offered_by(&format!("subcommands/{name}")), "{name}");
     }
 }
 

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod help;
+
 use std::collections::BTreeSet;
 
+use help::offered_options;
 use sudospawner::{cli, jsd_helper, roothooks};
 
 fn read(path: &str) -> String {
@@ -27,14 +30,6 @@ fn options_in(part: &str) -> BTreeSet<String> {
     part.lines()
         .filter_map(|line| line.strip_prefix(".It Fl "))
         .map(|item| format!("-{}", item.split(' ').next().unwrap().replace("\\-", "-")))
-        .collect()
-}
-
-/// The options of a help text, but for those that stand for another program's spelling.
-fn offered_options(help: &str) -> BTreeSet<String> {
-    help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-        .filter(|word| word.len() > 2 && word.starts_with("--") && *word != "--RootHooks")
-        .map(ToOwned::to_owned)
         .collect()
 }
 

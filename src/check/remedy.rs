@@ -40,9 +40,10 @@ pub fn run_as_owner(files: &[&Path], command: &str) -> Option<String> {
 /// The same where there has to be a command: what is in nobody's hand alone is first put into root's.
 pub fn mend_as_owner(file: &Path, command: &str) -> String {
     run_as_owner(&[file], command).unwrap_or_else(|| {
-        let distrust = match file.is_dir() {
-            true => TrustedDirectory::open(file).err(),
-            false => open_trusted(file).err(),
+        let distrust = if file.is_dir() {
+            TrustedDirectory::open(file).err()
+        } else {
+            open_trusted(file).err()
         };
         // Who has what of it, for a person to look at.
         let show = || format!("namei --long {}", quote(file));

@@ -125,21 +125,16 @@ fn install_server(directory: &Path) -> String {
     if environment.join("pyvenv.cfg").exists() {
         return install_jupyterhub(environment);
     }
-    let edit = |servers: &Path| {
-        let line = quote(format!("/^\\[server\\]/a directory = \"{}\"", servers.display()));
-        format!(
-            "mkdir -p /etc/sudospawner && touch {PATH} && {{ grep -q '^\\[server\\]' {PATH} || \
-             printf '\\n[server]\\n' >>{PATH}; }} && \
-             sed -i -e '/^ *directory *=/d' -e {line} {PATH}"
-        )
+    let Some(servers) = find_servers() else {
+        return format!(
+            "/usr/bin/python3 -m venv {USUAL} && {USUAL}/bin/pip install jupyterhub jupyterlab"
+        );
     };
-    find_servers().map_or_else(
-        || {
-            format!(
-                "/usr/bin/python3 -m venv {USUAL} && {USUAL}/bin/pip install jupyterhub jupyterlab"
-            )
-        },
-        |servers| edit(&servers),
+    let line = quote(format!("/^\\[server\\]/a directory = \"{}\"", servers.display()));
+    format!(
+        "mkdir -p /etc/sudospawner && touch {PATH} && {{ grep -q '^\\[server\\]' {PATH} || \
+         printf '\\n[server]\\n' >>{PATH}; }} && \
+         sed -i -e '/^ *directory *=/d' -e {line} {PATH}"
     )
 }
 

@@ -124,10 +124,7 @@ fn look_at_privileges(
             [] => vec!["NoNewPrivileges=no".to_owned()],
             _ => set.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         };
-        let mut remedy = add_to_unit(unit, "privileges", &lines);
-        if scene.process.is_some() {
-            remedy.push_str(&format!(" && systemctl restart {}", quote(unit)));
-        }
+        let remedy = add_and_restart(unit, "privileges", &lines, scene.process.is_some());
         findings.push(Finding::problem(Area::Unit, "no_new_privileges", sentence, remedy));
     }
     if let (Some(unit), Some(set)) =
@@ -137,10 +134,7 @@ fn look_at_privileges(
     {
         let sentence = format!("CapabilityBoundingSet= of {unit} keeps sudo from becoming anyone");
         let lines = ["CapabilityBoundingSet=~".to_owned()];
-        let mut remedy = add_to_unit(unit, "capabilities", &lines);
-        if scene.process.is_some() {
-            remedy.push_str(&format!(" && systemctl restart {}", quote(unit)));
-        }
+        let remedy = add_and_restart(unit, "capabilities", &lines, scene.process.is_some());
         findings.push(Finding::problem(Area::Unit, "capabilities", sentence, remedy));
     }
     if findings.is_empty() && flag(read_status_field("/proc/self/status", "NoNewPrivs")) {
@@ -149,6 +143,13 @@ fn look_at_privileges(
         findings.push(Finding::warning(Area::Unit, "no_new_privileges", sentence, None));
     }
     findings
+}
+
+/// Sets lines of the unit; they count for a Hub that runs once it is started anew.
+fn add_and_restart(unit: &str, name: &str, lines: &[String], is_running: bool) -> String {
+    let restart =
+        if is_running { format!(" && systemctl restart {}", quote(unit)) } else { String::new() };
+    add_to_unit(unit, name, lines) + &restart
 }
 
 /// The properties that imply no_new_privs, with the values that unset them.
@@ -183,11 +184,8 @@ fn judge_recording(
          ends with status 1, without a word"
     );
     let lines = [format!("ReadWritePaths={shown}")];
-    let mut remedy = format!("mkdir -p -m 0700 {} && ", quote(place));
-    remedy.push_str(&add_to_unit(unit, "recording", &lines));
-    if is_running {
-        remedy.push_str(&format!(" && systemctl restart {}", quote(unit)));
-    }
+    let change = add_and_restart(unit, "recording", &lines, is_running);
+    let remedy = format!("mkdir -p -m 0700 {} && {change}", quote(place));
     Some(Finding::problem(Area::Unit, "recording", sentence, remedy))
 }
 

@@ -85,7 +85,7 @@ MUTANTS = [
            ".or(Some(own));",
            CALLER_WORDS, only="SUDO_UID"),
     mutant("3", "refusal of doas and pkexec", "src/account.rs",
-           'for foreign in ["DOAS_USER", "PKEXEC_UID"] {', 'for foreign in ["A_B", "C_D"] {',
+           'for foreign in FOREIGN {', 'for foreign in ["A_B", "C_D"] {',
            CALLER_WORDS, only="DOAS_USER or PKEXEC_UID"),
     mutant("3", "telling apart who else is made root and left to PID 1", "src/foreground.rs",
            "getppid() == Pid::from_raw(1) && !is_left;", "getppid() == Pid::from_raw(1);",

@@ -30,6 +30,11 @@ def start_waiting(mediator: Mediator) -> subprocess.Popen[str]:
     process = mediator.start({**WAITING, "events": True})
     assert process.stdout is not None
     assert '"started"' in process.stdout.readline()
+    # Until they are executed anew, the mediator's children go by its name, too.
+    wait_until(
+        lambda: len(find_pids(mediator.machine, str(mediator.path))) == 1,
+        "the executions of supervisor and server",
+    )
     return process
 
 
