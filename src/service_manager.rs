@@ -5,6 +5,8 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use nix::unistd::Pid;
+
 use crate::error::Error;
 use crate::policy::Target;
 use crate::unit_name::UnitName;
@@ -13,6 +15,12 @@ use crate::unit_properties::Property;
 const RUN: &str = "/usr/bin/systemd-run";
 const CONTROL: &str = "/usr/bin/systemctl";
 const JOURNAL: &str = "/usr/bin/journalctl";
+/// A part of systemd since version 255. From then on it comes to start a unit's first process where it
+/// belongs, on cgroup v2, and has nothing to move.
+const EXECUTOR: &str = "/usr/lib/systemd/systemd-executor";
+/// Where the hierarchy of units is, on cgroup v2 and on v1, cgroups(7).
+pub const HIERARCHIES: [&str; 3] =
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 /// So many lines of the journal are shown of a server that ended early.
 const LAST_LINES: &str = "--lines=40";
 
@@ -68,11 +76,11 @@ impl Unit {
         let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
         words.push(format!("--user={}", target.account().name.replace('$', "$$")));
         words.extend([format!("{GROUPS}{}", groups.join(",")), FOREGROUND.to_owned()]);
-        if call(RUN, &words)?.status.success() {
+        if run(&words)?.status.success() {
             return Ok(());
         }
         self.make_free()?;
-        let output = call(RUN, &words)?;
+        let output = run(&words)?;
         if output.status.success() { Ok(()) } else { Err(unavailable(&output)) }
     }
 
@@ -194,6 +202,39 @@ fn prepare(program: &str, words: &[String]) -> Command {
 fn call(program: &str, words: &[String]) -> Result<Output, Error> {
     let failed = |error| Error::LauncherUnavailable(format!("{program}: {error}"));
     prepare(program, words).output().map_err(failed)
+}
+
+/// Calls systemd-run, and makes use of the time until it has something to say.
+fn run(words: &[String]) -> Result<Output, Error> {
+    let failed = |error| Error::LauncherUnavailable(format!("{RUN}: {error}"));
+    let mut command = prepare(RUN, words);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    begin_grace_period();
+    child.wait_with_output().map_err(failed)
+}
+
+/// Moves this process into the control group that it is in.
+///
+/// Before the kernel moves a process, as PID 1 does with the first one of a unit, every CPU has to pass a
+/// point where it reads nothing (an RCU grace period, for `cgroup_threadgroup_rwsem` in kernel/cgroup/cgroup.c):
+/// often longer than all the rest of a unit's start. Soon after one move the next need not wait, so the
+/// wait begins here, while systemd-run is still being loaded. Where this may not be written, PID 1 waits.
+fn begin_grace_period() {
+    if Path::new(EXECUTOR).exists() {
+        return;
+    }
+    let own_pid = Pid::this().to_string();
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for group in groups.lines().filter_map(|line| line.splitn(3, ':').last()) {
+        for folder in HIERARCHIES {
+            let members = format!("{folder}{group}/cgroup.procs");
+            let is_own = |text: String| text.lines().any(|pid| pid == own_pid);
+            if std::fs::read_to_string(&members).is_ok_and(is_own) {
+                let _ = std::fs::write(&members, &own_pid);
+                return;
+            }
+        }
+    }
 }
 
 fn unavailable(output: &Output) -> Error {

@@ -18,6 +18,7 @@ use crate::process::usage::{Usage, measure_processes};
 use crate::process::{End, Identity, Process, Started};
 use crate::report::Report;
 use crate::request::{Status, Stop};
+use crate::service_manager::HIERARCHIES;
 
 /// Of a unit, what systemctl(1) shows.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -89,9 +90,7 @@ impl UnitState {
 
     /// Every process of the unit.
     fn list_processes(&self) -> Vec<Pid> {
-        // Where the hierarchy of units is, on cgroup v2 and on v1, cgroups(7).
-        let folders = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
-        let found = folders.iter().find_map(|folder| list_below(folder, &self.control_group));
+        let found = HIERARCHIES.iter().find_map(|folder| list_below(folder, &self.control_group));
         found.unwrap_or_default()
     }
 }
@@ -170,7 +169,8 @@ pub fn stop_in_unit(
     let mut leftovers_killed = 0;
     if !alive {
         if leftovers == Leftovers::Kill {
-            leftovers_killed = others.iter().filter(|process| process.is_alive()).count();
+            // All that outlived the server: systemd has seen its end too, and may have begun with them.
+            leftovers_killed = others.len();
         }
         link.ask(ASK_STOP)?;
     }

@@ -93,6 +93,19 @@ def test_the_reply_names_unit_process_and_limits(mediator: UnitMediator) -> None
     assert mediator.call(status).reply == {"ok": True, "alive": False}
 
 
+def test_a_unit_starts_where_its_caller_cannot_write_to_control_groups(
+    mediator: UnitMediator,
+) -> None:
+    request = json.dumps({"action": "spawn", "args": ["listen", str(PORT)], "env": {}})
+    shut_in = ["--property=User=rhea", "--property=ProtectControlGroups=yes"]
+    run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *shut_in, "--"]
+    answer = mediator.machine.run([*run, *mediator.list_words("zoe")], input=request)
+    reply = json.loads(answer.stdout)
+    assert (reply["ok"], reply["unit"]) == (True, UNIT)
+    stop = {"action": "stop", "pid": reply["pid"], "unit": UNIT, "interrupt_seconds": 0}
+    assert mediator.call(stop).reply["alive"] is False
+
+
 def test_nothing_of_ours_stays_beside_a_server_in_a_unit(mediator: UnitMediator) -> None:
     spawned = mediator.spawn("listen", str(PORT), wait={"port": PORT, "seconds": 60})
     group = mediator.show("ControlGroup")["ControlGroup"]
