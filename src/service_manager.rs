@@ -156,13 +156,15 @@ impl Unit {
         if !is_ours(&shown).unwrap_or(false) {
             return;
         }
-        let Some(invocation) = shown.lines().find_map(|line| line.strip_prefix("InvocationID="))
-        else {
-            return;
-        };
+        let find = |name| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");
         let _ = call(JOURNAL, &["--sync".to_owned()]);
-        let only = format!("_SYSTEMD_INVOCATION_ID={invocation}");
-        let words = ["--quiet", "--no-pager", "--output=cat", LAST_LINES, &only].map(str::to_owned);
+        let start = format!("_SYSTEMD_INVOCATION_ID={}", find("InvocationID="));
+        // What reaches the journal after the unit's end is not known to be of this start, but of this process.
+        let unit = format!("_SYSTEMD_UNIT={}", self.name.as_str());
+        let process = format!("_PID={}", find("ExecMainPID="));
+        let only = ["--boot", &start, "+", &unit, &process];
+        let how = ["--quiet", "--no-pager", "--output=cat", LAST_LINES];
+        let words: Vec<String> = how.into_iter().chain(only).map(str::to_owned).collect();
         if let Ok(to) = to.try_clone() {
             let _ = prepare(JOURNAL, &words).stdout(to).stderr(Stdio::null()).status();
         }

@@ -83,9 +83,9 @@ async def test_a_relay_that_fails_does_not_block_the_writer(programs, call):
 
 async def test_a_mediator_that_hangs_is_ended_at_the_time_limit(programs, call, life_line):
     program = programs.write(life_line.HOLD + "signal.pause()")
-    calling = asyncio.ensure_future(call(program, time_limit=3))
+    calling = asyncio.ensure_future(call(program, time_limit=10))
     await life_line.wait_for_start()
-    with pytest.raises(MediatorError, match=r"no reply within 3\.0 seconds") as failure:
+    with pytest.raises(MediatorError, match=r"no reply within 10\.0 seconds") as failure:
         await calling
     assert failure.value.code == "mediator_timeout"
     await life_line.wait_for_end()

@@ -103,11 +103,11 @@ async def test_a_configured_port_that_is_taken_is_a_failure_at_once(programs, ma
 async def test_a_mediator_that_hangs_fails_the_start_before_the_hub_gives_up(
     programs, make_spawner, life_line
 ):
-    spawner = make_spawner(programs.write(life_line.HOLD + "signal.pause()"), start_timeout=5)
+    spawner = make_spawner(programs.write(life_line.HOLD + "signal.pause()"), start_timeout=10)
     starting = asyncio.ensure_future(spawner.start())
     await life_line.wait_for_start()
     with pytest.raises(HTTPError, match="gave no reply within") as raised:
-        await asyncio.wait_for(starting, spawner.start_timeout)
+        await asyncio.wait_for(starting, LIMIT)
     assert raised.value.status_code == 500
     assert spawner.pid == 0
     await life_line.wait_for_end()

@@ -32,6 +32,8 @@ chmod 755 "$own"
 
 echo "Running the tests as $account"
 cd "$home"
+# Without a limit of their own these tests may take 5 seconds, which a busy computer exceeds.
 setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups \
     env -i HOME="$home" USER="$account" PATH="$own/bin:/usr/bin:/bin" LANG=C.UTF-8 \
+    ASYNC_TEST_TIMEOUT=120 \
     "$own/bin/python" -B -m pytest -v -p no:cacheprovider "$own_packages/sudospawner/tests"

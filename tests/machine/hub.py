@@ -33,6 +33,10 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.cleanup_servers = False
 # The Hub notices the end of a server soon.
 c.Spawner.poll_interval = 2
+# A slow computer is no failure.
+c.Spawner.start_timeout = 180
+c.Spawner.http_timeout = 120
+c.JupyterHub.init_spawners_timeout = -1
 c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}]
 c.JupyterHub.load_roles = [
     {{
@@ -161,6 +165,7 @@ class Hub:
 
     def read_log(self) -> str:
         """The Hub's log of all its runs, the lines of its users' servers included."""
+        self.machine.run(["journalctl", "--sync"])
         journal = ["journalctl", "--no-pager", "--output=cat", f"--unit={self.unit}"]
         return self.machine.run(journal).stdout
 
@@ -198,7 +203,8 @@ class Hub:
                 return urllib.request.urlopen(request, timeout=timeout)
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
-            log = self.read_log() if error.code >= 500 else ""
+            # 503 is the proxy's word for a Hub that is not there yet.
+            log = self.read_log() if error.code == 500 else ""
             raise HubError(f"{method} {path}: {error.code} {text}", log) from None
 
     def request(self, method: str, path: str, body: Any = None, *, timeout: float = 120) -> Any:

@@ -73,8 +73,10 @@ class UserMode:
 
     def find_remains(self, machine: Machine, user: str) -> str:
         """What is left of a server that was stopped: nothing, if all is well."""
-        ps = ["ps", "--user", user, "--format", "pid=,args="]
-        return machine.run(ps, check=False).stdout
+        ps = ["ps", "--user", user, "--format", "stat=,pid=,args="]
+        lines = machine.run(ps, check=False).stdout.splitlines(keepends=True)
+        # What has ended waits for PID 1 to notice.
+        return "".join(line for line in lines if not line.startswith("Z"))
 
 
 class RootMode(UserMode):

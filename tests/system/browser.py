@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from machine.hub import Hub
 from machine.machine import Machine, MachineError
+from system.mediator import wait_until
 
 # Who sits at the browser: an account that has nothing to do with the Hub.
 USER = "mal"
@@ -26,6 +28,9 @@ class Browser:
             CHROMIUM, user=USER, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
         )
         address = self._wait_for_address()
+        assert self._process.stderr is not None
+        # Nobody reads what it says from now on, and it would wait once the pipe is full.
+        threading.Thread(target=self._process.stderr.read, daemon=True).start()
         # The driver inherits the machine's network, where chromium listens.
         with machine.network():
             self._playwright = sync_playwright().start()
@@ -53,6 +58,31 @@ class Browser:
         self._playwright.stop()
         self._process.terminate()
         self._process.wait()
+
+
+LISTENS = """
+() => Boolean(require.defined("jquery")
+    && require("jquery")._data(document.getElementById("stop"), "events"))
+"""
+
+
+def run_a_cell_and_stop(page: Page, url: str, code: str, expected: str) -> None:
+    """While zoe's server starts: run a cell in JupyterLab, see its output, stop the server."""
+    page.wait_for_url(re.compile(r"/user/zoe/lab"))
+    # No workspace of an earlier visit, so that the launcher is what opens.
+    page.goto(f"{url}/user/zoe/lab?reset")
+    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".jp-OutputArea-output", has_text=expected)).to_be_visible()
+    page.goto(f"{url}/hub/home")
+    page.locator("#stop").wait_for()
+    # A click that comes before the page's script listens is lost.
+    wait_until(lambda: page.evaluate(LISTENS), "the page's script", 120)
+    page.locator("#stop").click()
+    expect(page.locator("#start")).to_have_text(re.compile("Start My Server"))
 
 
 def log_in(page: Page, hub: Hub, user: str, path: str = "/hub/home") -> None:

@@ -401,7 +401,8 @@ def test_the_hub_logs_at_its_start_what_is_wrong(checked: Checked, version: str)
         port=8050 if version == "hub4" else 8060,
     )
     with hub:
-        wait_until(lambda: "sudospawner check" in hub.read_log(), "the check")
+        # What is said of units comes after all that is said of sudo.
+        wait_until(lambda: "OOMPolicy=stop" in hub.read_log(), "the check")
         log = hub.read_log()
     found = re.search(r"unit: OOMPolicy=stop of (\S+): .*; as root: (.*)", log)
     assert found is not None, log

@@ -84,4 +84,4 @@ def test_a_server_that_cannot_import_shows_its_error_as_it_dies(
     print(f"{hub.environment.name}: on the page {seconds:.2f} s after the death")
     record_property("seconds_from_death_to_page", seconds)
     # An idle computer needs a fraction of a second; the Hub's own time limit would be 60 s.
-    assert seconds < 20
+    assert seconds < 50

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 from machine.caches import Downloads, cache_named
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
-from system.browser import Browser
+from system.browser import Browser, run_a_cell_and_stop
 from system.dockerfile import start_container
 from system.how_to import Section, read_sections, run_section
 from system.mediator import wait_until
@@ -105,17 +105,7 @@ def log_in(page: Page, url: str, name: str, password: str) -> None:
 def run_a_cell(page: Page, url: str, code: str, expected: str) -> None:
     """Log in as zoe, with the password of her account, start her server, and run a cell."""
     log_in(page, url, "zoe", PASSWORD)
-    page.wait_for_url(re.compile(r"/user/zoe/lab"))
-    page.goto(f"{url}/user/zoe/lab?reset")
-    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
-    page.get_by_text("(ipykernel) | Idle").wait_for()
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
-    page.keyboard.insert_text(code)
-    page.keyboard.press("Shift+Enter")
-    expect(page.locator(".jp-OutputArea-output", has_text=expected)).to_be_visible()
-    page.goto(f"{url}/hub/home")
-    page.locator("#stop").click()
-    expect(page.locator("#start")).to_have_text(re.compile("Start My Server"))
+    run_a_cell_and_stop(page, url, code, expected)
 
 
 @pytest.mark.parametrize("section", PAGE[:START], ids=lambda section: section.heading)

@@ -481,7 +481,6 @@ c.SystemdSpawner.cpu_limit = 1.0
 c.SystemdSpawner.isolate_tmp = True
 c.SystemdSpawner.readonly_paths = ["/srv"]
 c.SystemdSpawner.default_shell = "/bin/bash"
-c.Spawner.start_timeout = 20
 """
 
 
@@ -542,6 +541,9 @@ def test_a_hub_that_asks_for_more_than_the_policy_has_no_server_and_says_why(
     helper: Helper, patched_hub: Hub
 ) -> None:
     helper.set_policy('[limits]\nmemory = "512M"\n[systemd]\nslice = "jhub.slice"\n')
+    # SystemdSpawner waits for the unit as long as it may.
+    patched_hub.configure(CONFIGURATION + "c.Spawner.start_timeout = 20\n")
+    patched_hub.restart()
     with pytest.raises(HubError):
         patched_hub.start_server("zoe")
     # The whole journal: it may not know any more to which unit so short a process belonged.

@@ -78,7 +78,8 @@ def test_a_server_that_the_kernel_refuses_is_explained(
 
 def test_the_wrapper_wins_over_the_server_itself(mediator: Mediator) -> None:
     mediator.put_server("#!/bin/sh\necho plain >&2; exit 3\n", name="jupyterhub-singleuser")
-    assert mediator.spawn("say", "wrapped", "exit", "3").reply["stderr"] == "wrapped\n"
+    wrapped = mediator.spawn("say", "wrapped", "exit", "3", wait={"port": PORT, "seconds": 60})
+    assert wrapped.reply["stderr"] == "wrapped\n"
     mediator.machine.run(["rm", mediator.folder / "sudospawner-singleuser"])
     plain = mediator.spawn().reply
     mediator.put_server()
@@ -126,7 +127,8 @@ def test_an_end_before_listening_is_told_with_its_last_words(
 
 def test_a_caller_that_reads_the_log_last_gets_its_reply_all_the_same(mediator: Mediator) -> None:
     # The pipe of the log is full when the mediator has something to log itself.
-    process = mediator.start({"action": "spawn", "args": ["flood", "1", "exit", "1"], "env": {}})
+    request = {"action": "spawn", "args": ["flood", "1", "exit", "1"], "env": {}}
+    process = mediator.start({**request, "wait": {"port": PORT, "seconds": 60}})
     assert process.stdout is not None and process.stderr is not None
     assert '"exited_early"' in process.stdout.read()
     process.wait()
@@ -135,7 +137,10 @@ def test_a_caller_that_reads_the_log_last_gets_its_reply_all_the_same(mediator: 
 
 
 def test_of_many_last_words_the_last_4_kib_are_told(mediator: Mediator) -> None:
-    stderr = mediator.spawn("flood", "1", "say", "end", "exit", "1").reply["stderr"]
+    ended = mediator.spawn(
+        "flood", "1", "say", "end", "exit", "1", wait={"port": PORT, "seconds": 60}
+    )
+    stderr = ended.reply["stderr"]
     assert stderr.endswith("x\nend\n")
     assert len(stderr) == 4096
 
@@ -201,7 +206,7 @@ def test_status_tells_what_the_server_uses_with_all_that_it_started(mediator: Me
 
 
 def test_stop_ends_a_server_that_ignores_what_is_polite(mediator: Mediator) -> None:
-    spawned = mediator.spawn("stubborn")
+    spawned = mediator.spawn("stubborn", "listen", str(PORT), wait={"port": PORT, "seconds": 60})
     stopped = mediator.stop(spawned, interrupt_seconds=0.2, term_seconds=0.2)
     assert (stopped["alive"], stopped["leftovers_killed"]) == (False, 0)
     assert stopped["seconds"] >= 0.4
@@ -216,7 +221,8 @@ def test_the_decision_is_one_line_for_the_authentication_log(mediator: Mediator)
     machine = mediator.machine
     journal = ["journalctl", "--sync"]
     machine.run(journal)
-    mediator.spawn("say", "\nforged", "exit", "3", server_name="a b", target="wash")
+    forged = {"server_name": "a b", "target": "wash", "wait": {"port": PORT, "seconds": 60}}
+    mediator.spawn("say", "\nforged", "exit", "3", **forged)
     mediator.call({"action": "dance"})
     machine.run(journal)
     entries = machine.run(

@@ -1,6 +1,6 @@
 """The same requests to our mediator and to upstream's from PyPI: same sudo, same account.
 
-Where DESIGN says "the same", the replies and what the server sees are compared. Upstream needs a
+Where ours is to be the same, the replies and what the server sees are compared. Upstream needs a
 second and more for each call, so the table holds what matters.
 """
 
@@ -41,14 +41,25 @@ SAME_REPLY = {
     "a server that is terminated": {"action": "spawn", "args": ["die", "15"], "env": {}},
 }
 UPSTREAMS_KEYS = ("ok", "alive", "error")
+# Both mediators watch a server for a second, in which it has to end.
+ENDS_AT_ONCE = """#!/bin/sh
+case $1 in
+    exit) exit $2 ;;
+    die) kill -$2 $$ ;;
+esac
+"""
 
 
 @pytest.mark.parametrize("request_", SAME_REPLY.values(), ids=SAME_REPLY.keys())
 def test_the_reply_is_the_same(
     mediator: Mediator, upstream_mediator: Mediator, request_: Requests
 ) -> None:
-    ours = mediator.call(request_)
-    theirs = upstream_mediator.call(request_)
+    both = (mediator, upstream_mediator)
+    for one in both:
+        one.put_server(ENDS_AT_ONCE)
+    ours, theirs = [one.call(request_) for one in both]
+    for one in both:
+        one.put_server()
     assert {key: ours.reply[key] for key in UPSTREAMS_KEYS if key in ours.reply} == theirs.reply
     assert ours.status == theirs.status
 

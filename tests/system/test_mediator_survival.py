@@ -71,8 +71,8 @@ def test_sigterm_to_sudo_takes_the_undelivered_server_along(mediator: Mediator, 
 
 
 def test_a_reply_that_nobody_can_read_is_undone(mediator: Mediator) -> None:
-    # Without `wait` the mediator watches for a second, and stdout is closed before that.
-    process = mediator.start({"action": "spawn", "args": [], "env": {}})
+    # The server never listens, and stdout is closed while the mediator waits for that.
+    process = mediator.start(WAITING | {"wait": {"port": PORT, "seconds": 5}})
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     process.wait()
@@ -123,6 +123,8 @@ def test_a_hub_that_does_not_read_blocks_no_server_and_is_told_what_it_missed(
     mediator: Mediator,
 ) -> None:
     machine = mediator.machine
+    # Another test's server may have left it.
+    machine.run(["rm", "-f", "/home/zoe/flooded"])
     spawned, process = spawn_with_open_log(
         mediator, "flood", "10", "wait-for", "/home/zoe/go", "say", "after"
     )
@@ -201,7 +203,8 @@ def test_signals_that_the_caller_ignores_change_nothing(mediator: Mediator) -> N
         "import os, signal, sys; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 13, 15, 17, 40)]"
     )
     ignoring = ["/usr/bin/python3", "-c", f"{ignore}; os.execvp('sudo', sys.argv[1:])"]
-    request = {"action": "spawn", "args": ["report", "seen.json", "exit", "3"], "env": {}}
+    args = ["report", "seen.json", "exit", "3"]
+    request = {**WAITING, "args": args}
     words = [*ignoring, *mediator.list_words("zoe")]
     run = mediator.machine.run(words, user="rhea", input=json.dumps(request))
     reply = json.loads(run.stdout)

@@ -8,6 +8,7 @@ import pytest
 
 from machine.hub import Hub, HubError
 from machine.kernel import Kernel
+from system.mediator import wait_until
 
 # A cell that leaves a process in a session of its own, deaf to every polite signal, and prints the
 # kernel's pid and that process's.
@@ -69,8 +70,10 @@ def test_what_a_server_started_is_gone_after_the_stop(hub: Hub) -> None:
         pids = kernel.run(LEAVE_A_PROCESS).split()
         assert hub.machine.run(["ps", "--format", "user=", *pids]).stdout == "zoe\nzoe\n"
         hub.stop_server("zoe")
-    assert hub.machine.run(["ps", "--format", "pid=", *pids], check=False).stdout == ""
-    assert list_processes(hub, "zoe") == []
+    ps = ["ps", "--format", "pid=", *pids]
+    # What has ended waits for PID 1 to notice.
+    wait_until(lambda: hub.machine.run(ps, check=False).stdout == "", "the end of both")
+    wait_until(lambda: list_processes(hub, "zoe") == [], "the end of zoe's processes")
 
 
 def test_a_restarted_hub_finds_the_server_and_its_new_kernels_answer(hub: Hub) -> None:
@@ -87,7 +90,7 @@ def test_a_restarted_hub_finds_the_server_and_its_new_kernels_answer(hub: Hub) -
     with Kernel(hub, "zoe") as kernel:
         assert kernel.run("import getpass; print(getpass.getuser())") == "zoe\n"
     hub.stop_server("zoe")
-    assert list_processes(hub, "zoe") == []
+    wait_until(lambda: list_processes(hub, "zoe") == [], "the end of zoe's processes")
 
 
 def test_a_stopped_hub_does_not_block_a_server_that_logs(hub: Hub) -> None:

@@ -18,7 +18,7 @@ from machine.installation import EXAMPLE_PATH, REPOSITORY, SUDOERS
 from machine.kernel import Kernel
 from machine.machine import Machine
 from system.browser import log_in
-from system.mediator import Mediator
+from system.mediator import Mediator, wait_until
 
 PAGE = (REPOSITORY / "docs/systemd.md").read_text()
 POLICY = Path("/etc/sudospawner/policy.toml")
@@ -144,8 +144,9 @@ def test_a_server_is_a_unit_with_the_hubs_limits_and_survives_the_hubs_restart(
     with Kernel(unit_hub, "zoe") as kernel:
         assert kernel.run(whose) == "zoe /home/zoe\n"
     unit_hub.stop_server("zoe")
-    assert show(machine, UNIT, "LoadState") == ["not-found"]
-    assert machine.run(["pgrep", "--uid", "zoe"], check=False).stdout == ""
+    wait_until(lambda: show(machine, UNIT, "LoadState") == ["not-found"], "the unit's end")
+    pgrep = ["pgrep", "--uid", "zoe"]
+    wait_until(lambda: machine.run(pgrep, check=False).stdout == "", "the end of zoe's processes")
 
 
 def test_more_than_the_policy_gives_is_refused_with_the_sentence_on_the_page(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from machine.caches import Cache
 from machine.machine import Machine
-from system.mediator import RootMediator, wait_for_file, wait_until
+from system.mediator import Answer, RootMediator, wait_for_file, wait_until
 
 PORT = 4300
 POLICY = '[server]\nlauncher = "systemd"\n'
@@ -197,11 +198,13 @@ def test_stop_leaves_no_process_in_whatever_session_it_is(mediator: UnitMediator
     mediator.add_hook("10-daemon", "#!/bin/sh\nsetsid sleep 7771 >/dev/null 2>&1 &\n")
     spawned = mediator.spawn("leave", "listen", str(PORT), wait={"port": PORT, "seconds": 60})
     assert spawned.reply["hooks"][0]["status"] == "ok"
-    assert "sleep 7771" in mediator.list_processes("root")
+    wait_until(lambda: "sleep 7771" in mediator.list_processes("root"), "the hook's daemon")
     stopped = mediator.stop(spawned, unit=UNIT)
     assert (stopped["alive"], stopped["leftovers_killed"]) == (False, 2)
     assert mediator.list_processes() == []
     assert "sleep 7771" not in mediator.list_processes("root")
+    # A process had to be killed, which is a failure of the unit.
+    wait_until(lambda: mediator.list_units() == [], "that the unit is forgotten")
 
 
 def test_what_a_server_leaves_ends_when_it_ends_by_itself(mediator: UnitMediator) -> None:
@@ -248,6 +251,29 @@ def test_a_unit_in_failed_state_is_no_obstacle(mediator: UnitMediator) -> None:
     assert mediator.call({"action": "stop", "pid": pid, "unit": UNIT}).reply["ok"] is True
     assert mediator.call({"action": "kill", "pid": again.reply["pid"], "signal": 0}).reply["alive"]
     mediator.stop(again)
+
+
+def test_last_words_that_reach_the_journal_after_the_units_end_are_told(
+    mediator: UnitMediator,
+) -> None:
+    journald = mediator.machine.run(["systemctl", "show", "-PMainPID", "systemd-journald"]).stdout
+    wait = {"port": PORT, "seconds": 60}
+    mediator.machine.run(["kill", "-STOP", journald.strip()])
+    try:
+        ended: list[Answer] = []
+        call = threading.Thread(
+            target=lambda: ended.append(mediator.spawn("say", "goodbye", "exit", "3", wait=wait))
+        )
+        call.start()
+        # By now systemd has forgotten which invocation of the unit it was.
+        wait_until(
+            lambda: mediator.show("ActiveState")["ActiveState"] == "failed", "the unit's end"
+        )
+    finally:
+        mediator.machine.run(["kill", "-CONT", journald.strip()])
+    call.join()
+    assert ended[0].reply["code"] == "exited_early"
+    assert ended[0].reply["stderr"] == "goodbye\n"
 
 
 def test_a_foreign_unit_of_the_name_is_never_touched(mediator: UnitMediator) -> None:
