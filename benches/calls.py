@@ -79,12 +79,15 @@ class Mediator:
         """Ask for a process with signal 0."""
         return Call(self._command, {"action": "kill", "pid": pid, "signal": 0})
 
-    def spawn(self, tag: int) -> Call:
-        """Spawn a server that listens on a port of its own and is stamped with `tag`."""
+    def spawn(self, tag: int, **fields: Any) -> Call:
+        """Spawn a server that listens on a port of its own and is stamped with `tag`.
+
+        `fields` are further ones of the request.
+        """
         port = FIRST_PORT + tag
         args = [str(tag), str(self._folder / "stamps"), str(port), str(self._folder / "lease")]
         env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "JUPYTERHUB_API_TOKEN": "0" * 32}
-        request: dict[str, Any] = {"action": "spawn", "args": args, "env": env}
+        request: dict[str, Any] = {"action": "spawn", "args": args, "env": env, **fields}
         if self._waits:
             request["wait"] = {"port": port, "seconds": 120}
         return Call(self._command, request)

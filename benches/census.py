@@ -17,17 +17,17 @@ def read_private_memory(process: Path) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
-def main() -> None:
-    """Print the census, less this process."""
-    census = {}
+def take_census() -> dict[int, dict[str, int | str]]:
+    """Every process but this one, by pid."""
+    census: dict[int, dict[str, int | str]] = {}
     for process in Path("/proc").glob("[0-9]*"):
         # Processes come and go meanwhile.
         with suppress(OSError):
             name = (process / "comm").read_text().strip()
             census[int(process.name)] = {"name": name, "private": read_private_memory(process)}
     census.pop(os.getpid(), None)
-    print(json.dumps(census))
+    return census
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(take_census()))

@@ -1,10 +1,10 @@
 """Times servers in units, beside what systemd's own programs do; for root in the test machine.
 
-    python3 unit_calls.py spawn|stop PLAN
+    python3 unit_calls.py spawn|stop|hold PLAN
 
 PLAN is JSON: `folder` with the FIFOs `stamps` and `lease`; `ours`, the words that call the mediator
 for `user`; `server`, the executable beside it; `rounds`. Prints one JSON object with durations in
-seconds.
+seconds, or for `hold`, which runs so many servers at a time, what processes stay beside them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from calls import Call, Lease, Mediator
+from census import take_census
 
 UNIT = "comparison.service"
 RUN = ["/usr/bin/systemd-run", "--quiet", "--property=Type=exec", f"--unit={UNIT}"]
@@ -106,7 +107,26 @@ def stop(plan: dict[str, Any]) -> dict[str, Any]:
     return {"stop": times}
 
 
+def hold(plan: dict[str, Any]) -> dict[str, Any]:
+    """What is there beside running servers, by pid, that was not there before them."""
+    folder = Path(plan["folder"])
+    mediator = Mediator(plan["ours"], True, folder)
+    before = take_census()
+    with Lease(folder) as lease:
+        spawned = [mediator.spawn(n, server_name=f"s{n}") for n in range(plan["rounds"])]
+        known = {lease.take_server(call)["pid"] for call in spawned} | set(before)
+        deadline = time.monotonic() + 10
+        while beside := {pid: one for pid, one in take_census().items() if pid not in known}:
+            # A call leaves a process of root's behind, which has seen the reply and ends.
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+    for number in range(plan["rounds"]):
+        wait_for_end(f"jupyter-{plan['user']}-s{number}.service")
+    return {"beside": beside}
+
+
 if __name__ == "__main__":
     os.chdir("/")
     part, text = sys.argv[1:]
-    print(json.dumps({"spawn": spawn, "stop": stop}[part](json.loads(text))))
+    print(json.dumps({"spawn": spawn, "stop": stop, "hold": hold}[part](json.loads(text))))

@@ -10,6 +10,7 @@ from typing import Any
 from contenders import FIFOS, FOLDER, HERE, TARGET, path_of
 from machine.caches import cache_named
 from machine.machine import Machine
+from mediators import SERVERS_HELD
 from table import Reference, Row, compare
 
 POLICY = """
@@ -26,7 +27,10 @@ exec {python} -m jupyterlab --no-browser --port=$1 --ServerApp.port_retries=0
 
 
 def measure_units(machine: Machine) -> Iterator[Row]:
-    """Spawn until the first instruction, and stop of a JupyterLab; with a policy, removed again."""
+    """Spawn until the first instruction, stop of a JupyterLab, and what stays beside servers.
+
+    With a policy, which is removed again.
+    """
     machine.write("/etc/sudospawner/policy.toml", POLICY)
     machine.write(FOLDER / "unit_calls.py", (HERE / "unit_calls.py").read_bytes())
     lab = FOLDER / "lab"
@@ -40,6 +44,14 @@ def measure_units(machine: Machine) -> Iterator[Row]:
         times = measure(machine, "stop", lab, rounds=8)
         systemctl = Reference("systemctl stop", "systemctl")
         yield compare("unit, stop of a JupyterLab", systemctl, times["stop"], 1.3)
+        beside = measure(machine, "hold", FOLDER / "ours", rounds=SERVERS_HELD)["beside"]
+        kilobytes = sum(process["private"] for process in beside.values()) / SERVERS_HELD
+        yield Row(
+            measured=f"unit, private memory beside a server ({SERVERS_HELD} run)",
+            ours=f"{kilobytes:.0f} kB",
+            goal="0 kB",
+            result="met" if not beside else f"**missed: {beside}**",
+        )
     finally:
         machine.run(["rm", "-r", "/etc/sudospawner"])
 

@@ -8,13 +8,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
 use log::LevelFilter;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode as FileMode, umask};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::sys::stat::{Mode as FileMode, SFlag, fstat, umask};
 use nix::unistd::{Gid, Pid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
 use crate::account::{FOREIGN, parse_id};
@@ -30,7 +30,7 @@ use crate::reply;
 use crate::report::{Report, Wire};
 use crate::server::Refusal;
 use crate::server_name::ServerName;
-use crate::service_manager::{FOREGROUND, GROUPS};
+use crate::service_manager::{FOREGROUND, GROUPS, STARTER};
 use crate::supervisor::inherited::LogPlace;
 use crate::supervisor::log_file::LogFile;
 use crate::{diagnostics, system_calls};
@@ -38,6 +38,10 @@ use crate::{diagnostics, system_calls};
 /// In memory the server's name stands in front of the request, in so many bytes, the rest of which are NUL:
 /// root reads no more than these.
 pub const BLOCK: usize = 256;
+
+/// What is known of the request when it is read: nobody changes it any more.
+pub const SEALS: SealFlag =
+    SealFlag::F_SEAL_WRITE.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW);
 
 /// The name as it stands in front of a request.
 #[must_use]
@@ -60,8 +64,9 @@ fn read_name(file: &mut File) -> Result<ServerName, Denial> {
 #[must_use]
 pub fn run_if_asked() -> Option<ExitCode> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let [user, groups, last] = words.as_slice() else { return None };
+    let [user, groups, starter, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
+    starter.to_str()?.strip_prefix(STARTER).and_then(parse_id)?;
     let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
     let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
     // What sudo and its like have made root, and left to PID 1, has one of these, whoever called.
@@ -75,6 +80,12 @@ pub fn run_if_asked() -> Option<ExitCode> {
 fn run(user: &str, groups: Vec<Gid>) -> ExitCode {
     system_calls::begin();
     diagnostics::start_logging("sudospawner", LevelFilter::Info);
+    if !is_from_monitor() {
+        log::error!(
+            "this unit is started by sudospawner alone, once: have the Hub start the server"
+        );
+        return ExitCode::FAILURE;
+    }
     match open_wire() {
         Ok(mut wire) => {
             let report = match become_server(user, groups, &mut wire) {
@@ -89,6 +100,22 @@ fn run(user: &str, groups: Vec<Gid>) -> ExitCode {
         Err(errno) => log::error!("stdout cannot be used: {errno}"),
     }
     ExitCode::FAILURE
+}
+
+/// Whether stdin and stdout are a request and a pipe that root made. systemd knows them by a path below
+/// `/proc` with the monitor's pid, and opens that anew when somebody restarts the unit: by then the pid can be
+/// that of any process, of another user's as well.
+fn is_from_monitor() -> bool {
+    let is_of_root = |file: BorrowedFd<'_>, kind: SFlag| {
+        fstat(file).is_ok_and(|stat| {
+            stat.st_uid == 0 && SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == kind
+        })
+    };
+    let (stdin, stdout) = (std::io::stdin(), reply::descriptor());
+    let seals = fcntl(&stdin, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+    seals.is_ok_and(|seals| seals.contains(SEALS))
+        && is_of_root(stdin.as_fd(), SFlag::S_IFREG)
+        && is_of_root(stdout.as_fd(), SFlag::S_IFIFO)
 }
 
 /// The mediator's pipe, which is our stdout, and closed when the server is executed; its other end is gone

@@ -27,7 +27,9 @@ use crate::policy::file::Policy;
 use crate::privileges::become_wholly_root;
 use crate::server_name::ServerName;
 use crate::system_calls::beside_root::clear_environment;
-use crate::unit_properties::{Limits, Property, list_own_properties, list_shared_properties};
+use crate::unit_properties::{
+    Limits, Property, list_own_properties, list_process_limits, list_shared_properties,
+};
 use checks::{
     check_group, check_place, check_program, check_slice, check_slice_stop, check_working_directory,
 };
@@ -186,6 +188,7 @@ fn prepare(
 fn list_for_unit(run: &Run, target: &Account, policy: &Policy) -> Vec<Property> {
     let (user, server) = (target.name.as_str(), ServerName::default());
     let mut properties = list_shared_properties(policy, Limits::default(), user, &server);
+    properties.extend(list_process_limits(policy));
     let mut set = |name: &str, value: &str| {
         properties.retain(|(set, _)| set != name);
         properties.push((name.to_owned(), value.to_owned()));

@@ -55,9 +55,8 @@ impl Monitor {
     ) -> Result<Self, Denial> {
         let (wire, link) = Wire::open()?;
         let (decision, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
-        let request =
-            memfd_create("request", MFdFlags::MFD_CLOEXEC).map_err(Denial::at("memfd"))?;
-        let request = File::from(request);
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let request = File::from(memfd_create("request", flags).map_err(Denial::at("memfd"))?);
         match system_calls::fork().map_err(Denial::at("fork"))? {
             ForkResult::Parent { .. } => Ok(Self { decision: File::from(tell), request, link }),
             ForkResult::Child => {

@@ -30,8 +30,10 @@ const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPI
 
 /// The last word of the command line of ours that a unit executes; see [`crate::foreground`].
 pub const FOREGROUND: &str = "--foreground";
-/// And the word before it: the target's groups, so that they are looked up once. PID 1 answers a part of
-/// that question, and has other work while it starts a unit.
+/// The word before it: the process that has started the unit, so that it knows its own.
+pub const STARTER: &str = "--started-by=";
+/// And before that the target's groups, so that they are looked up once. PID 1 answers a part of that
+/// question, and has other work while it starts a unit.
 pub const GROUPS: &str = "--groups=";
 
 /// The unit of a server.
@@ -71,17 +73,23 @@ impl Unit {
             "--property=StandardError=journal".to_owned(),
         ];
         words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
-        // In the words of a command systemd expands what begins with a dollar.
-        words.extend(["--".to_owned(), own.replace('$', "$$")]);
+        // In the words of a command, but not in its path, systemd expands what begins with a dollar.
+        words.extend(["--".to_owned(), own]);
         let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
         words.push(format!("--user={}", target.account().name.replace('$', "$$")));
-        words.extend([format!("{GROUPS}{}", groups.join(",")), FOREGROUND.to_owned()]);
+        words.extend([format!("{GROUPS}{}", groups.join(",")), name_starter()]);
+        words.push(FOREGROUND.to_owned());
         if run(&words)?.status.success() {
             return Ok(());
         }
         self.make_free()?;
         let output = run(&words)?;
-        if output.status.success() { Ok(()) } else { Err(unavailable(&output)) }
+        if output.status.success() {
+            return Ok(());
+        }
+        // What could not be started leaves no unit.
+        let _ = self.undo();
+        Err(unavailable(&output))
     }
 
     /// Ends what may be left of an earlier server with this unit.
@@ -128,6 +136,14 @@ impl Unit {
         if self.end_processes()? { self.forget() } else { Ok(()) }
     }
 
+    /// The same with the unit that this process has started, if another call has not replaced it since.
+    ///
+    /// # Errors
+    /// [`Error::LauncherUnavailable`].
+    pub fn undo(&self) -> Result<(), Error> {
+        if is_started_here(&self.show()?)? { self.stop() } else { Ok(()) }
+    }
+
     /// The first half of [`Unit::stop`]: ends every process, and waits for that; whether there was a unit of
     /// ours.
     ///
@@ -149,11 +165,11 @@ impl Unit {
         self.control(&["reset-failed"]).map(drop)
     }
 
-    /// Writes the last lines that the unit has in the journal, from its start on; nothing where there is no
-    /// journal.
+    /// Writes the last lines that the unit that this process has started has in the journal; nothing where
+    /// there is no journal.
     pub fn print_journal(&self, to: &File) {
         let Ok(shown) = self.show() else { return };
-        if !is_ours(&shown).unwrap_or(false) {
+        if !is_started_here(&shown).unwrap_or(false) {
             return;
         }
         let find = |name| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");
@@ -183,6 +199,15 @@ fn is_ours(shown: &str) -> Result<bool, Error> {
     let end = format!(" {FOREGROUND} ;");
     let is_our_command = |line: &str| line.starts_with(&begin) && line.contains(&end);
     Ok(shown.contains("Transient=yes\n") && shown.lines().any(is_our_command))
+}
+
+/// Whether it is the one that this process has started.
+fn is_started_here(shown: &str) -> Result<bool, Error> {
+    Ok(is_ours(shown)? && shown.contains(&format!(" {} {FOREGROUND} ;", name_starter())))
+}
+
+fn name_starter() -> String {
+    format!("{STARTER}{}", Pid::this())
 }
 
 fn own_path() -> Result<String, Error> {

@@ -4,7 +4,7 @@
 //! down so that it never will: values stay as they are. Lists of paths are words in the sense of a shell.
 
 use crate::policy::file::{Leftovers, Policy};
-use crate::policy::systemd::expand;
+use crate::policy::systemd::{expand, expand_words};
 pub use crate::request::Limits;
 use crate::server_name::ServerName;
 
@@ -63,7 +63,7 @@ pub fn list_shared_properties(
 #[must_use]
 pub fn list_own_properties(policy: &Policy, user: &str, server: &ServerName) -> Vec<Property> {
     let own = policy.systemd.properties.iter();
-    own.map(|(name, value)| (name.clone(), expand(value, user, server))).collect()
+    own.map(|(name, value)| (name.clone(), expand_words(value, user, server))).collect()
 }
 
 /// What a server gets: the policy's limits, or what is asked for where that is less.
@@ -82,6 +82,10 @@ fn list_limits(policy: &Policy, asked: Limits) -> Vec<Property> {
     let mut properties = Vec::new();
     let mut set = |name: &str, value: String| properties.push((name.to_owned(), value));
     set("TimeoutStopSec", STOP_SECONDS.to_owned());
+    // A unit has its request, or its variables, from a process that has ended soon after the start. Under
+    // that pid a second start would find anybody's.
+    set("StartLimitBurst", "1".to_owned());
+    set("StartLimitIntervalSec", "infinity".to_owned());
     if policy.server.leftovers == Leftovers::Keep {
         set("KillMode", "process".to_owned());
     }
@@ -98,13 +102,20 @@ fn list_limits(policy: &Policy, asked: Limits) -> Vec<Property> {
     if let Some(tasks) = limits.tasks {
         set("TasksMax", tasks.to_string());
     }
-    for (name, value) in &limits.rlimits {
-        set(&format!("Limit{}", name.to_ascii_uppercase()), value.to_string());
-    }
-    if let Some(files) = limits.open_files {
-        set("LimitNOFILE", files.to_string());
-    }
     properties
+}
+
+/// The limits of each process. The mediator's units do without these: hooks are not to have them, and
+/// the server gets them when root is given up.
+#[must_use]
+pub fn list_process_limits(policy: &Policy) -> Vec<Property> {
+    let limits = &policy.limits;
+    let rlimits = limits.rlimits.iter();
+    rlimits
+        .map(|(name, value)| (name.as_str(), *value))
+        .chain(limits.open_files.map(|files| ("nofile", files)))
+        .map(|(name, value)| (format!("Limit{}", name.to_ascii_uppercase()), value.to_string()))
+        .collect()
 }
 
 /// CPUs as systemd's `CPUQuota=`, which is read to hundredths of a percent.
@@ -137,8 +148,9 @@ mod tests {
     fn a_policy_without_limits_gives_a_unit_in_the_slice() {
         let expected = [
             "TimeoutStopSec=5",
+            "StartLimitBurst=1",
+            "StartLimitIntervalSec=infinity",
             "OOMPolicy=continue",
-            "LimitNOFILE=65536",
             "Slice=jupyterhub.slice",
             "SyslogIdentifier=jupyterhub-singleuser",
         ];
@@ -164,13 +176,13 @@ mod tests {
         );
         let expected = [
             "TimeoutStopSec=5",
+            "StartLimitBurst=1",
+            "StartLimitIntervalSec=infinity",
             "OOMPolicy=continue",
             "MemoryMax=2147483648",
             "MemorySwapMax=0",
             "CPUQuota=150.00%",
             "TasksMax=99",
-            "LimitCORE=0",
-            "LimitNOFILE=65536",
             "Slice=jupyterhub.slice",
             "PrivateTmp=yes",
             "PrivateDevices=yes",
@@ -182,6 +194,9 @@ mod tests {
             "Slice=x.slice",
         ];
         assert_eq!(list(&policy, Limits::default()), expected);
+        let limit = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = [limit("LimitCORE", "0"), limit("LimitNOFILE", "65536")];
+        assert_eq!(list_process_limits(&policy), expected);
     }
 
     #[test]

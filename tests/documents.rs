@@ -170,6 +170,16 @@ fn the_security_page_says_how_much_code_can_run_as_root() {
         sum += if is_mediator { counted } else { 0 };
     }
     assert!((1000..=1500).contains(&sum), "{sum} lines");
+    // And what is said above each further table is its sum.
+    for section in page.split("\n## ").filter(|section| section.contains("in addition to the list"))
+    {
+        let said = section.split("in addition to the list above: ").nth(1).unwrap();
+        let said: usize = said.split(' ').next().unwrap().parse().unwrap();
+        let rows =
+            section.lines().filter_map(|row| row.strip_prefix("| `src/")?.split(" | ").nth(1));
+        let sum: usize = rows.map(|lines| lines.parse::<usize>().unwrap()).sum();
+        assert_eq!(said, sum);
+    }
 }
 
 #[test]

@@ -106,6 +106,10 @@ class WatchingSpawner(CallingSpawner):
             # Not known is not dead: the Hub would start a second server beside it.
             self.log.error("%s: does process %d live? %s", self._log_name, server.pid, error)
             return Liveness.ALIVE
+        if not reply.get("ok"):
+            refusal = reply.get("error")
+            self.log.error("%s: does process %d live? %s", self._log_name, server.pid, refusal)
+            return Liveness.ALIVE
         if not reply.get("alive"):
             return Liveness.GONE
         server.started = server.started or str(reply.get("started") or "")

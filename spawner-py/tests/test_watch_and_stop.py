@@ -117,3 +117,15 @@ async def test_a_hidden_server_is_asked_for_once_after_a_restart_of_the_hub(
     child.kill()
     await child.wait()
     assert await spawner.poll() == 0
+
+
+async def test_a_hidden_server_of_which_nothing_can_be_learnt_is_not_called_dead(
+    programs, make_spawner, child, monkeypatch, tmp_path
+):
+    refusal = '{"ok": false, "code": "policy_malformed", "error": "no policy"}'
+    spawner = make_spawner(programs.write(f"print('{refusal}')"))
+    boot_id = identity.read_boot_id()
+    monkeypatch.setattr(identity, "read_boot_id", lambda: boot_id)
+    spawner.load_state({"pid": child.pid, "started": f"{boot_id}:1"})
+    monkeypatch.setattr(identity, "_PROC", tmp_path / "hidden")
+    assert await spawner.poll() is None

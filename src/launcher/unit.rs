@@ -67,8 +67,8 @@ impl UnitState {
         }
     }
 
-    /// What a person can make of the end, in parentheses; nothing where there is nothing to say. On cgroup v1
-    /// systemd learns nothing of the kernel's out-of-memory killer.
+    /// What a person can make of the end, in parentheses; nothing where there is nothing to say. With
+    /// `OOMPolicy=continue`, the policy's, systemd does not say that the kernel killed for memory.
     #[must_use]
     pub fn explain(&self) -> String {
         match (self.result.as_deref(), self.end, self.memory_max) {

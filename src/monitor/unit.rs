@@ -9,6 +9,7 @@ use nix::unistd::{Pid, read};
 use super::Work;
 use crate::error::Error;
 use crate::policy::Target;
+use crate::privileges::lift_limits;
 use crate::report::Report;
 use crate::request::Limits;
 use crate::server_name::ServerName;
@@ -50,6 +51,8 @@ impl Work<'_> {
             let properties = list_properties(&policy, asked, user, server_name);
             let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
             let request = path(self.request.as_raw_fd());
+            // The caller's would end systemd's programs in the middle; the unit has none of them.
+            let _ = lift_limits();
             unit.start(target, &properties, &request, &path(self.wire.reports.as_raw_fd()))?;
         }
         let mut word = [0];
@@ -72,6 +75,6 @@ impl Work<'_> {
                 _ => break,
             }
         }
-        if action == "spawn" { unit.stop() } else { Ok(()) }
+        if action == "spawn" { unit.undo() } else { Ok(()) }
     }
 }

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 
 use super::{Monitor, Work};
 use crate::error::Error;
-use crate::foreground::{BLOCK, name_to_block};
+use crate::foreground::{BLOCK, SEALS, name_to_block};
 use crate::launcher::{Plan, process};
 use crate::privileges::Unprivileged;
 use crate::report::{Link, Report};
@@ -29,6 +30,7 @@ impl Monitor {
             .write_all_at(&name_to_block(name), 0)
             .and_then(|()| self.request.write_all_at(request, BLOCK as u64))
             .map_err(|error| Error::at("writing the request")(to_errno(&error)))?;
+        fcntl(&self.request, FcntlArg::F_ADD_SEALS(SEALS)).map_err(Error::at("sealing"))?;
         self.attend("spawn", name, limits)
     }
 

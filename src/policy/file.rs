@@ -1,6 +1,7 @@
 //! The policy file: what root has written, as types with units.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use super::authority::{Authority, ProcessLimits};
@@ -131,7 +132,7 @@ pub struct Limits {
     #[serde(deserialize_with = "read_cpus")]
     pub cpus: Option<f64>,
     /// How many processes and threads a server may have.
-    pub tasks: Option<u64>,
+    pub tasks: Option<NonZeroU64>,
 }
 
 impl Limits {

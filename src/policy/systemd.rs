@@ -87,6 +87,24 @@ pub fn expand(text: &str, user: &str, server: &ServerName) -> String {
     USER.iter().fold(text, |text, word| text.replace(word, user))
 }
 
+/// The same in a value that systemd takes apart into words, where a backslash stands for what follows it:
+/// `\x2e.` would become `..` there.
+#[must_use]
+pub fn expand_words(text: &str, user: &str, server: &ServerName) -> String {
+    let double = |name: &str| name.replace('\\', "\\\\");
+    let text = text.replace(SERVER, &double(&server.escape()));
+    USER.iter().fold(text, |text, word| text.replace(word, &double(user)))
+}
+
+/// Properties that cannot be of a server's unit, and why.
+const REFUSED: [(&str, &str); 4] = [
+    ("ExecStop", ENDED),
+    ("ExecStopPost", ENDED),
+    ("ExecReload", ENDED),
+    ("Restart", "what a server is started with is there once; the Hub starts it anew"),
+];
+const ENDED: &str = "what it would run has no stdin and stdout, since the process that gave the unit its own has ended";
+
 /// Reads names with one value or a list of values each.
 fn read_properties<'de, D: Deserializer<'de>>(table: D) -> Result<Vec<(String, String)>, D::Error> {
     #[derive(serde::Deserialize)]
@@ -106,6 +124,9 @@ fn read_properties<'de, D: Deserializer<'de>>(table: D) -> Result<Vec<(String, S
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) || values.iter().any(is_wrong) {
             return Err(de::Error::custom(format!("{name:?} cannot be a property of a unit")));
         }
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            return Err(de::Error::custom(format!("{name} cannot be set: {reason}")));
+        }
         properties.extend(values.into_iter().map(|value| (name.clone(), value)));
     }
     Ok(properties)
@@ -124,6 +145,18 @@ mod tests {
             ("{other}", "{other}"),
         ] {
             assert_eq!(expand(text, "zoe", &server), expanded);
+        }
+        // systemd takes the backslashes of these values for its own.
+        let words = expand_words("+/bin/rm /s/{user}/{server}", "ad\\zoe", &server);
+        assert_eq!(words, "+/bin/rm /s/ad\\\\zoe/\\\\x2e.-x");
+    }
+
+    #[test]
+    fn what_a_second_start_or_the_end_of_a_unit_would_need_cannot_be_set() {
+        for name in ["Restart", "ExecStop", "ExecStopPost", "ExecReload"] {
+            let text = format!("[systemd]\nproperties = {{ {name} = 'x' }}");
+            let error = crate::policy::file::Policy::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{name} cannot be set")), "{error}");
         }
     }
 }

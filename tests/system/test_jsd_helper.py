@@ -346,6 +346,14 @@ def test_a_failed_unit_is_forgotten_and_can_be_started_again(helper: Helper) -> 
     assert helper.start()["cwd"] == "/home/zoe"
 
 
+def test_a_unit_that_is_restarted_by_hand_ends_and_starts_nothing(helper: Helper) -> None:
+    helper.start()
+    # By now any process may have the pid by which systemd knows the variables.
+    assert helper.machine.run(["systemctl", "restart", UNIT], check=False).returncode != 0
+    assert helper.show("Result")["Result"] == "start-limit-hit"
+    assert helper.call(["systemctl", "reset-failed", UNIT]).returncode == 0
+
+
 def test_the_slice_is_stopped_only_where_the_policy_lets_it(helper: Helper) -> None:
     helper.set_policy('[systemd]\nslice = "jhub.slice"\nallow_slice_stop = true\n')
     helper.start("--slice=jhub-node08")

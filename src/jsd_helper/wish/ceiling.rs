@@ -1,5 +1,7 @@
 //! What the policy lets be asked for: limits at most as it has them, and no switch turned off that it rests on.
 
+use std::num::NonZeroU64;
+
 use super::{Value, Wish};
 use crate::policy::file::Policy;
 
@@ -22,7 +24,7 @@ impl Wish {
             (Value::Amount(1..), "MemorySwapMax") if memory.is_some() => {
                 exceeds("no swap, as limits.memory is set".to_owned())
             }
-            (Value::Amount(asked), "TasksMax") => match limits.tasks {
+            (Value::Amount(asked), "TasksMax") => match limits.tasks.map(NonZeroU64::get) {
                 Some(most) if *asked > most => exceeds(format!("limits.tasks = {most}")),
                 _ => Ok(()),
             },
@@ -40,9 +42,10 @@ impl Wish {
             (Value::Switch(false), name) if is_demanded(policy, name) => {
                 exceeds(format!("{name}=yes"))
             }
-            (Value::Paths(_), "ReadWritePaths") if !policy.systemd.read_only_paths.is_empty() => {
-                exceeds("systemd.read_only_paths".to_owned())
-            }
+            (Value::Paths(_), "ReadWritePaths") => match find_closing(policy) {
+                Some(property) => exceeds(property.to_owned()),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -69,6 +72,16 @@ fn find_ceiling(policy: &Policy, property: &str) -> Ceiling {
         None if property == "MemorySwapMax" => Ceiling::None,
         None => Ceiling::Missing,
     }
+}
+
+/// What of the policy closes a part of the file system, which a path to write to would open again.
+fn find_closing(policy: &Policy) -> Option<&str> {
+    const CLOSING: [&str; 4] = ["ReadOnly", "Inaccessible", "Protect", "TemporaryFileSystem"];
+    let own = policy.systemd.properties.iter().map(|(name, _)| name.as_str());
+    let mut closing =
+        own.filter(|name| CLOSING.iter().any(|beginning| name.starts_with(beginning)));
+    let paths = (!policy.systemd.read_only_paths.is_empty()).then_some("systemd.read_only_paths");
+    paths.or(closing.next())
 }
 
 /// Whether a switch cannot be turned off: the policy has turned it on, or limits rest on it.
@@ -147,6 +160,16 @@ mod tests {
         ] {
             let checked = Wish::parse(text).unwrap().check_against(&Policy::default());
             assert_eq!(checked.is_ok(), is_admitted, "{text}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_to_write_to_does_not_open_what_roots_own_properties_close() {
+        let wish = Wish::parse("ReadWritePaths=/home/zoe").unwrap();
+        assert_eq!(wish.check_against(&policy("")), Ok(()));
+        for closing in ["ProtectHome", "ProtectSystem", "InaccessiblePaths", "ReadOnlyPaths"] {
+            let closed = policy(&format!("[systemd]\nproperties = {{ {closing} = 'x' }}"));
+            assert!(wish.check_against(&closed).unwrap_err().contains(closing));
         }
     }
 }
