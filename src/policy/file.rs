@@ -233,6 +233,7 @@ mod tests {
             ("[limits]\nmemory = 1000", "1 MiB"),
             ("[limits]\ncpus = nan", "(cpus)"),
             ("[limits]\ncpus = 0.001", "line 2"),
+            ("[limits]\ntasks = 0", "line 2"),
             ("[systemd]\nslice = '-.slice'", "(slice)"),
             ("[systemd]\nunit_name = 'jupyter-{server}'", "(unit_name)"),
             ("[systemd]\ndefault_shell = 'bash'", "(default_shell)"),

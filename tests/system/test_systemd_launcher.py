@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 from collections.abc import Iterator
 
@@ -538,6 +539,28 @@ def test_a_spawn_that_another_one_has_replaced_undoes_nothing_of_it(mediator: Un
     status = {"action": "status", "pid": second.reply["pid"], "unit": UNIT}
     assert mediator.call(status).reply["alive"] is True
     mediator.stop(second)
+
+
+def test_a_unit_that_systemd_cannot_set_up_is_said_so_and_leaves_nothing(
+    mediator: UnitMediator,
+) -> None:
+    mediator.set_policy('[systemd]\nread_only_paths = ["/no/such/folder"]\n')
+    answer = mediator.spawn()
+    assert answer.reply["ok"] is False
+    wait_until(lambda: mediator.list_units() == [], "the end of the unit")
+
+
+def test_hooks_in_a_unit_do_not_have_the_servers_limits(mediator: UnitMediator) -> None:
+    mediator.set_policy("[limits]\nopen_files = 123\nrlimits = { fsize = 4096 }\n")
+    mediator.add_hook("10-limits", "#!/bin/sh\nulimit -f\nulimit -n\n")
+    spawned = mediator.spawn("report", "/home/zoe/seen.json")
+    size, files = spawned.reply["hooks"][0]["output"].split()
+    assert size == "unlimited" and int(files) > 123
+    limits = mediator.machine.read(f"/proc/{spawned.reply['pid']}/limits")
+    assert re.search(r"^Max file size +4096 +4096 ", limits, re.MULTILINE)
+    assert re.search(r"^Max open files +123 +123 ", limits, re.MULTILINE)
+    mediator.stop(spawned)
+    mediator.machine.run(["rm", "-f", "/home/zoe/seen.json"])
 
 
 def test_a_unit_that_is_still_ending_is_waited_for(mediator: UnitMediator) -> None:
