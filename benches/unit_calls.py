@@ -112,15 +112,13 @@ def hold(plan: dict[str, Any]) -> dict[str, Any]:
     folder = Path(plan["folder"])
     mediator = Mediator(plan["ours"], True, folder)
     before = take_census()
-    with Lease(folder) as lease:
+    with Lease(folder):
         spawned = [mediator.spawn(n, server_name=f"s{n}") for n in range(plan["rounds"])]
-        known = {lease.take_server(call)["pid"] for call in spawned} | set(before)
-        deadline = time.monotonic() + 10
-        while beside := {pid: one for pid, one in take_census().items() if pid not in known}:
-            # A call leaves a process of root's behind, which has seen the reply and ends.
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
+        known = {json.loads(call.finish())["pid"] for call in spawned} | set(before)
+        for call in spawned:
+            # It ends with the call's part that is root, which has seen the reply.
+            call.read_log()
+        beside = {pid: one for pid, one in take_census().items() if pid not in known}
     for number in range(plan["rounds"]):
         wait_for_end(f"jupyter-{plan['user']}-s{number}.service")
     return {"beside": beside}

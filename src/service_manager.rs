@@ -141,7 +141,11 @@ impl Unit {
     /// # Errors
     /// [`Error::LauncherUnavailable`].
     pub fn undo(&self) -> Result<(), Error> {
-        if is_started_here(&self.show()?)? { self.stop() } else { Ok(()) }
+        if is_started_here(&self.show()?)? {
+            self.control(&["stop"])?;
+            self.forget()?;
+        }
+        Ok(())
     }
 
     /// The first half of [`Unit::stop`]: ends every process, and waits for that; whether there was a unit of

@@ -103,12 +103,11 @@ class WatchingSpawner(CallingSpawner):
         try:
             reply = await self.do("status", **self._identify())
         except MediatorError as error:
-            # Not known is not dead: the Hub would start a second server beside it.
-            self.log.error("%s: does process %d live? %s", self._log_name, server.pid, error)
-            return Liveness.ALIVE
+            reply = {"ok": False, "error": error}
         if not reply.get("ok"):
-            refusal = reply.get("error")
-            self.log.error("%s: does process %d live? %s", self._log_name, server.pid, refusal)
+            # Not known is not dead: the Hub would start a second server beside it.
+            reason = reply.get("error")
+            self.log.error("%s: does process %d live? %s", self._log_name, server.pid, reason)
             return Liveness.ALIVE
         if not reply.get("alive"):
             return Liveness.GONE

@@ -44,6 +44,8 @@ impl Work<'_> {
         server_name: &ServerName,
         granted: Option<&str>,
     ) -> Result<(), Error> {
+        // The caller's would end systemd's programs in the middle; the unit has none of them.
+        let _ = lift_limits();
         let (policy, user) = (self.rules.read_policy()?, &target.account().name);
         let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?);
         if action == "spawn" {
@@ -51,8 +53,6 @@ impl Work<'_> {
             let properties = list_properties(&policy, asked, user, server_name);
             let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
             let request = path(self.request.as_raw_fd());
-            // The caller's would end systemd's programs in the middle; the unit has none of them.
-            let _ = lift_limits();
             unit.start(target, &properties, &request, &path(self.wire.reports.as_raw_fd()))?;
         }
         let mut word = [0];

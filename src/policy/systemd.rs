@@ -96,10 +96,9 @@ pub fn expand_words(text: &str, user: &str, server: &ServerName) -> String {
     USER.iter().fold(text, |text, word| text.replace(word, &double(user)))
 }
 
-/// Properties that cannot be of a server's unit, and why.
-const REFUSED: [(&str, &str); 4] = [
+/// How the names of properties begin that cannot be of a server's unit, and why.
+const REFUSED: [(&str, &str); 3] = [
     ("ExecStop", ENDED),
-    ("ExecStopPost", ENDED),
     ("ExecReload", ENDED),
     ("Restart", "what a server is started with is there once; the Hub starts it anew"),
 ];
@@ -124,7 +123,7 @@ fn read_properties<'de, D: Deserializer<'de>>(table: D) -> Result<Vec<(String, S
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) || values.iter().any(is_wrong) {
             return Err(de::Error::custom(format!("{name:?} cannot be a property of a unit")));
         }
-        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| name.starts_with(refused)) {
             return Err(de::Error::custom(format!("{name} cannot be set: {reason}")));
         }
         properties.extend(values.into_iter().map(|value| (name.clone(), value)));
@@ -153,7 +152,9 @@ mod tests {
 
     #[test]
     fn what_a_second_start_or_the_end_of_a_unit_would_need_cannot_be_set() {
-        for name in ["Restart", "ExecStop", "ExecStopPost", "ExecReload"] {
+        for name in
+            ["Restart", "RestartSec", "ExecStop", "ExecStopPost", "ExecStopEx", "ExecReload"]
+        {
             let text = format!("[systemd]\nproperties = {{ {name} = 'x' }}");
             let error = crate::policy::file::Policy::parse(&text).unwrap_err().to_string();
             assert!(error.contains(&format!("{name} cannot be set")), "{error}");
