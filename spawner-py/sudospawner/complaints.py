@@ -68,10 +68,13 @@ class Complaint(NamedTuple):
 
 # The first pattern that matches wins: the more special ones stand first. `{0}` is what it caught.
 # With -n, sudo says "a password is required" of everything that no NOPASSWD rule allows.
+# What is searched may be a server's own output: no repetition is without a bound, and words begin
+# at their beginning, or a text could be written that is searched for hours.
 _ADD_RULE = (
     "add the rule `{rule}` with `visudo -f /etc/sudoers.d/sudospawner` ({advice}), then try as "
     "{caller}: {trial}"
 )
+_SUDOERS = r"(?<!\S)(\S{0,99}sudoers\S{0,99}?)"
 _COMPLAINTS = [
     (
         "sudo_no_new_privileges",
@@ -95,13 +98,13 @@ _COMPLAINTS = [
     ),
     (
         "sudo_target_unknown",
-        r"unknown user:? \S+|user '[^']*' not found",
+        r"unknown user:? \S|user '[^']{0,99}' not found",
         "There is no account named {target} on this machine. Create it, or check with `getent "
         "passwd {target}` why the directory service does not know it.",
     ),
     (
         "sudo_options_refused",
-        r"(invalid option -- '?[^'\n]+'?|unrecognized option '[^']*')"
+        r"(invalid option -- '?[^'\n]{1,99}'?|unrecognized option '[^']{0,99}')"
         r"|you are not (?:allowed|permitted) to (?:use|set|preserve)",
         "sudo does not take the arguments in SudoSpawner.sudo_args ({0}). They are meant to be "
         "['-nH'], as is the default.",
@@ -114,23 +117,24 @@ _COMPLAINTS = [
     ),
     (
         "mediator_not_executable",
-        r"unable to execute [^\n]*: Permission denied"
-        r"|cannot execute '[^\n]*': Permission denied",
+        r"unable to execute [^\n]{0,400}: Permission denied"
+        r"|cannot execute '[^\n]{0,400}': Permission denied",
         "The account {runas} cannot execute {program}: a directory above it is closed to other "
         "accounts (`namei -l {program}` shows which; a virtualenv in someone's home is the usual "
         "reason). Install the Hub's environment where all can read it, such as /opt/jupyterhub.",
     ),
     (
         "mediator_not_executable",
-        r"(unable to execute [^\n]*|cannot execute '[^\n]*|'[^\n']*': invalid command)",
+        r"(unable to execute [^\n]{0,400}|cannot execute '[^\n]{0,400}"
+        r"|'[^\n']{0,400}': invalid command)",
         "sudo could not execute {program} ({0}). If it is a script, its first line names a program "
         "that does not exist; otherwise it was built for another machine.",
     ),
     (
         "sudo_configuration_broken",
-        r"(\S*sudoers\S*?):\d+(?::\d+)?:? (?:syntax error|.*expected)"
-        r"|parse error in (\S+)|syntax error near|(\S*sudoers\S*) is (?:world|group) writable"
-        r"|no valid sudoers sources found|invalid sudoers|(\S*sudoers\S*) is owned by uid",
+        _SUDOERS + r":\d{1,9}(?::\d{1,9})?:? (?:syntax error|.{0,99}expected)"
+        r"|parse error in (\S{1,99})|syntax error near|no valid sudoers sources found"
+        r"|invalid sudoers|" + _SUDOERS + r" is (?:(?:world|group) writable|owned by uid)",
         "sudo cannot use its configuration ({0}). Run `visudo -c` as root and repair the file "
         "that it names.",
     ),
@@ -138,7 +142,7 @@ _COMPLAINTS = [
         "sudo_password_required",
         r"a password is required|interactive authentication is required"
         r"|terminal is required to (?:read the password|authenticate)|no askpass program"
-        r"|incorrect (?:password|authentication) attempts?|\[sudo[^\]]*\] password for",
+        r"|incorrect (?:password|authentication) attempts?|\[sudo[^\]]{0,99}\] password for",
         "sudo asks {caller} for a password, because no NOPASSWD rule in sudoers lets {caller} run "
         "exactly {program} as {runas}: " + _ADD_RULE,
     ),

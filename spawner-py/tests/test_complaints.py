@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -142,3 +143,25 @@ def test_what_is_no_complaint_of_sudo_is_not_explained():
 def test_braces_in_what_was_caught_are_only_text():
     complaint = explain_complaint("sudo: invalid option -- '{rule}'", COMMAND)
     assert "'{rule}'" in complaint.sentence
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "sudoers",
+        "sudoers:1",
+        "sudoers:1: ",
+        "sudoers is ",
+        "unable to execute ",
+        "cannot execute '",
+        "user '",
+        "invalid option -- '",
+        "[sudo",
+        "'",
+        "\n",
+    ],
+)
+def test_no_text_takes_long_to_be_searched(word):
+    began = time.process_time()
+    explain_complaint((word * 12_000)[:12_000], COMMAND)
+    assert time.process_time() - began < 1
