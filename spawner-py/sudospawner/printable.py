@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
-
-# Marks that turn the direction of writing and separators of lines: not control characters by
-# Unicode's own classes, but they can make one line look like another, or like two.
-_DECEPTIVE = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters and lone surrogates; and marks that turn the direction of writing, and
+# separators of lines, which are neither, but can make one line look like another, or like two.
+_CONTROL = (*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000))
+_DECEPTIVE = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _write_out(code: int) -> str:
+    return _SHORT.get(chr(code)) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+_WRITTEN_OUT = {code: _write_out(code) for code in (*_CONTROL, *_DECEPTIVE)}
 
 
 def escape_control_characters(text: str, *, keep: str = "") -> str:
@@ -18,16 +24,7 @@ def escape_control_characters(text: str, *, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(character, keep) for character in text)
-
-
-def _escape(character: str, keep: str) -> str:
-    if character in keep:
-        return character
-    if unicodedata.category(character) not in ("Cc", "Cs") and character not in _DECEPTIVE:
-        return character
-    code = ord(character)
-    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    return text.translate({**_WRITTEN_OUT, **{ord(kept): kept for kept in keep}})
 
 
 def last_lines(text: str, count: int = 12, characters: int = 2000) -> str:
