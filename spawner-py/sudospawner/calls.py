@@ -61,7 +61,8 @@ class CallingSpawner(ConfiguredSpawner):
         """Write the mediator's stderr, which becomes the server's log, to the Hub's log.
 
         :param stderr: has ``await read_until(b"\\n")``, which raises StreamClosedError at the
-            end, and ``closed()``. Lines of more than 16 KiB come in pieces.
+            end, and ``closed()``. Lines of more than 16 KiB come in pieces; of a flood of lines
+            most are left out, and a line says how many.
         """
         while not stderr.closed():
             try:

@@ -39,8 +39,7 @@ class Pipes:
 
     async def drain_stdout(self) -> None:
         """Read stdout to its end and throw away what comes."""
-        while await self.stdout.read(64 * 1024):
-            pass
+        await ServerLog(self.stdout, self._stdout).drain()
         self._stdout.close()
 
     def close_child_ends(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Callable
 
 from tornado.iostream import StreamClosedError
 
@@ -11,31 +12,50 @@ LINE_LIMIT = 16 * 1024
 #: How much of the end is remembered for error messages, in bytes.
 TAIL_LIMIT = 8 * 1024
 
-_CHUNK = 16 * 1024
-# A server that floods its log gets this share of the Hub's time at most; what does not fit waits
-# in the pipe, and the supervisor drops lines rather than block the server.
-_SHARE = 0.25
+# What a server may have of the Hub's log: so many lines a second, and so many at once. A line
+# counts once more for each _LINE bytes that it has.
+_LINES_PER_SECOND = 200
+_LINES_AT_ONCE = 1000
+_LINE = 256
+# Seconds between two remarks on lines that were left out.
+_REMARK_INTERVAL = 5.0
+# What a pipe holds, and the seconds until as much is read again: a server that floods its log gets
+# little of the Hub's time.
+_CHUNK = 64 * 1024
+_PAUSE = 0.05
 
 
 class ServerLog:
     """A stream of lines with the two methods that ``SudoSpawner.relog_stderr`` is promised.
 
     They are those of tornado's streams: ``await read_until(b"\\n")``, which raises
-    :class:`tornado.iostream.StreamClosedError` at the end, and ``closed()``.
+    :class:`tornado.iostream.StreamClosedError` at the end, and ``closed()``. Lines that are more
+    than a server may have of the Hub's log are left out; a line in the stream says how many.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        transport: asyncio.BaseTransport,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         """Read from one end of a pipe.
 
         :param reader: where the bytes arrive.
         :param transport: the pipe itself, which :meth:`close` closes.
+        :param clock: tells the time in seconds; by default that of the running event loop.
         """
         self._reader = reader
         self._transport = transport
+        self._clock = clock or asyncio.get_running_loop().time
         self._buffer = bytearray()
         self._tail = bytearray()
         self._ended = False
-        self._full_chunk_at: float | None = None
+        self._was_full = False
+        self._allowance = float(_LINES_AT_ONCE)
+        self._allowed_at = self._clock()
+        self._left_out = 0
+        self._remark_at = 0.0
 
     @property
     def tail(self) -> str:
@@ -44,7 +64,7 @@ class ServerLog:
 
     def closed(self) -> bool:
         """Whether everything has been read, or the reading was given up."""
-        return self._ended and not self._buffer
+        return self._ended and not self._buffer and not self._left_out
 
     def close(self) -> None:
         """Give up reading: who writes into the pipe gets EPIPE from now on."""
@@ -54,35 +74,82 @@ class ServerLog:
         """Return the bytes up to and with the delimiter.
 
         A piece without it is returned when it is LINE_LIMIT (or max_bytes) long, and at the end.
+        Each call gives the event loop back once, whatever has been read already.
 
         :raises tornado.iostream.StreamClosedError: when there is nothing more.
         """
+        await asyncio.sleep(0)
         limit = min(max_bytes or LINE_LIMIT, LINE_LIMIT)
         while True:
-            found = self._buffer.find(delimiter)
-            length = min(found + len(delimiter), limit) if found >= 0 else limit
-            if found >= 0 or len(self._buffer) >= limit or (self._ended and self._buffer):
+            if self._left_out and (self._is_at_end() or self._clock() >= self._remark_at):
+                return self._remark() + delimiter
+            length = self._find_piece(delimiter, limit)
+            if length and self._allow(length):
                 piece = bytes(self._buffer[:length])
                 del self._buffer[:length]
                 return piece
-            if self._ended:
+            if length:
+                self._leave_out(delimiter, length)
+            elif self._ended:
                 raise StreamClosedError()
-            await self._read_more()
+            else:
+                await self._read_more()
 
     async def drain(self) -> None:
         """Read to the end and throw away what comes, so that nobody blocks on a full pipe."""
+        self._left_out = 0
         while not self._ended:
             self._buffer.clear()
             await self._read_more()
         self._buffer.clear()
 
+    def _is_at_end(self) -> bool:
+        return self._ended and not self._buffer
+
+    def _find_piece(self, delimiter: bytes, limit: int) -> int:
+        """Return the length of the next piece, 0 if it is not there yet."""
+        found = self._buffer.find(delimiter)
+        if found >= 0:
+            return min(found + len(delimiter), limit)
+        is_piece = self._ended or len(self._buffer) >= limit
+        return min(len(self._buffer), limit) if is_piece else 0
+
+    def _allow(self, length: int) -> bool:
+        """Take a piece from what the server may have of the log; False if it is too much now."""
+        now = self._clock()
+        grown = self._allowance + (now - self._allowed_at) * _LINES_PER_SECOND
+        self._allowance, self._allowed_at = min(grown, _LINES_AT_ONCE), now
+        lines = 1 + length // _LINE
+        if lines > self._allowance:
+            return False
+        self._allowance -= lines
+        return True
+
+    def _leave_out(self, delimiter: bytes, length: int) -> None:
+        """Throw away all the lines that are here: in bulk, so that a flood of them costs little."""
+        if not self._left_out:
+            self._remark_at = self._clock() + _REMARK_INTERVAL
+        end = max(length, self._buffer.rfind(delimiter) + len(delimiter))
+        self._left_out += max(1, self._buffer.count(delimiter, 0, end))
+        del self._buffer[:end]
+
+    def _remark(self) -> bytes:
+        count, self._left_out = self._left_out, 0
+        return b"%d lines of this server's log were left out: it may have %d a second" % (
+            count,
+            _LINES_PER_SECOND,
+        )
+
     async def _read_more(self) -> None:
-        clock = asyncio.get_running_loop().time
-        if self._full_chunk_at is not None:
-            spent = clock() - self._full_chunk_at
-            await asyncio.sleep(min(spent * (1 / _SHARE - 1), 1.0))
-        chunk = await self._reader.read(_CHUNK)
-        self._full_chunk_at = clock() if len(chunk) == _CHUNK else None
+        """Read what is there, at least a byte; less only at the end, or when a remark is due."""
+        if self._was_full:
+            await asyncio.sleep(_PAUSE)
+        wait = max(0.0, self._remark_at - self._clock()) if self._left_out else None
+        try:
+            chunk = await asyncio.wait_for(self._reader.read(_CHUNK), wait)
+        except asyncio.TimeoutError:
+            return
+        self._was_full = len(chunk) == _CHUNK
         self._ended = not chunk
         self._buffer += chunk
         self._tail += chunk
