@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from .printable import escape_control_characters
-from .reply import read_integer
 
 _OUT_OF_MEMORY = "oom-kill"
 _REMEDY = (
@@ -32,12 +31,8 @@ class Ending:
 
     @classmethod
     def read(cls, reply: Mapping[str, Any]) -> Ending:
-        """Read a reply, whatever is in it."""
-        return cls(
-            exit=read_integer(reply.get("exit")),
-            signal=read_integer(reply.get("signal")),
-            result=str(reply.get("result") or ""),
-        )
+        """Read a reply."""
+        return cls(reply.get("exit"), reply.get("signal"), reply.get("result") or "")
 
     @property
     def status(self) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from .printable import escape_control_characters, last_lines
-from .reply import read_integer
 
 _RUNNING = "running"
 _OK = "ok"
@@ -37,15 +36,14 @@ class Hook:
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Hook:
-        """Read an event about a hook, or an element of a reply's ``hooks``, whatever is in it."""
-        seconds = told.get("seconds")
+        """Read an event about a hook, or an element of a reply's ``hooks``."""
         return cls(
-            name=str(told.get("name") or "?"),
-            status=str(told.get("status") or "?"),
-            exit=read_integer(told.get("exit")),
-            signal=read_integer(told.get("signal")),
-            seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
-            output=str(told.get("output") or ""),
+            name=told.get("name") or "?",
+            status=told.get("status") or "?",
+            exit=told.get("exit"),
+            signal=told.get("signal"),
+            seconds=told.get("seconds") or 0.0,
+            output=told.get("output") or "",
         )
 
     @property

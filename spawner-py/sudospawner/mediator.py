@@ -144,7 +144,7 @@ class _Conversation:
             if not chunk:
                 return
             self._parser.feed(chunk)
-            if self._parser.size > REPLY_LIMIT:
+            if self._parser.reply is None and self._parser.is_exhausted:
                 raise MediatorError(
                     "reply_too_large",
                     f"{self._command.program} wrote more than {REPLY_LIMIT} bytes without a reply."
@@ -155,7 +155,7 @@ class _Conversation:
         await asyncio.wait({self._exit, self._relaying}, timeout=_LEFT_TO_READ)
         status = self._process.returncode
         ended = "has not ended" if status is None else f"ended with status {status}"
-        heard = last_lines(f"{self._parser.text}\n{self._pipes.stderr.tail}", 6)
+        heard = last_lines(f"{self._parser.tail}\n{self._pipes.stderr.tail}", 6)
         return self._explain() or MediatorError(
             "no_reply",
             f"{self._command.program} {ended} and gave no reply; it said: "
@@ -175,7 +175,7 @@ class _Conversation:
     def _explain(self) -> MediatorError | None:
         if not self._command.uses_sudo:
             return None
-        heard = f"{self._pipes.stderr.tail}\n{self._parser.text[-4096:]}"
+        heard = f"{self._pipes.stderr.tail}\n{self._parser.tail}"
         complaint = explain_complaint(heard, self._command)
         return complaint and MediatorError(
             complaint.code, escape_control_characters(complaint.sentence)

@@ -1,17 +1,95 @@
-"""Finds the mediator's reply among what else a sudo configuration may print on stdout."""
+"""Finds the mediator's reply among what else a sudo configuration may print on stdout.
+
+In user mode the mediator is a process of the user's, and others of that account can write to its
+stdout. So nothing that comes from there costs the Hub much time, and each field that the class
+uses is what docs/protocol.md says, or is not there.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
 from typing import Any, Callable
 
-#: stdout may have this many bytes in all, events included.
-REPLY_LIMIT = 1024 * 1024
+from .printable import escape_control_characters
 
-# Objects are looked for at so many opening braces of one line: a line of braces costs no time.
-_BRACES_PER_LINE = 32
-_DECODER = json.JSONDecoder()
+#: stdout may have this many bytes in all, events included.
+REPLY_LIMIT = 512 * 1024
+#: A reply tells of so many hooks, and events of as many, in so many characters.
+HOOK_LIMIT = 64
+EVENT_LIMIT = 64 * 1024
+#: The event that stands for all hooks that are more than that. The mediator has none of this name.
+HOOKS_LEFT_OUT = "hooks_left_out"
+
+# What an attempt to find an object costs, in characters, beside those that are read for it. All
+# attempts of a call together may cost REPLY_LIMIT.
+_ATTEMPT = 128
+# What has more brackets than this is no reply: it would take long to make all that they stand for.
+_BRACKETS = 32 * 1024
+_TAIL = 4096
+
+_Reader = Callable[[Any], Any]
+
+
+def _integer(lowest: int, highest: int) -> _Reader:
+    # True and false are of a type of their own.
+    return lambda value: value if type(value) is int and lowest <= value <= highest else None
+
+
+def _number(highest: float) -> _Reader:
+    # What is no number at all (NaN) is not at least 0 either.
+    return lambda value: value if type(value) in (int, float) and 0 <= value <= highest else None
+
+
+def _text(limit: int) -> _Reader:
+    return lambda value: value if isinstance(value, str) and len(value) <= limit else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _object(fields: dict[str, _Reader]) -> _Reader:
+    return lambda value: _read(value, fields) if isinstance(value, dict) else None
+
+
+def _objects(fields: dict[str, _Reader], limit: int) -> _Reader:
+    def read(value: Any) -> list[dict[str, Any]] | None:
+        if not isinstance(value, list):
+            return None
+        return [_read(element, fields) for element in value[:limit] if isinstance(element, dict)]
+
+    return read
+
+
+def _read(found: dict[str, Any], fields: dict[str, _Reader]) -> dict[str, Any]:
+    """Return an object with None in place of what cannot be the value of these fields."""
+    return {name: fields[name](value) if name in fields else value for name, value in found.items()}
+
+
+_HOOK = {
+    "name": _text(4096),
+    "status": _text(16),
+    "exit": _integer(-(2**31), 2**31 - 1),
+    "signal": _integer(0, 127),
+    "seconds": _number(1e9),
+    "output": _text(32 * 1024),
+}
+_FIELDS = {
+    **_HOOK,
+    "code": _text(64),
+    "error": _text(32 * 1024),
+    "stderr": _text(32 * 1024),
+    "result": _text(64),
+    "pid": _integer(1, 2**31 - 1),
+    "started": _text(128),
+    "unit": _text(256),
+    "alive": _boolean,
+    "listening": _boolean,
+    "leftovers_killed": _integer(0, 2**31 - 1),
+    "hooks": _objects(_HOOK, HOOK_LIMIT),
+    "limits": _object({"memory": _integer(0, 2**63 - 1), "cpus": _number(4096)}),
+}
 
 
 class ReplyParser:
@@ -24,73 +102,115 @@ class ReplyParser:
     def __init__(self, on_event: Callable[[dict[str, Any]], None]) -> None:
         """Start with nothing.
 
-        :param on_event: is given every object with the key ``event`` once its line is complete.
+        :param on_event: is given the events ``hook`` and ``started``, each once its line is
+            complete: those of hooks before that of the server, and that one once. Where there are
+            too many of hooks it is given one with HOOKS_LEFT_OUT, and no more of them.
         """
         self.reply: dict[str, Any] | None = None
-        self.size = 0
         self._on_event = on_event
         self._received = bytearray()
-        self._line_start = 0
+        self._position = 0
+        self._effort = REPLY_LIMIT
+        self._has_started = False
+        self._hook_events = 0
+        self._hook_characters = 0
 
     @property
-    def text(self) -> str:
-        """All that came, as text."""
-        return self._received.decode("utf-8", "replace")
+    def tail(self) -> str:
+        """The last 4 KiB that came, as text."""
+        return self._received[-_TAIL:].decode("utf-8", "replace")
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether so much has come that no reply is looked for any more."""
+        return self._effort <= 0 or len(self._received) > REPLY_LIMIT
 
     def feed(self, data: bytes) -> None:
         """Take the next piece; ``reply`` is set as soon as the line that holds it is complete."""
-        self.size += len(data)
         self._received += data
-        while True:
-            end = self._received.find(b"\n", self._line_start)
+        # From brace to brace: of all lines without one nothing is looked at.
+        while not self.is_exhausted:
+            start = self._received.find(b"{", self._position)
+            if start < 0:
+                self._position = len(self._received)
+                return
+            self._position = start
+            end = self._received.find(b"\n", start)
             if end < 0:
                 return
-            line = bytes(self._received[self._line_start : end])
-            self._line_start = end + 1
-            self._take(line.decode("utf-8", "replace"))
+            self._take_line(self._received[start:end])
+            self._position = end
 
     def finish(self) -> None:
         """Take what is left when stdout has ended: a line without its end, or a printed object."""
-        self._take(bytes(self._received[self._line_start :]).decode("utf-8", "replace"))
-        self._line_start = len(self._received)
+        self._take_line(self._received[self._position :])
         if self.reply is None:
-            text = self.text
-            self._take_object(_load(text[text.find("{") : text.rfind("}") + 1]))
+            start, end = self._received.find(b"{"), self._received.rfind(b"}")
+            found, _ = self._decode(self._received[start : end + 1].decode("utf-8", "replace"))
+            if _is_reply(found):
+                self.reply = _read(found, _FIELDS)
 
-    def _take(self, line: str) -> None:
-        for found in _find_objects(line):
-            self._take_object(found)
+    def _take_line(self, line: bytearray) -> None:
+        """Take all objects of a line."""
+        _, brace, rest = line.decode("utf-8", "replace").partition("{")
+        while brace:
+            found, length = self._decode(brace + rest)
+            self._take_object(found, length)
+            _, brace, rest = rest[length - 1 :].partition("{")
 
-    def _take_object(self, found: object) -> None:
-        if not isinstance(found, dict):
-            return
-        if isinstance(found.get("ok"), bool):
-            self.reply = found
-        elif isinstance(found.get("event"), str):
-            self._on_event(found)
-
-
-def read_integer(value: object) -> int | None:
-    """Return a value of a reply if it is an integer; true and false are none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _find_objects(line: str) -> Iterator[object]:
-    position = 0
-    for _ in range(_BRACES_PER_LINE):
-        position = line.find("{", position)
-        if position < 0:
-            return
+    def _decode(self, text: str) -> tuple[dict[str, Any], int]:
+        """Return the object that a text begins with, empty if it is none, and its length."""
+        self._effort -= _ATTEMPT + len(text)
+        if self._effort <= 0 or text.count("{") + text.count("[") > _BRACKETS:
+            return {}, len(text)
         try:
-            found, position = _DECODER.raw_decode(line, position)
+            return _DECODER.raw_decode(text)
         except (ValueError, RecursionError):
-            position += 1
-        else:
-            yield found
+            return {}, 1
+
+    def _take_object(self, found: dict[str, Any], length: int) -> None:
+        kind = found.get("event")
+        if _is_reply(found):
+            self.reply = _read(found, _FIELDS)
+        elif self.reply is not None or self._has_started:
+            # Hooks run before the server. Behind it, its own processes can write such lines.
+            return
+        elif kind == "started":
+            self._has_started = True
+            self._on_event(_read(found, _FIELDS))
+        elif kind == "hook":
+            self._take_hook(_read(found, _FIELDS), length)
+
+    def _take_hook(self, event: dict[str, Any], length: int) -> None:
+        had_room = self._has_room_for_hooks()
+        self._hook_events += 1
+        self._hook_characters += length
+        if self._has_room_for_hooks():
+            self._on_event(event)
+        elif had_room:
+            self._on_event({"event": HOOKS_LEFT_OUT})
+
+    def _has_room_for_hooks(self) -> bool:
+        # Each hook is told of when it begins and when it has ended.
+        has_few = self._hook_events <= 2 * HOOK_LIMIT
+        return has_few and self._hook_characters <= EVENT_LIMIT
 
 
-def _load(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _is_reply(found: dict[str, Any]) -> bool:
+    return isinstance(found.get("ok"), bool)
+
+
+def get_error(reply: dict[str, Any]) -> str:
+    """Return the sentence of a reply that is not ``ok``, control characters written out."""
+    return escape_control_characters(str(reply.get("error") or "the mediator gave no reason"))
+
+
+def _read_integer(digits: str) -> int:
+    if len(digits) > 20:
+        raise ValueError("an integer that no field can have")
+    return int(digits)
+
+
+# Before Python had a limit of its own it took minutes for a number of a million digits.
+_HAS_LIMIT = hasattr(sys, "get_int_max_str_digits")
+_DECODER = json.JSONDecoder(parse_int=None if _HAS_LIMIT else _read_integer)

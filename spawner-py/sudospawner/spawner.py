@@ -16,6 +16,7 @@ from .hooks import Hook
 from .identity import Liveness
 from .mediator import GRACE, MediatorError
 from .progress import StartNews
+from .reply import EVENT_LIMIT, HOOK_LIMIT, HOOKS_LEFT_OUT, get_error
 from .watching import WatchingSpawner
 
 # How often another port is tried when one that was chosen at random turns out to be taken.
@@ -91,24 +92,26 @@ class SudoSpawner(WatchingSpawner):
             )
             if reply.get("code") != "port_taken" or self.port != self._chosen_port:
                 break
-            self.log.warning("%s: %s", self._log_name, _get_error(reply))
+            self.log.warning("%s: %s", self._log_name, get_error(reply))
         # Nothing is awaited from the reply to the pid: whoever cancels, it is known or undone.
         self._take_server(reply)
 
     def _take_server(self, reply: dict[str, Any]) -> None:
         # Those that no event has told of.
         for told in (reply.get("hooks") or [])[len(self._hooks) :]:
-            self._take_hook(Hook.read(told))
+            self._take_hook(told)
         if not reply.get("ok"):
-            code = str(reply.get("code", "spawn_failed"))
-            last_words = str(reply.get("stderr") or "")
+            code = reply.get("code") or "spawn_failed"
+            last_words = reply.get("stderr") or ""
             if code == "hook_failed" and self._hooks:
                 last_words = self._hooks[-1].output
             raise make_failure(code, self._explain_early_end(reply), last_words)
         pid = reply.get("pid")
-        if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
-            raise make_failure("no_reply", f"The mediator reported no pid but {pid!r}.")
-        self._watch(pid, str(reply.get("started") or ""), vouched_for=True)
+        if not pid:
+            raise make_failure(
+                "no_reply", "The mediator's reply has no pid that a process can have."
+            )
+        self._watch(pid, reply.get("started") or "", vouched_for=True)
         self._keep_unit(reply)
         self.pid = pid
         if reply.get("listening") is False:
@@ -123,9 +126,12 @@ class SudoSpawner(WatchingSpawner):
         explanation = None
         if reply.get("code") == "exited_early":
             explanation = Ending.read(reply).explain(memory)
-        return explanation or _get_error(reply)
+        return explanation or get_error(reply)
 
-    def _take_hook(self, hook: Hook) -> None:
+    def _take_hook(self, told: dict[str, Any]) -> None:
+        if self.mode != "root":
+            return  # There are none: it is one of the user's processes that tells of them.
+        hook = Hook.read(told)
         if self._news is not None:
             self._news.announce(hook.describe())
         if hook.is_over:
@@ -134,13 +140,21 @@ class SudoSpawner(WatchingSpawner):
             log("%s: %s", self._log_name, hook.describe())
 
     def _take_event(self, event: dict[str, Any]) -> None:
-        if event["event"] == "hook":
-            self._take_hook(Hook.read(event))
         pid = event.get("pid")
-        if event["event"] == "started" and isinstance(pid, int) and pid > 0:
+        if event["event"] == "hook":
+            self._take_hook(event)
+        elif event["event"] == HOOKS_LEFT_OUT and self.mode == "root":
+            self.log.warning(
+                "%s: of its hooks more is told than of %d, or more than %d bytes: what is left out "
+                "here comes with the reply, if anything does",
+                self._log_name,
+                HOOK_LIMIT,
+                EVENT_LIMIT,
+            )
+        elif event["event"] == "started" and pid:
             # Not ours until the reply says so, but remembered: if the start is given up and the
             # mediator does not end it, stop() does.
-            self._watch(pid, str(event.get("started") or ""), vouched_for=True)
+            self._watch(pid, event.get("started") or "", vouched_for=True)
             if self._news is not None:
                 self._news.announce(f"Process {pid} has started, waiting for it to listen")
 
@@ -186,7 +200,7 @@ class SudoSpawner(WatchingSpawner):
             reply = {"ok": False, "error": error.sentence}
         if not reply.get("ok"):
             # A wrapper round a mediator that knows no more than spawn and kill.
-            self.log.warning("%s: stop failed: %s", self._log_name, _get_error(reply))
+            self.log.warning("%s: stop failed: %s", self._log_name, get_error(reply))
             await super().stop(now)
         elif reply.get("alive"):
             self.log.error("%s: its process never died", self._log_name)
@@ -201,10 +215,6 @@ class SudoSpawner(WatchingSpawner):
         """Refuse: only start() could, and it refuses too."""
         settings.refuse_internal_ssl(self)
         return paths
-
-
-def _get_error(reply: dict[str, Any]) -> str:
-    return str(reply.get("error") or "the mediator gave no reason")
 
 
 def _limit_wait(seconds: int) -> float:

@@ -11,7 +11,7 @@ from .ending import Ending
 from .failures import make_failure
 from .identity import Liveness, ServerProcess
 from .mediator import MediatorError
-from .printable import escape_control_characters
+from .reply import get_error
 
 
 class WatchingSpawner(CallingSpawner):
@@ -54,7 +54,7 @@ class WatchingSpawner(CallingSpawner):
         except MediatorError as error:
             reply = {"ok": False, "error": error.sentence}
         if not reply.get("ok"):
-            error = escape_control_characters(str(reply.get("error")))
+            error = get_error(reply)
             self.log.warning("%s: how its server ended is not known: %s", self._log_name, error)
             return
         ending = Ending.read(reply)
@@ -103,15 +103,15 @@ class WatchingSpawner(CallingSpawner):
         try:
             reply = await self.do("status", **self._identify())
         except MediatorError as error:
-            reply = {"ok": False, "error": error}
+            reply = {"ok": False, "error": error.sentence}
         if not reply.get("ok"):
             # Not known is not dead: the Hub would start a second server beside it.
-            reason = reply.get("error")
+            reason = get_error(reply)
             self.log.error("%s: does process %d live? %s", self._log_name, server.pid, reason)
             return Liveness.ALIVE
         if not reply.get("alive"):
             return Liveness.GONE
-        server.started = server.started or str(reply.get("started") or "")
+        server.started = server.started or reply.get("started") or ""
         server.vouch()
         return Liveness.ALIVE
 
@@ -164,9 +164,8 @@ class WatchingSpawner(CallingSpawner):
 
     def _keep_unit(self, told: dict[str, Any]) -> None:
         """Remember the unit that a reply or a state tells of, if it does."""
-        limits = told.get("limits")
-        self._unit = str(told.get("unit") or "")
-        self._limits = dict(limits) if self._unit and isinstance(limits, dict) else {}
+        self._unit = told.get("unit") or ""
+        self._limits = dict(told.get("limits") or {}) if self._unit else {}
 
     def clear_state(self) -> None:
         """Forget the server."""

@@ -78,7 +78,7 @@ def test_only_the_end_of_a_long_output_is_told():
 
 async def test_progress_shows_each_hook_and_how_it_ended_as_text(programs, make_spawner, child):
     program = tell(running(FAILED), FAILED, running(DONE), DONE) + REPLY % child.pid
-    spawner = make_spawner(programs.write(program))
+    spawner = make_spawner(programs.write(program), mode="root")
     starting = asyncio.ensure_future(spawner.start())
     await asyncio.sleep(0)
     news = [event async for event in spawner.progress()]
@@ -99,7 +99,8 @@ async def test_the_log_has_each_result_once_and_failures_as_warnings(
 ):
     reply = {"ok": True, "pid": child.pid, "hooks": [FAILED, DONE]}
     events = tell(running(FAILED), FAILED, running(DONE), DONE) if told_before else ""
-    spawner = make_spawner(programs.write(events + f"print({json.dumps(reply)!r})"))
+    program = programs.write(events + f"print({json.dumps(reply)!r})")
+    spawner = make_spawner(program, mode="root")
     spawner.log.propagate = True
     caplog.set_level(logging.INFO, spawner.log.name)
     await spawner.start()
@@ -118,11 +119,48 @@ async def test_a_hook_that_stops_the_server_shows_its_last_words_as_text(program
     reply = {"ok": False, "code": "hook_failed", "error": "the hook 10-s3 did not succeed"}
     program = tell(running(FAILED), FAILED) + f"print({json.dumps(reply)!r})"
     with pytest.raises(HTTPError) as raised:
-        await make_spawner(programs.write(program)).start()
+        await make_spawner(programs.write(program), mode="root").start()
     assert raised.value.jupyterhub_message == (
         "the hook 10-s3 did not succeed. Its last output:\n"
         "s3fs: bucket\n<b>zoe</b>\\x1b[2J is closed"
     )
+
+
+async def test_in_user_mode_there_are_no_hooks_whoever_tells_of_them(
+    programs, make_spawner, child, caplog
+):
+    reply = {"ok": True, "pid": child.pid, "hooks": [FAILED, DONE]}
+    flood = 'os.write(1, b\'{"event":"hook"}\\n\' * 2000)\n'
+    program = tell(running(FAILED), FAILED) + flood + f"print({json.dumps(reply)!r})"
+    spawner = make_spawner(programs.write(program))
+    caplog.set_level(logging.INFO, spawner.log.name)
+    spawner.log.propagate = True
+    await spawner.start()
+    assert "hook" not in caplog.text.lower()
+
+
+async def test_of_a_flood_of_hooks_some_are_told_and_that_is_said_once(
+    programs, make_spawner, child, caplog
+):
+    event = json.dumps({"event": "hook", "name": "10-forged", "status": "ok"}) + "\n"
+    program = f"os.write(1, {event.encode()!r} * 2000)\n" + REPLY % child.pid
+    spawner = make_spawner(programs.write(program), mode="root")
+    spawner.log.propagate = True
+    caplog.set_level(logging.INFO, spawner.log.name)
+    await spawner.start()
+    assert caplog.text.count("Hook 10-forged") <= 128
+    assert caplog.text.count("of its hooks more is told") == 1
+
+
+async def test_hooks_that_are_told_of_behind_the_server_are_forged(
+    programs, make_spawner, child, caplog
+):
+    started = json.dumps({"event": "started", "pid": child.pid})
+    program = f"print({started!r}, flush=True)\n" + tell(FAILED) + REPLY % child.pid + "\n"
+    spawner = make_spawner(programs.write(program + tell(FAILED)), mode="root")
+    spawner.log.propagate = True
+    await spawner.start()
+    assert "Hook" not in caplog.text
 
 
 async def test_root_mode_differs_in_the_command_line_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from conftest import LIMIT, RECORD, REPLY
@@ -162,6 +163,52 @@ async def test_a_server_that_a_given_up_start_has_left_is_stopped(
     assert programs.requests()[1]["action"] == "stop"
     assert programs.requests()[1]["pid"] == child.pid
     assert await spawner.poll() == 0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"pid": 10**30},
+        {"pid": 2**31},
+        {"pid": 0},
+        {"pid": "4711"},
+        {"pid": 1.5},
+        {"pid": [1]},
+    ],
+)
+async def test_a_reply_without_a_pid_that_can_be_is_a_failure_in_words(
+    programs, make_spawner, told
+):
+    event = {"event": "started", **told}
+    spawner = make_spawner(
+        programs.write(f"print({json.dumps(event)!r})\nprint({json.dumps({'ok': True, **told})!r})")
+    )
+    with pytest.raises(HTTPError, match=r"has no pid that|gave no reply"):
+        await spawner.start()
+    assert spawner.pid == 0
+    assert await spawner.poll() == 0
+
+
+async def test_fields_of_a_reply_that_are_nonsense_are_ignored(programs, make_spawner, child):
+    nonsense = {"hooks": 5, "started": [1], "unit": 7, "limits": "x", "listening": "no"}
+    reply = {"ok": True, "pid": child.pid, **nonsense}
+    for mode in ("user", "root"):
+        for hooks in (5, [5], [{"seconds": "x", "exit": 1e99, "output": {}}]):
+            reply["hooks"] = hooks
+            program = programs.write(f"print({json.dumps(reply)!r})")
+            spawner = make_spawner(program, mode=mode)
+            await spawner.start()
+            assert spawner.pid == child.pid
+            assert spawner.get_state()["pid"] == child.pid
+            assert "unit" not in spawner.get_state()
+
+
+async def test_a_refusal_of_nonsense_is_a_failure_in_words(programs, make_spawner):
+    refusal = {"ok": False, "code": [1], "error": {"a": 1}, "stderr": 7, "exit": 1e99}
+    spawner = make_spawner(programs.write(f"print({json.dumps(refusal)!r})"))
+    with pytest.raises(HTTPError, match="gave no reason"):
+        await spawner.start()
 
 
 async def test_progress_tells_of_the_process_and_ends_with_the_start(
