@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from .failures import make_failure
 from .hooks import Hook
 from .identity import Liveness
 from .mediator import GRACE, MediatorError
+from .printable import escape_control_characters
 from .progress import StartNews
 from .reply import EVENT_LIMIT, HOOK_LIMIT, HOOKS_LEFT_OUT, get_error
 from .watching import WatchingSpawner
@@ -180,6 +182,7 @@ class SudoSpawner(WatchingSpawner):
             if await self._look() is Liveness.ALIVE:
                 await self._end_server(now)
         except MediatorError as error:
+            await self._complain_if_alive()
             raise make_failure(error.code, error.sentence) from error
         finally:
             self._stopping = False
@@ -202,14 +205,30 @@ class SudoSpawner(WatchingSpawner):
             # A wrapper round a mediator that knows no more than spawn and kill.
             self.log.warning("%s: stop failed: %s", self._log_name, get_error(reply))
             await super().stop(now)
+            await self._complain_if_alive()
         elif reply.get("alive"):
-            self.log.error("%s: its process never died", self._log_name)
+            await self._complain_if_alive()
         elif reply.get("leftovers_killed"):
             self.log.info(
                 "%s left %s processes behind, which were ended",
                 self._log_name,
                 reply["leftovers_killed"],
             )
+
+    async def _complain_if_alive(self) -> None:
+        """Say in the log that a server which could not be ended runs on, and is forgotten."""
+        if await self._look() is not Liveness.ALIVE:
+            return
+        fields = self._identify()
+        unit = escape_control_characters(fields.get("unit", ""))
+        self.log.error(
+            "%s: its server could not be stopped and may be alive still, as process %d%s; the Hub "
+            "forgets it. Look as root what that is (%s), and end it",
+            self._log_name,
+            fields["pid"],
+            f" in the unit {unit}" if unit else "",
+            f"systemctl status {shlex.quote(unit)}" if unit else f"ps -fp {fields['pid']}",
+        )
 
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
         """Refuse: only start() could, and it refuses too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 
@@ -85,6 +86,42 @@ async def test_a_stop_that_cannot_be_done_is_an_error_and_leaves_no_pid(make_spa
     with pytest.raises(HTTPError, match="could not be executed"):
         await spawner.stop()
     assert spawner.pid == 0
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "sys.exit('killed')",
+        "print(json.dumps({'ok': request['action'] != 'stop', 'error': 'no'}))",
+        "print(json.dumps({'ok': True, 'alive': True}))",
+    ],
+)
+@pytest.mark.parametrize("unit", ["", "jupyter-zoe.service"])
+async def test_a_server_that_outlives_its_stop_is_an_error_with_pid_and_unit(
+    programs, make_spawner, child, caplog, program, unit
+):
+    timeouts = dict.fromkeys(("interrupt_timeout", "term_timeout", "kill_timeout"), 1)
+    spawner = make_spawner(programs.write(RECORD + program), mode="root", **timeouts)
+    spawner.log.propagate = True
+    spawner.load_state({"pid": child.pid, "unit": unit})
+    with contextlib.suppress(HTTPError):
+        await spawner.stop()
+    [error] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert f"process {child.pid}" in error
+    assert (f"in the unit {unit}" in error) == bool(unit)
+    assert ("systemctl status" if unit else f"ps -fp {child.pid}") in error
+    assert spawner.pid == 0
+
+
+async def test_of_a_server_that_is_gone_nothing_is_said_though_its_stop_failed(
+    programs, make_spawner, child, caplog
+):
+    program = programs.write(RECORD + "os.kill(request['pid'], 9); sys.exit('killed')")
+    spawner = make_spawner(program, interrupt_timeout=1)
+    spawner.log.propagate = True
+    spawner.load_state({"pid": child.pid})
+    await spawner.stop()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_signal_is_sent_with_the_identity(programs, make_spawner, child):
