@@ -233,6 +233,11 @@ async def _start(
             start_new_session=True,
             preexec_fn=preexec_fn,
         )
+    except ValueError as error:
+        raise MediatorError(
+            "malformed_request",
+            "A name of this user or server has characters that no command line can carry.",
+        ) from error
     except OSError as error:
         remedy = (
             "Install sudo, and see that the PATH of the Hub finds it."

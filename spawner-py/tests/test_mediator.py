@@ -202,6 +202,12 @@ async def test_a_program_that_does_not_exist_is_named(call):
     assert failure.value.code == "sudo_missing"
 
 
+@pytest.mark.parametrize("name", ["a\0b", "lone \ud800"])
+async def test_a_name_that_no_command_line_can_carry_is_a_failure_in_words(name):
+    with pytest.raises(MediatorError, match="no command line can carry"):
+        await mediator.call(Command(("sudo", name), "x", "zoe", "zoe"), {}, time_limit=LIMIT)
+
+
 async def test_a_complaint_on_stderr_is_what_the_error_says(programs):
     sudo = programs.write("print('sudo: a password is required', file=sys.stderr); sys.exit(1)")
     with pytest.raises(MediatorError, match="NOPASSWD: /opt/jupyterhub") as failure:
