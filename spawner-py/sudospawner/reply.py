@@ -50,21 +50,21 @@ def _boolean(value: Any) -> bool | None:
 
 
 def _object(fields: dict[str, _Reader]) -> _Reader:
-    return lambda value: _read(value, fields) if isinstance(value, dict) else None
+    return lambda value: _select(value, fields) if isinstance(value, dict) else None
 
 
 def _objects(fields: dict[str, _Reader], limit: int) -> _Reader:
     def read(value: Any) -> list[dict[str, Any]] | None:
         if not isinstance(value, list):
             return None
-        return [_read(element, fields) for element in value[:limit] if isinstance(element, dict)]
+        return [_select(part, fields) for part in value[:limit] if isinstance(part, dict)]
 
     return read
 
 
-def _read(found: dict[str, Any], fields: dict[str, _Reader]) -> dict[str, Any]:
-    """Return an object with None in place of what cannot be the value of these fields."""
-    return {name: fields[name](value) if name in fields else value for name, value in found.items()}
+def _select(found: dict[str, Any], fields: dict[str, _Reader]) -> dict[str, Any]:
+    """Return these fields of an object; None is in place of what cannot be their value."""
+    return {name: read(found[name]) for name, read in fields.items() if name in found}
 
 
 _HOOK = {
@@ -76,7 +76,9 @@ _HOOK = {
     "output": _text(32 * 1024),
 }
 _FIELDS = {
-    **_HOOK,
+    "exit": _HOOK["exit"],
+    "signal": _HOOK["signal"],
+    "seconds": _HOOK["seconds"],
     "code": _text(64),
     "error": _text(32 * 1024),
     "stderr": _text(32 * 1024),
@@ -90,6 +92,7 @@ _FIELDS = {
     "hooks": _objects(_HOOK, HOOK_LIMIT),
     "limits": _object({"memory": _integer(0, 2**63 - 1), "cpus": _number(4096)}),
 }
+_EVENT = {**_HOOK, "event": _text(16), "pid": _FIELDS["pid"], "started": _FIELDS["started"]}
 
 
 class ReplyParser:
@@ -148,7 +151,7 @@ class ReplyParser:
             start, end = self._received.find(b"{"), self._received.rfind(b"}")
             found, _ = self._decode(self._received[start : end + 1].decode("utf-8", "replace"))
             if _is_reply(found):
-                self.reply = _read(found, _FIELDS)
+                self.reply = {**found, **_select(found, _FIELDS)}
 
     def _take_line(self, line: bytearray) -> None:
         """Take all objects of a line."""
@@ -171,15 +174,15 @@ class ReplyParser:
     def _take_object(self, found: dict[str, Any], length: int) -> None:
         kind = found.get("event")
         if _is_reply(found):
-            self.reply = _read(found, _FIELDS)
+            self.reply = {**found, **_select(found, _FIELDS)}
         elif self.reply is not None or self._has_started:
             # Hooks run before the server. Behind it, its own processes can write such lines.
             return
         elif kind == "started":
             self._has_started = True
-            self._on_event(_read(found, _FIELDS))
+            self._on_event(_select(found, _EVENT))
         elif kind == "hook":
-            self._take_hook(_read(found, _FIELDS), length)
+            self._take_hook(_select(found, _EVENT), length)
 
     def _take_hook(self, event: dict[str, Any], length: int) -> None:
         had_room = self._has_room_for_hooks()

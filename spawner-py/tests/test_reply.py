@@ -151,8 +151,8 @@ def test_fields_within_hooks_and_limits_are_looked_at_as_well():
     hook = {"name": "a", "seconds": 0.5, "exit": None}
     told = {
         "ok": True,
-        "hooks": [5, hook, {"name": 7, "exit": 10**15}, *[hook] * 100],
-        "limits": {"memory": 1 << 30, "cpus": -1},
+        "hooks": [5, hook, {"name": 7, "exit": 10**15, "more": 1}, *[hook] * 100],
+        "limits": {"memory": 1 << 30, "cpus": -1, "more": "x" * 1000},
     }
     reply, _ = parse(json.dumps(told).encode())
     assert reply["hooks"][:2] == [hook, {"name": None, "exit": None}]
