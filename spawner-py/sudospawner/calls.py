@@ -39,7 +39,11 @@ class CallingSpawner(ConfiguredSpawner):
         argv = [] if skip_sudo else [*argv, *self.sudo_args]
         argv.append(self.sudospawner_path)
         if self.mode == "root":
-            argv.append(f"--user={self.user.name}")
+            # Root reads no request: what it needs for a stop, whatever becomes of the process that
+            # reads it, is said here too.
+            argv += [f"--user={self.user.name}", f"--action={action}"]
+            if kwargs.get("server_name"):
+                argv.append(f"--server-name={kwargs['server_name']}")
         if self.mediator_log_level:
             argv.append(f"--logging={self.mediator_log_level}")
         self.log.debug("%s: calling %s for %s", self._log_name, argv, action)

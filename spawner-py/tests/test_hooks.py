@@ -7,7 +7,7 @@ import json
 import logging
 
 import pytest
-from conftest import RECORD, REPLY
+from conftest import RECORD, REPLY, UnderTest
 from tornado.web import HTTPError
 from traitlets import TraitError
 
@@ -184,8 +184,29 @@ async def test_root_mode_differs_in_the_command_line_alone(
     (user_argv, user_request), (root_argv, root_request) = programs.requests()
     path = "/opt/jupyterhub/bin/sudospawner"
     assert user_argv == ["-u", name, "-nH", path, "--logging=INFO"]
-    assert root_argv == ["-nH", path, f"--user={name}", "--logging=INFO"]
+    root_options = [f"--user={name}", "--action=spawn", "--logging=INFO"]
+    assert root_argv == ["-nH", path, *root_options]
     assert root_request == user_request
+
+
+@pytest.mark.parametrize("mode", ["user", "root"])
+async def test_in_root_mode_action_and_server_are_on_the_command_line_as_well(
+    programs, make_spawner, child, mode
+):
+    class Named(UnderTest):
+        name = "ürsula's second"
+
+    record = RECORD.replace("json.load(sys.stdin)", "sys.argv[1:], json.load(sys.stdin)")
+    program = record + "print(json.dumps({'ok': True, 'alive': True}))"
+    spawner = make_spawner(programs.write(program), Named, mode=mode)
+    spawner.load_state({"pid": child.pid})
+    await spawner.do("stop", **spawner._identify())
+    await spawner.do("status", pid=child.pid, server_name="")
+    user = f"--user={spawner.user.name}"
+    options = [[user, "--action=stop", "--server-name=ürsula's second"], [user, "--action=status"]]
+    for (argv, request), expected in zip(programs.requests(), options):
+        assert argv == [*(expected if mode == "root" else []), "--logging=INFO"]
+        assert f"--action={request['action']}" in expected
 
 
 def test_a_mode_is_one_of_two(make_spawner):
