@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,8 @@ use crate::policy::Mode;
 use crate::policy::file::Policy;
 use crate::privileges::Unprivileged;
 use crate::system_calls;
-use crate::trusted_file::{Distrust, open_trusted};
+use crate::trusted_file::Distrust;
+use crate::trusted_file::program::{open_trusted_program, read_interpreter};
 
 /// The server executables, in the order in which they are looked for. The first is where a site
 /// wraps the second.
@@ -59,7 +60,7 @@ impl Executable {
             }
             let must_be_trusted =
                 unprivileged.mode() == Mode::Root || policy.server.directory.is_some();
-            match open_trusted(&executable.path) {
+            match open_trusted_program(&executable.path) {
                 Err(distrust) if must_be_trusted => {
                     return Err(Error::ServerUntrusted(distrust.to_string()));
                 }
@@ -132,7 +133,9 @@ impl Executable {
                 if let Err(error) = self.check_access(&unprivileged.target().name) {
                     return error;
                 }
-                let reason = match (errno, read_interpreter(&self.path)) {
+                let script = fs::File::open(&self.path).ok();
+                let interpreter = script.and_then(|script| read_interpreter(&script));
+                let reason = match (errno, interpreter) {
                     (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
                         let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);
                         format!(
@@ -191,15 +194,4 @@ pub fn find_closed_directory(path: &Path) -> Option<PathBuf> {
         path = path.parent()?.join(fs::read_link(&path).ok()?);
     }
     None
-}
-
-/// The interpreter that a script's first line names; `None` for a file that is no script or cannot be read.
-pub fn read_interpreter(path: &Path) -> Option<PathBuf> {
-    let mut line = Vec::new();
-    // The kernel itself looks at 256 bytes, see BINPRM_BUF_SIZE.
-    let mut head = BufReader::new(fs::File::open(path).ok()?.take(256));
-    head.read_until(b'\n', &mut line).ok()?;
-    let rest = line.strip_prefix(b"#!")?.trim_ascii();
-    let name = rest.split(|byte| byte.is_ascii_whitespace()).next()?;
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(name)))
 }

@@ -22,7 +22,7 @@ use crate::policy::file::Policy;
 use crate::reply;
 use crate::sudoers_fragment::{Fragment, Whom};
 use crate::system_calls;
-use crate::trusted_file::open_trusted;
+use crate::trusted_file::{check_trusted, open_trusted};
 use words::Words;
 
 /// The example that `policy` prints.
@@ -121,7 +121,7 @@ fn run_sudoers(mut words: Words) -> Result<ExitCode, String> {
     let program = std::fs::read_link("/proc/self/exe").map_err(|error| error.to_string())?;
     let fragment = Fragment { program, hub_user, whom, dialect: find_dialect() };
     fragment.check()?;
-    if let Err(distrust) = open_trusted(&fragment.program) {
+    if let Err(distrust) = check_trusted(&fragment.program) {
         log::warn!("do not install these rules yet: {distrust}");
     }
     show(&fragment.render())

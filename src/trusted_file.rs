@@ -1,6 +1,8 @@
 //! Files that only root can have written: the owner and mode of the open file, and of every directory
 //! above it, are looked at by descriptor, and no part of the path may be a symbolic link.
 
+pub mod program;
+
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -89,9 +91,13 @@ impl TrustedDirectory {
     /// # Errors
     /// Every [`Distrust`].
     pub fn open_file(&self, name: &Path) -> Result<(File, FileStat), Distrust> {
-        let path = self.path.join(name);
         // Non-blocking, since opening a pipe would wait for its other end.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        self.open_file_as(OFlag::O_RDONLY | OFlag::O_NONBLOCK, name)
+    }
+
+    fn open_file_as(&self, how: OFlag, name: &Path) -> Result<(File, FileStat), Distrust> {
+        let path = self.path.join(name);
+        let flags = how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = openat(&self.descriptor, name, flags, Mode::empty())
             .map_err(|errno| explain(&self.descriptor, name, &path, errno))?;
         let stat = check_owner_and_mode(&descriptor, &path)?;
@@ -107,10 +113,24 @@ impl TrustedDirectory {
 /// # Errors
 /// Every [`Distrust`].
 pub fn open_trusted(path: &Path) -> Result<(File, FileStat), Distrust> {
+    let (directory, name) = open_directory_of(path)?;
+    directory.open_file(name)
+}
+
+/// Checks a file that this process may be unable to read, and every directory above it.
+///
+/// # Errors
+/// Every [`Distrust`].
+pub fn check_trusted(path: &Path) -> Result<FileStat, Distrust> {
+    let (directory, name) = open_directory_of(path)?;
+    directory.open_file_as(OFlag::O_PATH, name).map(|(_, stat)| stat)
+}
+
+fn open_directory_of(path: &Path) -> Result<(TrustedDirectory, &Path), Distrust> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Distrust::Relative(path.to_owned()));
     };
-    TrustedDirectory::open(directory)?.open_file(Path::new(name))
+    Ok((TrustedDirectory::open(directory)?, Path::new(name)))
 }
 
 fn check_owner_and_mode(descriptor: &OwnedFd, path: &Path) -> Result<FileStat, Distrust> {

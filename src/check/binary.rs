@@ -9,12 +9,12 @@ use super::finding::{Area, Finding};
 use super::remedy::{find_mount_with, quote, restore_trust};
 use super::scene::Scene;
 use crate::policy::Mode;
-use crate::trusted_file::{Distrust, open_trusted};
+use crate::trusted_file::{Distrust, check_trusted};
 
 /// Looks at who could replace the mediator, and whether sudo can give rights at all.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let own = scene.own.as_path();
-    let mut findings = vec![judge_trust(own, open_trusted(own).err())];
+    let mut findings = vec![judge_trust(own, check_trusted(own).err())];
     if let Some(mode) = fs::metadata(own).ok().map(|file| file.mode())
         && mode & 0o6000 != 0
     {
@@ -25,8 +25,24 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
             Mode::Root => Finding::warning(Area::Binary, "setuid", sentence, Some(remedy)),
         });
     }
+    findings.push(look_at_mode(own));
     findings.push(look_at_sudo());
     findings
+}
+
+/// What its account cannot read, the account's other processes cannot trace, from the first instruction on.
+fn look_at_mode(own: &Path) -> Finding {
+    let (code, shown) = ("binary_readable", own.display());
+    let is_readable = fs::metadata(own).is_ok_and(|file| file.mode() & 0o044 != 0);
+    if !is_readable {
+        return Finding::ok(Area::Binary, code, format!("others than root only execute {shown}"));
+    }
+    let sentence = format!(
+        "users can read {shown}, and so their processes can take descriptors out of it while it starts, \
+         and speak in its name"
+    );
+    let remedy = format!("chmod 0711 {}", quote(own));
+    Finding::warning(Area::Binary, code, sentence, Some(remedy))
 }
 
 fn judge_trust(own: &Path, distrust: Option<Distrust>) -> Finding {

@@ -8,8 +8,8 @@ use super::finding::{Area, Finding};
 use super::hub::HubProcess;
 use super::remedy::{quote, run_as_owner};
 use super::scene::Scene;
-use crate::server::read_interpreter;
 use crate::trusted_file::open_trusted;
+use crate::trusted_file::program::read_interpreter;
 
 /// Looks at the Hub's setting, and along the Hub's PATH.
 pub fn look(scene: &Scene) -> Vec<Finding> {
@@ -93,7 +93,7 @@ fn remove_python_package(path: &Path) -> Option<String> {
 
 fn judge_other((path, is_first): &(PathBuf, bool), scene: &Scene, is_set: bool) -> Finding {
     let shown = path.display();
-    let interpreter = read_interpreter(path);
+    let interpreter = fs::File::open(path).ok().and_then(|script| read_interpreter(&script));
     if interpreter.is_some_and(|file| file.to_string_lossy().contains("python")) {
         let sentence = format!(
             "{shown} is the Python package's sudospawner; both packages have the same module, and the \

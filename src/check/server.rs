@@ -12,7 +12,8 @@ use super::finding::{Area, Finding};
 use super::remedy::{find_mount_with, mend_as_owner, quote, restore_trust, run_as_owner};
 use crate::policy::Mode;
 use crate::policy::authority::PATH;
-use crate::server::{SIBLINGS, find_closed_directory, read_interpreter};
+use crate::server::{SIBLINGS, find_closed_directory};
+use crate::trusted_file::program::{open_trusted_program, read_interpreter};
 use crate::trusted_file::{Distrust, open_trusted};
 
 /// Looks at each candidate in the directory; `account` is the name of this process's account.
@@ -41,7 +42,7 @@ pub fn look(directory: &Path, mode: Mode, is_named: bool, account: &str) -> Vec<
 
 /// Check 2 of docs/security.md, of the server's file.
 fn judge_trust(path: &Path, mode: Mode, is_named: bool) -> Option<Finding> {
-    let distrust = match open_trusted(path) {
+    let distrust = match open_trusted_program(path) {
         // A file that this account cannot open is the next question.
         Ok(_) | Err(Distrust::Closed(..)) => return None,
         Err(distrust) => distrust,
@@ -69,7 +70,8 @@ fn look_at_execution(path: &Path, account: &str) -> Finding {
         let (reason, remedy) = explain_access(path, errno);
         return problem(format!("{account} cannot execute {shown}: {reason}"), remedy);
     }
-    let Some(interpreter) = read_interpreter(path) else {
+    let script = fs::File::open(path).ok();
+    let Some(interpreter) = script.and_then(|script| read_interpreter(&script)) else {
         return judge_binary(path, account);
     };
     let code = "interpreter";

@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::policy::file::Policy;
 use crate::policy::systemd::expand;
 use crate::server_name::ServerName;
-use crate::trusted_file::{TrustedDirectory, open_trusted};
+use crate::trusted_file::TrustedDirectory;
+use crate::trusted_file::program::open_trusted_program;
 use crate::unit_name::SliceName;
 
 /// The only program that a unit runs.
@@ -62,7 +63,7 @@ pub fn check_program(program: &Path, policy: &Policy) -> Result<(), Refusal> {
         let place = directory.map_or("a directory of root's".into(), Path::to_string_lossy);
         return Err(format!("the program of a unit has to be {SERVER} in {place}").into());
     }
-    match open_trusted(program) {
+    match open_trusted_program(program) {
         Err(distrust) => Err(Error::ServerUntrusted(distrust.to_string()).into()),
         Ok((_, stat)) if stat.st_mode & 0o111 == 0 => {
             Err(format!("{} cannot be executed (chmod a+x)", program.display()).into())
