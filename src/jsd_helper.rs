@@ -26,7 +26,7 @@ use crate::policy::Rules;
 use crate::policy::file::Policy;
 use crate::privileges::become_wholly_root;
 use crate::server_name::ServerName;
-use crate::system_calls::beside_root::clear_environment;
+use crate::system_calls::clear_environment;
 use crate::unit_properties::{
     Limits, Property, list_own_properties, list_process_limits, list_shared_properties,
 };
@@ -137,13 +137,14 @@ impl Call {
                 }
                 Ok(["systemctl", verb, subject.as_str()].map(OsString::from).to_vec())
             }
-            Order::Run(run) => {
+            Order::Run(mut run) => {
                 let account = resolve(&run.uid)?;
                 self.target = Some(account.clone());
                 let target = rules.admit_target(&account.name, None)?;
                 if target.account().uid != account.uid {
                     return Err(format!("uid {} is not {}'s alone", run.uid, account.name).into());
                 }
+                run.read_wishes()?;
                 prepare(&run, &account, &policy, caller)
             }
         }

@@ -52,7 +52,9 @@ pub struct Run {
     pub gid: String,
     /// Its slice, if not the policy's.
     pub slice: Option<SliceName>,
-    /// Its properties.
+    /// Its properties, as they are asked for.
+    pub asked: Vec<String>,
+    /// Those that were read.
     pub wishes: Vec<Wish>,
     /// The server.
     pub program: PathBuf,
@@ -61,6 +63,17 @@ pub struct Run {
 }
 
 impl Run {
+    /// Reads the properties. Apart from the rest, so that a refusal can say whose they are.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`] for one that is not on the list, has a wrong value, or is there twice.
+    pub fn read_wishes(&mut self) -> Result<(), Refusal> {
+        for asked in &self.asked {
+            add_wish(&mut self.wishes, Wish::parse(asked)?)?;
+        }
+        Ok(())
+    }
+
     /// The text of a property that was asked for.
     #[must_use]
     pub fn wish_for(&self, name: &str) -> Option<&str> {
@@ -131,7 +144,7 @@ fn parse_control(mut words: impl Iterator<Item = OsString>) -> Result<Order, Ref
 
 fn parse_run(mut words: impl Iterator<Item = OsString>) -> Result<Run, Refusal> {
     let mut given: Vec<(&str, String)> = Vec::new();
-    let mut wishes: Vec<Wish> = Vec::new();
+    let mut asked: Vec<String> = Vec::new();
     let program = loop {
         let Some(word) = words.next() else {
             return Err("there is no program to be started".to_owned().into());
@@ -150,7 +163,7 @@ fn parse_run(mut words: impl Iterator<Item = OsString>) -> Result<Run, Refusal> 
         let value = value.or_else(|| words.next().and_then(|word| word.into_string().ok()));
         let value = value.ok_or_else(|| format!("--{name} needs a value"))?;
         if *name == "property" {
-            add_wish(&mut wishes, Wish::parse(&value)?)?;
+            asked.push(value);
         } else if given.iter().any(|(other, _)| other == name) {
             return Err(format!("--{name} is given twice").into());
         } else {
@@ -166,7 +179,8 @@ fn parse_run(mut words: impl Iterator<Item = OsString>) -> Result<Run, Refusal> 
         uid: need("uid")?,
         gid: need("gid")?,
         slice: slice.transpose().map_err(str::to_owned)?,
-        wishes,
+        asked,
+        wishes: Vec::new(),
         program: program.into(),
         args: words.collect(),
     })
@@ -189,7 +203,11 @@ mod tests {
     const SERVER: &str = "/opt/hub/bin/jupyterhub-singleuser";
 
     fn parse(line: &str) -> Result<Order, Refusal> {
-        Order::parse(line.split_whitespace().map(OsString::from).collect())
+        let mut order = Order::parse(line.split_whitespace().map(OsString::from).collect())?;
+        if let Order::Run(run) = &mut order {
+            run.read_wishes()?;
+        }
+        Ok(order)
     }
 
     #[test]

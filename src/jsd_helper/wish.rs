@@ -14,19 +14,14 @@ const INFINITY: u64 = u64::MAX;
 
 /// What `jsd-helper` may ask for, by the names of systemd.directives(7) and by their older ones, with the
 /// name that is used.
-const ADMITTED: [(&str, &str, Kind); 23] = [
+const ADMITTED: [(&str, &str, Kind); 18] = [
     ("MemoryMax", "MemoryMax", Kind::Memory),
-    ("MemoryHigh", "MemoryHigh", Kind::Memory),
-    ("MemoryLimit", "MemoryLimit", Kind::Memory),
     ("MemorySwapMax", "MemorySwapMax", Kind::Swap),
     ("CPUQuota", "CPUQuota", Kind::Cpus),
     ("TasksMax", "TasksMax", Kind::Tasks),
     ("OOMPolicy", "OOMPolicy", Kind::Word(&["continue", "stop", "kill"])),
     ("MemoryAccounting", "MemoryAccounting", Kind::Switch),
     ("CPUAccounting", "CPUAccounting", Kind::Switch),
-    ("TasksAccounting", "TasksAccounting", Kind::Switch),
-    ("IOAccounting", "IOAccounting", Kind::Switch),
-    ("BlockIOAccounting", "BlockIOAccounting", Kind::Switch),
     ("PrivateTmp", "PrivateTmp", Kind::Switch),
     ("PrivateDevices", "PrivateDevices", Kind::Switch),
     ("NoNewPrivileges", "NoNewPrivileges", Kind::Switch),

@@ -17,7 +17,7 @@ impl Wish {
             Err(format!("{} asks for more than the policy gives, which is {ceiling}", self.name))
         };
         match (&self.value, self.name.as_str()) {
-            (Value::Amount(asked), "MemoryMax" | "MemoryHigh" | "MemoryLimit") => match memory {
+            (Value::Amount(asked), "MemoryMax") => match memory {
                 Some(most) if *asked > most => exceeds(format!("limits.memory = {most}")),
                 _ => Ok(()),
             },
@@ -121,8 +121,6 @@ mod tests {
         );
         for (text, within, above) in [
             ("MemoryMax", "2G", "infinity"),
-            ("MemoryHigh", "2G", "3G"),
-            ("MemoryLimit", "1G", "2147483649"),
             ("MemorySwapMax", "0", "1"),
             ("CPUQuota", "150%", "151%"),
             ("TasksMax", "99", "100"),
