@@ -2,11 +2,13 @@
 
 use std::ffi::CString;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, getuid};
 
 use crate::denial::Denial;
+use crate::system_calls;
 
 /// An account of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,18 @@ impl Account {
     /// What the account database says.
     pub fn list_groups(&self, gid: Gid) -> Result<Vec<Gid>, Errno> {
         getgrouplist(&CString::new(self.name.as_str()).map_err(|_| Errno::EINVAL)?, gid)
+    }
+
+    /// Whether the account has expired, as pam_unix(8) and `chage --expiredate` mean it. Root alone can ask;
+    /// an account that has no entry in the shadow database has no such day.
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
+        let Ok(name) = CString::new(self.name.as_str()) else { return true };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let today = now.as_secs() / SECONDS_OF_A_DAY;
+        let last = system_calls::find_day_of_expiry(&name);
+        last.is_some_and(|day| today >= day)
     }
 
     /// Whether the login shell is one that lets nobody in, as nologin(8) and false(1).

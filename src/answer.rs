@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use log::LevelFilter;
-use sudospawner::account::Caller;
 use sudospawner::cli::{self, Command, Options};
 use sudospawner::denial::Denial;
 use sudospawner::diagnostics;
@@ -22,6 +21,7 @@ use sudospawner::privileges::{Unprivileged, become_target};
 use sudospawner::process::{send_signal, stop::stop_server, usage::measure_server};
 use sudospawner::reply::{self, Reply};
 use sudospawner::request::{Limits, Request};
+use sudospawner::root_options::RootOptions;
 
 use crate::Call;
 
@@ -39,7 +39,7 @@ impl Call {
     /// In user mode: sudo has become the target.
     pub fn answer_in_user_mode(self, words: &[OsString]) -> ExitCode {
         self.answer(words, |call, options| {
-            call.caller = Some(Caller::identify()?);
+            call.caller.clone()?;
             let (target, policy) = user_mode::admit(options.user.as_deref())?;
             call.target = Some(target.account().name.clone());
             let authority = policy.authority();
@@ -49,16 +49,17 @@ impl Call {
         })
     }
 
-    /// In root mode, for `user`: this process was root, and is the target now.
+    /// In root mode, where root has read `read` of the command line: this process was root, and is the target
+    /// now.
     pub fn answer_in_root_mode(
         self,
         words: &[OsString],
-        user: &str,
+        read: RootOptions<'_>,
         rules: &Rules,
         proof: Unprivileged,
     ) -> ExitCode {
         self.answer(words, |_, options| {
-            if options.user.as_deref() != Some(user) {
+            if options.user.as_deref() != Some(read.user) {
                 return Err(Error::Usage("--user has to be given once, with a name".to_owned()));
             }
             log_lowered_limits(rules.authority(), &proof);
@@ -75,14 +76,14 @@ impl Call {
     fn answer(
         mut self,
         words: &[OsString],
-        admit: impl FnOnce(&mut Self, Options) -> Result<(Policy, Unprivileged), Error>,
+        admit: impl FnOnce(&mut Self, &Options) -> Result<(Policy, Unprivileged), Error>,
     ) -> ExitCode {
         let outcome = match read_command_line(words) {
             Ok(Command::Help) => return show(cli::HELP),
             Ok(Command::Version) => return show(VERSION),
-            Ok(Command::Answer(options)) => admit(&mut self, options)
+            Ok(Command::Answer(options)) => admit(&mut self, &options)
                 .map_err(Failure::from)
-                .and_then(|(policy, proof)| self.carry_out(policy, proof)),
+                .and_then(|(policy, proof)| self.carry_out(&options, policy, proof)),
             Err(error) => Err(error.into()),
         };
         match outcome {
@@ -96,10 +97,16 @@ impl Call {
         ExitCode::SUCCESS
     }
 
-    fn carry_out(&mut self, policy: Policy, proof: Unprivileged) -> Result<Outcome, Failure> {
+    fn carry_out(
+        &mut self,
+        options: &Options,
+        policy: Policy,
+        proof: Unprivileged,
+    ) -> Result<Outcome, Failure> {
         let bytes = Request::read(std::io::stdin().lock())?;
         let request = Request::parse(&bytes)?;
         self.action = Some(request.action());
+        options.check_request(request.action(), request.server_name().as_str())?;
         let grant = policy.grant(proof, &request)?;
         let proof = grant.unprivileged();
         let mut unit = match &request {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -25,8 +26,11 @@ pub struct Record<'a> {
     pub code: &'a str,
 }
 
+/// How long a log that somebody floods is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Writes the line to `/dev/log`, in the name of one of our programs. A log that cannot be written is never
-/// a reason to fail, and never one to wait.
+/// a reason to fail, and is waited for a second at most.
 ///
 /// # Errors
 /// Where there is none, or nobody reads it, a line to be said elsewhere.
@@ -46,7 +50,7 @@ pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
 
 fn send(line: &[u8]) -> std::io::Result<()> {
     let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
+    socket.set_write_timeout(Some(PATIENCE))?;
     socket.send_to(line, "/dev/log").map(drop)
 }
 

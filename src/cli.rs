@@ -27,6 +27,29 @@ pub struct Options {
     pub logging: Option<LevelFilter>,
     /// The account that the caller means.
     pub user: Option<String>,
+    /// The action, which the request says too.
+    pub action: Option<String>,
+    /// The server's name, which the request says too.
+    pub server_name: Option<String>,
+}
+
+impl Options {
+    /// Whether the request is the one that the command line announces: where it names an action, action and
+    /// server are the request's.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn check_request(&self, action: &str, server_name: &str) -> Result<(), Error> {
+        let announced = self.server_name.as_deref();
+        let is_other = match &self.action {
+            Some(other) => other != action || announced.unwrap_or_default() != server_name,
+            None => announced.is_some_and(|name| name != server_name),
+        };
+        if is_other {
+            return Err(usage("--action and --server-name have to say what the request says"));
+        }
+        Ok(())
+    }
 }
 
 /// tornado's options that would write a file as the target, or that name one.
@@ -66,6 +89,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
             ("version", None) => return Ok(Command::Version),
             ("logging", Some(level)) => options.logging = Some(parse_level(&level)?),
             ("log-to-stderr", value) => parse_switch(value.as_deref())?,
+            ("action", Some(action)) => options.action = Some(action),
+            ("server-name", Some(name)) => options.server_name = Some(name),
             ("user", Some(user)) => options.user = Some(user),
             ("user", None) => {
                 let user = words.next().and_then(|word| word.into_string().ok());
@@ -76,6 +101,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error
             }
             ("logging", None) => {
                 return Err(usage("--logging needs a level, as in --logging=info"));
+            }
+            ("action" | "server-name", None) => {
+                return Err(usage(&format!("--{name} needs a value, as in --{name}=…")));
             }
             ("help" | "version", Some(_)) => {
                 return Err(usage(&format!("--{name} takes no value")));
@@ -151,6 +179,8 @@ mod tests {
             &["--logging=info", "--logging=info"],
             &["--log-to-stderr", "--log_to_stderr"],
             &["--user"],
+            &["--action"],
+            &["--server-name"],
             &["--help=x"],
             &["spawn"],
             &["--"],
@@ -164,8 +194,24 @@ mod tests {
     #[test]
     fn the_user_is_read_with_an_equals_sign_or_a_space() {
         for line in [&["--user=zoe"][..], &["--user", "zoe"]] {
-            let options = Options { user: Some("zoe".to_owned()), logging: None };
+            let options = Options { user: Some("zoe".to_owned()), ..Options::default() };
             assert_eq!(parse_line(line).unwrap(), Command::Answer(options));
         }
+    }
+
+    #[test]
+    fn a_command_line_announces_the_request_that_comes_or_none() {
+        let check = |line: &[&str], action: &str, name: &str| match parse_line(line).unwrap() {
+            Command::Answer(options) => options.check_request(action, name).is_ok(),
+            other => panic!("{other:?}"),
+        };
+        assert!(check(&[], "stop", "gpu"));
+        assert!(check(&["--action=stop"], "stop", ""));
+        assert!(check(&["--action=stop", "--server_name=gpu"], "stop", "gpu"));
+        assert!(check(&["--server-name=gpu"], "kill", "gpu"));
+        assert!(!check(&["--action=stop"], "stop", "gpu"));
+        assert!(!check(&["--action=stop"], "spawn", ""));
+        assert!(!check(&["--action=stop", "--server-name=gpu"], "stop", ""));
+        assert!(!check(&["--server-name=gpu"], "stop", ""));
     }
 }

@@ -4,13 +4,16 @@
 //! so that signals to the direct children reach everything in the end. A child's pid is not given anew
 //! before this process has reaped it.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use crate::system_calls;
 
 /// How long SIGTERM may take before SIGKILL follows.
 pub const GRACE: Duration = Duration::from_secs(3);
@@ -62,6 +65,14 @@ pub fn end_children(grace: Duration) {
     while has_children() && !ending.is_over() {
         ending.signal(&list_children());
         let _ = poll(&mut [], PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::ZERO));
+    }
+}
+
+/// Waits for the end of a child, without reaping it, at most so long.
+pub fn wait_for_end(child: Pid, limit: Duration) {
+    if let Ok(pidfd) = system_calls::open_pidfd(child) {
+        let mut watched = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut watched, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
     }
 }
 

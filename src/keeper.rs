@@ -8,13 +8,17 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::wait::waitpid;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, geteuid};
 
 use crate::ending::{GRACE, end_children};
 
 /// The name by which it is started and shows itself in `ps`; see the supervisor's.
 pub const NAME: &str = "sudospawner-keeper";
+
+/// A supervisor that is stopped again and again is ended after so many times.
+const MOST_STOPS: u32 = 20;
 
 /// The command line of a keeper for this supervisor, which is a child of the calling process.
 #[must_use]
@@ -37,8 +41,15 @@ pub fn run_if_asked() -> Option<ExitCode> {
 
 fn keep(supervisor: Pid) -> ExitCode {
     let _ = prctl::set_name(c"sudospawner");
+    let mut times_stopped = 0;
     loop {
-        match waitpid(None, None) {
+        match waitpid(None, Some(WaitPidFlag::WUNTRACED)) {
+            // Its account can stop it, and with it what waits here: it goes on, or it has to go.
+            Ok(WaitStatus::Stopped(pid, _)) if pid == supervisor => {
+                let stays = times_stopped < MOST_STOPS;
+                let _ = kill(pid, if stays { Signal::SIGCONT } else { Signal::SIGKILL });
+                times_stopped = times_stopped.saturating_add(1);
+            }
             Ok(ended) if ended.pid() != Some(supervisor) => {}
             Err(Errno::EINTR) => {}
             // Or there is nothing left to keep.

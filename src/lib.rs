@@ -10,7 +10,7 @@
 //! skipped does not compile. `docs/architecture.md` is the map with the reasons.
 
 // The flow.
-pub mod user_option;
+pub mod root_options;
 pub mod cli;
 pub mod account;
 pub mod policy;
@@ -51,4 +51,5 @@ pub mod diagnostics;
 pub mod error;
 pub mod escape;
 pub mod json;
+pub mod output;
 pub mod system_calls;

@@ -18,7 +18,7 @@ use sudospawner::hooks::Prepared;
 use sudospawner::monitor::Monitor;
 use sudospawner::policy::Rules;
 use sudospawner::privileges::{Unprivileged, become_nobody, become_target};
-use sudospawner::user_option::find_user;
+use sudospawner::root_options::{RootOptions, find_options};
 use sudospawner::{foreground, keeper, subcommands, supervisor, system_calls};
 
 fn main() -> ExitCode {
@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     }
     let inherited_umask = system_calls::begin();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let call = Call { caller: None, target: None, action: None, monitor: None, inherited_umask };
+    let caller = Caller::identify();
+    system_calls::clear_environment();
+    let call = Call { caller, target: None, action: None, monitor: None, inherited_umask };
     if geteuid().is_root() || getuid().is_root() {
         call.give_up_root(&words)
     } else {
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
 
 /// What is known of this call, for its audit line.
 struct Call {
-    caller: Option<Caller>,
+    caller: Result<Caller, Denial>,
     target: Option<String>,
     action: Option<&'static str>,
     /// In root mode, until the decision: the process that is still root.
@@ -52,13 +54,12 @@ impl Call {
     /// to say that it does not.
     fn give_up_root(mut self, words: &[OsString]) -> ExitCode {
         // Root's real uid alone is nothing that sudo makes, and no call for anybody.
-        let Some(user) = find_user(words).filter(|_| geteuid().is_root()) else {
-            self.caller = Caller::identify().ok();
+        let Some(options) = find_options(words).filter(|_| geteuid().is_root()) else {
             return become_nobody()
                 .map_or(ExitCode::FAILURE, |()| self.answer_without_target(words));
         };
-        match self.admit(user) {
-            Ok((rules, proof)) => self.answer_in_root_mode(words, user, &rules, proof),
+        match self.admit(options) {
+            Ok((rules, proof)) => self.answer_in_root_mode(words, options, &rules, proof),
             Err(denial) => {
                 // Written down while root's word can be had.
                 let written = self.audit(denial.classify().0);
@@ -69,13 +70,14 @@ impl Call {
 
     /// Checks 2 to 4 and 7: all of the flow that this process does as root. Each stage takes what only
     /// the stage before can make; what comes out can do no more than the target.
-    fn admit(&mut self, user: &str) -> Result<(Rules, Unprivileged), Denial> {
-        let caller = *self.caller.insert(Caller::identify()?);
+    fn admit(&mut self, options: RootOptions<'_>) -> Result<(Rules, Unprivileged), Denial> {
+        let caller = self.caller.clone()?;
         let rules = Rules::load()?;
         rules.admit_caller(caller)?;
-        let target = rules.admit_target(user, None)?;
+        let target = rules.admit_target(options.user, None)?;
         self.target = Some(target.account().name.clone());
-        self.monitor = Some(Monitor::start(&target, &rules, caller, self.inherited_umask)?);
+        let monitor = Monitor::start(&target, &rules, options, caller, self.inherited_umask)?;
+        self.monitor = Some(monitor);
         let proof = become_target(Prepared::without_hooks(target), rules.authority())?;
         Ok((rules, proof))
     }
@@ -87,7 +89,7 @@ impl Call {
             monitor.tell(self.action.unwrap_or("?"), code);
             return Ok(());
         }
-        let (caller, target) = (self.caller, self.target.as_deref());
+        let (caller, target) = (self.caller.as_ref().ok().copied(), self.target.as_deref());
         audit::write_record("sudospawner", &Record { caller, target, action: self.action, code })
     }
 }

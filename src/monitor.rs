@@ -2,37 +2,58 @@
 //!
 //! It is forked after checks 1 to 4, before a byte of the request has been read. The process that reads
 //! and parses the request has given up root by then, and tells the monitor no more than the decision,
-//! the action and the server's name, which are checked again here. The monitor writes the audit line,
-//! and for a spawn runs the hooks; then it gives up root in its turn, reads the request as the target,
-//! and becomes the server's supervisor. What of this is done as the target is in `unprivileged`.
+//! the action and the server's name, which are checked again here. The monitor writes the audit line.
+//! For a spawn it runs the hooks, has the server started, and stays until the caller has its reply: a child
+//! of it, which gives up root before it reads the request, becomes the server's supervisor, or systemd
+//! starts a unit.
+//!
+//! The target can stop and kill the mediator, which is its own process by then. So nothing here waits for a
+//! word of the mediator's without a limit and an eye on the caller ([`Call`]), and what root has decided
+//! does not depend on another word. What is done as the target is in `unprivileged`.
 
+mod call;
 pub mod unit;
 mod unprivileged;
 
 use std::fs::File;
-use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode as FileMode;
-use nix::unistd::{ForkResult, dup2_stderr, pipe2};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, pipe2, write};
 
 use crate::account::Caller;
 use crate::audit::{self, Record};
 use crate::denial::Denial;
-use crate::ending::{GRACE, end_children, has_children};
-use crate::hooks::{Prepared, run_hooks};
+use crate::ending::{GRACE, end_children, has_children, wait_for_end};
+use crate::hooks::run_hooks;
 use crate::keeper;
 use crate::policy::authority::Launcher;
 use crate::policy::{Rules, Target};
-use crate::privileges::{become_target, become_wholly_root, lift_limits};
+use crate::privileges::{become_target, become_wholly_root};
 use crate::report::{Link, Report, Wire};
+use crate::root_options::RootOptions;
 use crate::server_name::ServerName;
-use crate::system_calls;
+use crate::supervisor::{DELIVERED, LONGEST_ENDING};
+use crate::system_calls::{self, afresh::set_limit};
+use call::Call;
 
-/// A decision is at most this long: the longest name, two words, and two numbers.
-const MAX_DECISION: u64 = 512;
+/// A decision is at most this long: the longest name, two words, and two numbers. The mediator writes it
+/// in one go, pipe(7).
+const MAX_DECISION: usize = 512;
+/// A request has a minute; what is undecided after this time never will be.
+const LONGEST_DECISION: Duration = Duration::from_secs(75);
+/// With less memory, in bytes, this process could end between two hooks.
+const LEAST_MEMORY: u64 = 128 << 20;
+/// What is written down of a call that ended before the mediator had decided.
+const UNDECIDED: &str = "undecided";
+/// What a command line may say that a call is about.
+const ACTIONS: [&str; 4] = ["spawn", "kill", "stop", "status"];
 
 /// The mediator's end of its monitor.
 #[derive(Debug)]
@@ -43,13 +64,14 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Forks the monitor for a target that was admitted.
+    /// Forks the monitor for a target that was admitted. `options` are what the command line says.
     ///
     /// # Errors
     /// [`Denial::LaunchFailed`].
     pub fn start(
         target: &Target,
         rules: &Rules,
+        options: RootOptions<'_>,
         caller: Caller,
         inherited_umask: FileMode,
     ) -> Result<Self, Denial> {
@@ -57,14 +79,24 @@ impl Monitor {
         let (decision, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let request = File::from(memfd_create("request", flags).map_err(Denial::at("memfd"))?);
+        let call = Call::hold().map_err(Denial::at("pidfd_open"))?;
         match system_calls::fork().map_err(Denial::at("fork"))? {
             ForkResult::Parent { .. } => Ok(Self { decision: File::from(tell), request, link }),
             ForkResult::Child => {
                 drop((tell, link));
-                let mut work = Work { rules, caller, inherited_umask, wire, request };
-                if let Err(report) = work.wait_for_decision(File::from(decision), target.clone()) {
-                    end_children(GRACE);
-                    work.wire.send(&report);
+                let mut work = Work { rules, caller, inherited_umask, wire, request, call };
+                match work.follow_decision(&decision, target, options) {
+                    Ok(Rest::Nothing) => {}
+                    Ok(Rest::Launch(launch)) => launch.see_through(work.wire, &work.call),
+                    Ok(Rest::Mediator) => {
+                        // It waits for the end of what is told.
+                        drop(work.wire);
+                        work.call.end_mediator(call::GRACE);
+                    }
+                    Err(report) => {
+                        end_children(GRACE);
+                        work.wire.send(&report);
+                    }
                 }
                 system_calls::exit_now(1)
             }
@@ -79,69 +111,174 @@ struct Work<'a> {
     inherited_umask: FileMode,
     wire: Wire,
     request: File,
+    call: Call,
+}
+
+/// What is left to do when a decision has been followed.
+enum Rest {
+    Nothing,
+    /// A server has been started beside the Hub.
+    Launch(Launch),
+    /// Nobody waits for the mediator any more.
+    Mediator,
+}
+
+/// What a mediator has decided.
+struct Decision {
+    action: String,
+    code: String,
+    server_name: String,
+    /// The limits of a spawn, in two lines.
+    limits: String,
+}
+
+impl Decision {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(text).ok()?.splitn(4, '\n').map(str::to_owned);
+        Some(Self {
+            action: words.next()?,
+            code: words.next()?,
+            server_name: words.next().unwrap_or_default(),
+            limits: words.next().unwrap_or_default(),
+        })
+    }
+
+    /// What is known where the mediator has not decided: the words of the command line.
+    fn undecided(options: RootOptions<'_>) -> Self {
+        let action = options.action.filter(|action| ACTIONS.contains(action));
+        Self {
+            action: action.unwrap_or("?").to_owned(),
+            code: UNDECIDED.to_owned(),
+            server_name: options.server_name.unwrap_or_default().to_owned(),
+            limits: String::new(),
+        }
+    }
 }
 
 impl Work<'_> {
-    /// Waits for the decision, writes it down, and acts on it; returns unless it became a supervisor.
-    fn wait_for_decision(&mut self, decision: File, target: Target) -> Result<(), Report> {
+    /// Waits for the decision, writes it down, and acts on it.
+    fn follow_decision(
+        &mut self,
+        decision: &OwnedFd,
+        target: &Target,
+        options: RootOptions<'_>,
+    ) -> Result<Rest, Report> {
         self.wire.detach()?;
         become_wholly_root().map_err(Denial::at("becoming root"))?;
-        let mut text = String::new();
-        // Nothing can be told of what was never decided: the mediator has died.
-        let read = decision.take(MAX_DECISION).read_to_string(&mut text);
-        let mut words = text.splitn(4, '\n');
-        let (Ok(_), Some(action), Some(code)) = (read, words.next(), words.next()) else {
-            return Ok(());
+        let mut text = [0; MAX_DECISION];
+        let text = self.call.read_words(decision, &mut text, LONGEST_DECISION);
+        let decided = text.and_then(Decision::parse);
+        let is_undecided = decided.is_none();
+        let decision = decided.unwrap_or_else(|| Decision::undecided(options));
+        self.audit(target, &decision);
+        let launcher = self.rules.authority().server.launcher;
+        if is_undecided {
+            self.call.end_mediator(Duration::ZERO);
+            // The caller wanted the unit to end, whatever its user does to the process that was asked.
+            if launcher != Launcher::Systemd || decision.action != "stop" {
+                return Ok(Rest::Nothing);
+            }
+        } else if decision.code != "ok" {
+            return Ok(Rest::Nothing);
+        }
+        let name = ServerName::parse(decision.server_name);
+        let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
+        match (launcher, decision.action.as_str()) {
+            (Launcher::Process, "spawn") => self.start_beside(target, &name),
+            (Launcher::Process, _) => Ok(Rest::Nothing),
+            (Launcher::Systemd, action) => {
+                Ok(self.attend_unit(action, target, &name, &decision.limits)?)
+            }
+        }
+    }
+
+    fn audit(&self, target: &Target, decision: &Decision) {
+        let record = Record {
+            caller: Some(self.caller),
+            target: Some(target.account().name.as_str()),
+            action: Some(decision.action.as_str()),
+            code: decision.code.as_str(),
         };
-        let (caller, user) = (Some(self.caller), Some(target.account().name.as_str()));
-        let record = Record { caller, target: user, action: Some(action), code };
         if let Err(line) = audit::write_record("sudospawner", &record) {
             audit::write_to_stderr(&line);
         }
-        if code != "ok" {
-            return Ok(());
-        }
-        let name = ServerName::parse(words.next().unwrap_or_default().to_owned());
-        let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
-        match (self.rules.authority().server.launcher, action) {
-            (Launcher::Process, "spawn") => self.become_supervisor(target, &name),
-            (Launcher::Process, _) => Ok(()),
-            (Launcher::Systemd, _) => Ok(self.attend_unit(action, &target, &name, words.next())?),
-        }
     }
 
-    /// Runs the hooks, gives up root, and becomes the server's supervisor; returns only if that fails.
-    fn become_supervisor(&mut self, target: Target, name: &ServerName) -> Result<(), Report> {
-        let put_limits_back = lift_limits();
-        let prepared = self.prepare(target, name)?;
-        put_limits_back().map_err(Denial::at("setrlimit"))?;
-        let proof = become_target(prepared, self.rules.authority())?;
-        Ok(self.start_server(&proof)?)
-    }
-
-    /// Runs the hooks. Where they left a process, this one stays as its keeper, and the work goes on
-    /// in a child.
-    fn prepare(&mut self, target: Target, name: &ServerName) -> Result<Prepared, Denial> {
+    /// Runs the hooks, and has a child give up root and become the server's supervisor.
+    fn start_beside(&mut self, target: &Target, name: &ServerName) -> Result<Rest, Report> {
+        raise_own_limits()?;
         let report = |result| self.wire.send(&Report::Hook(result));
-        let prepared = run_hooks(target, &self.rules.authority().hooks, name, report)?;
-        if self.wire.is_abandoned() {
-            return Err(Denial::CallerGone);
+        let prepared = run_hooks(target.clone(), &self.rules.authority().hooks, name, report)?;
+        if self.call.is_over(&self.wire.delivered) {
+            return Err(Denial::CallerGone.into());
         }
-        if has_children() {
-            match system_calls::fork().map_err(Denial::at("fork"))? {
-                ForkResult::Parent { child: supervisor } => {
-                    // The Hub's log is not a keeper's.
-                    let _ = dup2_stderr(std::io::stdin());
-                    system_calls::execute_anew(&keeper::to_argv(supervisor));
-                    // What the hooks left is ended here, and with it the server's child, since nobody
-                    // would do it later.
-                    end_children(GRACE);
-                    system_calls::exit_now(1)
-                }
-                // A session of its own, so that nothing that is sent to the keeper's reaches it.
-                ForkResult::Child => self.wire.detach()?,
+        let leaves_something = has_children();
+        let (delivered, deliver) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
+        match system_calls::fork().map_err(Denial::at("fork"))? {
+            ForkResult::Parent { child: supervisor } => {
+                Ok(Rest::Launch(Launch { supervisor, deliver, leaves_something }))
+            }
+            ForkResult::Child => {
+                drop(deliver);
+                self.wire.delivered = delivered;
+                // A session of its own, so that nothing that is sent to the monitor's reaches it.
+                self.wire.detach()?;
+                let proof = become_target(prepared, self.rules.authority())?;
+                self.start_server(&proof)?;
+                Ok(Rest::Nothing)
             }
         }
-        Ok(prepared)
+    }
+}
+
+/// What a caller could set that would end this process between two hooks, or keep it from running one. Hooks
+/// themselves begin with limits of their own, and the server has the policy's number of files.
+fn raise_own_limits() -> Result<(), Denial> {
+    const FILES: u64 = 1024;
+    let files = Resource::RLIMIT_NOFILE;
+    let (soft, hard) = getrlimit(files).map_err(Denial::at("getrlimit"))?;
+    set_limit(files, soft.max(FILES), hard.max(FILES)).map_err(Denial::at("setrlimit"))?;
+    for resource in [Resource::RLIMIT_AS, Resource::RLIMIT_DATA] {
+        let (soft, _) = getrlimit(resource).map_err(Denial::at("getrlimit"))?;
+        if soft < LEAST_MEMORY {
+            return Err(Denial::at("hooks under the caller's limit of memory")(Errno::ENOMEM));
+        }
+    }
+    Ok(())
+}
+
+/// A server that was started beside the Hub, until its caller knows.
+struct Launch {
+    /// The child that starts the server and becomes its supervisor.
+    supervisor: Pid,
+    /// Takes the word for the supervisor that the caller has its reply.
+    deliver: OwnedFd,
+    /// Whether a hook left a process.
+    leaves_something: bool,
+}
+
+impl Launch {
+    /// Stays until the caller has its reply; without one, server and supervisor are ended. Where hooks left a
+    /// process, this one becomes their keeper.
+    fn see_through(self, wire: Wire, call: &Call) {
+        // The supervisor's end shows to the mediator when nobody else can write reports.
+        let Wire { reports, delivered } = wire;
+        drop(reports);
+        if call.read_word(&delivered) == Some(DELIVERED) {
+            let _ = write(&self.deliver, &[DELIVERED]);
+            if self.leaves_something {
+                // The Hub's log is not a keeper's.
+                let _ = dup2_stderr(std::io::stdin());
+                system_calls::execute_anew(&keeper::to_argv(self.supervisor));
+                end_children(GRACE);
+            }
+            return;
+        }
+        // The supervisor ends the server, unless its user keeps it from that.
+        drop(self.deliver);
+        let _ = kill(self.supervisor, Signal::SIGCONT);
+        wait_for_end(self.supervisor, LONGEST_ENDING);
+        end_children(GRACE);
+        call.end_mediator(call::GRACE);
     }
 }

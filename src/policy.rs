@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Group, Uid};
 
 use crate::account::{Account, Caller};
 use crate::denial::Denial;
-use crate::trusted_file::open_trusted;
+use crate::trusted_file::check_trusted;
 use authority::Authority;
 use reading::{malformed, read_text};
 
@@ -35,7 +35,6 @@ pub enum Mode {
 #[must_use]
 pub struct Target {
     account: Account,
-    /// In root mode all of the account's groups; in user mode the process has them already.
     groups: Vec<Gid>,
     mode: Mode,
 }
@@ -47,7 +46,7 @@ impl Target {
         &self.account
     }
 
-    /// In root mode all of the account's groups, as they were when root looked them up.
+    /// All of the account's groups, as they were when they were looked up.
     #[must_use]
     pub fn groups(&self) -> &[Gid] {
         &self.groups
@@ -106,12 +105,11 @@ impl Rules {
     pub fn admit_target(&self, asked: &str, known: Option<Vec<Gid>>) -> Result<Target, Denial> {
         let account = resolve_name(asked)?;
         let targets = &self.authority.targets;
-        check_uid(&account, targets.min_uid)?;
+        check_account(&account, targets.min_uid)?;
         if self.is_hub_user(account.uid) {
             return Err(refuse(&account, "it is one of hub_users"));
         }
-        let groups = known.map_or_else(|| account.list_groups(account.gid), Ok);
-        let groups = groups.map_err(|_| refuse(&account, "its groups cannot be looked up"))?;
+        let groups = known.map_or_else(|| list_groups(&account), Ok)?;
         let mut permitted = targets.groups.iter().filter_map(|name| Group::from_name(name).ok()?);
         let is_member = permitted.any(|group| groups.contains(&group.gid));
         if !targets.users.contains(&account.name) && !is_member {
@@ -121,6 +119,9 @@ impl Rules {
         if account.is_closed() && !targets.allow_nologin {
             let reason = "its shell lets nobody log in, and targets.allow_nologin is false";
             return Err(refuse(&account, reason));
+        }
+        if account.has_expired() {
+            return Err(refuse(&account, "it has expired (chage --list tells when)"));
         }
         Ok(Target { account, groups, mode: Mode::Root })
     }
@@ -147,18 +148,27 @@ fn resolve_name(asked: &str) -> Result<Account, Denial> {
 /// Check 2, of our own binary: whoever can replace it is root already.
 fn check_own_binary() -> Result<(), Denial> {
     let own: PathBuf = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    open_trusted(&own).map(drop).map_err(|distrust| Denial::BinaryUntrusted(distrust.to_string()))
+    check_trusted(&own).map(drop).map_err(|distrust| Denial::BinaryUntrusted(distrust.to_string()))
 }
 
-/// What of check 4 holds in either mode.
-fn check_uid(account: &Account, least: u32) -> Result<(), Denial> {
+/// The part of check 4 that user mode shares.
+fn check_account(account: &Account, least: u32) -> Result<(), Denial> {
     if account.uid.is_root() {
         return Err(Denial::TargetIsRoot);
+    }
+    // Hooks and policy make paths of the name.
+    if [".", ".."].contains(&account.name.as_str()) || account.name.contains('/') {
+        return Err(refuse(account, "its name is no name of a file"));
     }
     if account.uid.as_raw() < least {
         return Err(refuse(account, "its uid is below targets.min_uid"));
     }
     Ok(())
+}
+
+fn list_groups(account: &Account) -> Result<Vec<Gid>, Denial> {
+    let groups = account.list_groups(account.gid);
+    groups.map_err(|_| refuse(account, "its groups cannot be looked up"))
 }
 
 fn refuse(account: &Account, reason: &str) -> Denial {

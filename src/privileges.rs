@@ -5,8 +5,8 @@ pub mod lowered;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid};
+use nix::sys::resource::Resource;
+use nix::unistd::{Gid, Uid, getgid, getgroups, getresgid, getresuid};
 use nix::unistd::{setgroups, setresgid, setresuid};
 
 use crate::account::Account;
@@ -14,7 +14,7 @@ use crate::denial::Denial;
 use crate::hooks::Prepared;
 use crate::policy::authority::{Authority, ProcessLimits, find_resource};
 use crate::policy::{Mode, Target};
-use crate::system_calls;
+use crate::system_calls::{self, afresh::set_limit};
 
 /// The proof that this process is its target, or has the ids of a container's command, and cannot
 /// become root again. Everything that touches the target's files or processes asks for it.
@@ -50,29 +50,6 @@ pub fn become_wholly_root() -> Result<(), Errno> {
     setresuid(root, root, root)
 }
 
-/// What a caller could set in order to stop a hook in the middle of its work.
-const LIFTED: [Resource; 6] = [
-    Resource::RLIMIT_AS,
-    Resource::RLIMIT_CPU,
-    Resource::RLIMIT_DATA,
-    Resource::RLIMIT_FSIZE,
-    Resource::RLIMIT_NOFILE,
-    Resource::RLIMIT_NPROC,
-];
-
-/// Lifts the limits of setrlimit(2) for hooks, as far as they can be. What comes back puts them back, for
-/// the server, or says what the kernel said.
-pub fn lift_limits() -> impl FnOnce() -> Result<(), Errno> {
-    let before = LIFTED.map(|resource| {
-        let (soft, hard) = getrlimit(resource).ok()?;
-        let most = if resource == Resource::RLIMIT_NOFILE { 65536 } else { RLIM_INFINITY };
-        let _ = set_limit(resource, most.max(hard));
-        Some((resource, soft, hard))
-    });
-    let mut before = before.into_iter().flatten();
-    move || before.try_for_each(|(resource, soft, hard)| setrlimit(resource, soft, hard))
-}
-
 /// Becomes the target: in root mode by giving up everything else, in user mode by finding that sudo
 /// has. The server's limits are set on the way, while they can still be raised.
 ///
@@ -88,27 +65,43 @@ pub fn become_target(prepared: Prepared, authority: &Authority) -> Result<Unpriv
             system_calls::empty_bounding_set().map_err(failed("emptying the bounding set"))?;
         }
         change_ids(uid, gid, target.groups())?;
+    } else {
+        leave_keyring_of_caller()?;
+        // sudo -P leaves the groups of whoever called.
+        check_groups(gid, target.groups())?;
     }
     if escalation_is_forbidden {
         prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
     }
+    system_calls::close_to_own_account();
     prove(uid)?;
     Ok(Unprivileged { whom: target })
 }
 
 /// Takes these ids alone, and no capability.
 fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
-    system_calls::join_new_session_keyring().map_err(failed("a session keyring"))?;
+    leave_keyring_of_caller()?;
     // Groups before the gid, and both before the uid: each step needs what the next gives up.
     setgroups(groups).map_err(failed("setgroups"))?;
     setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
     setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
     system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;
+    check_groups(gid, groups)
+}
+
+fn leave_keyring_of_caller() -> Result<(), Denial> {
+    system_calls::join_new_session_keyring().map_err(failed("a session keyring"))
+}
+
+/// Finds no group in this process but these.
+fn check_groups(gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
     let had = getgroups().map_err(failed("getgroups"))?;
-    if had.iter().any(|group| !groups.contains(group)) {
-        return Err(Denial::PrivilegesLeft("a group that is not the target's".to_owned()));
+    match had.into_iter().chain([getgid()]).find(|one| *one != gid && !groups.contains(one)) {
+        Some(foreign) => {
+            Err(Denial::PrivilegesLeft(format!("the group {foreign}, which is not the target's")))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Becomes nobody, for a call that is refused before there is a target: what is left to do is to say so.
@@ -145,18 +138,10 @@ fn prove(uid: Uid) -> Result<(), Denial> {
 /// Sets what each process of the server may use. A limit that stays lower is the stricter one, and
 /// [`lowered`] says so.
 fn set_limits(limits: &ProcessLimits, mode: Mode) -> Result<(), Denial> {
-    let mut wanted = list_wanted(limits, mode).into_iter();
-    wanted.try_for_each(|(resource, value)| set_limit(resource, value)).map_err(failed("setrlimit"))
-}
-
-/// Sets a limit. What only a hard limit could raise, and may not be raised here (without privilege, or in
-/// a container without CAP_SYS_RESOURCE), becomes that limit.
-fn set_limit(resource: Resource, value: u64) -> Result<(), Errno> {
-    let (_, hard) = getrlimit(resource)?;
-    match setrlimit(resource, value, value) {
-        Err(Errno::EPERM) if value > hard => setrlimit(resource, hard, hard),
-        result => result,
-    }
+    list_wanted(limits, mode)
+        .into_iter()
+        .try_for_each(|(resource, value)| set_limit(resource, value, value))
+        .map_err(failed("setrlimit"))
 }
 
 fn list_wanted(limits: &ProcessLimits, mode: Mode) -> Vec<(Resource, u64)> {

@@ -21,7 +21,7 @@ use self::stat::Stat;
 use crate::error::Error;
 use crate::privileges::Unprivileged;
 use crate::request::Kill;
-use crate::system_calls::{self, beside_root};
+use crate::system_calls;
 
 /// When a process began: the boot, and the clock ticks since then (field 22 of proc_pid_stat(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Process {
     /// # Errors
     /// What pidfd_send_signal(2) says: ESRCH, EPERM, or EINVAL for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<(), Errno> {
-        beside_root::send_signal(self.pidfd.as_fd(), signal)
+        system_calls::send_signal(self.pidfd.as_fd(), signal)
     }
 
     /// Waits until the process has ended or the time is over; whether it has ended.

@@ -19,6 +19,11 @@ use crate::hooks::HookResult;
 use crate::process::End;
 use crate::server::Refusal;
 
+/// As much as is written to a pipe at once without a wait, pipe(7).
+const PIPE_BUF: usize = 4096;
+/// How long a mediator may leave a full pipe unread, in milliseconds.
+const LONGEST_WRITE: u16 = 10_000;
+
 /// One report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Report {
@@ -45,11 +50,18 @@ impl From<Denial> for Report {
 }
 
 impl Report {
-    /// Writes the report; a mediator that has died needs none.
+    /// Writes the report; a mediator that has died needs none, nor does one that has stopped to read.
     pub fn write(&self, pipe: &mut File) {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
-        let _ = pipe.write_all(&line);
+        for part in line.chunks(PIPE_BUF) {
+            // Where poll(2) says that a pipe can be written to, so many bytes fit.
+            let mut watched = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+            let has_room = poll(&mut watched, LONGEST_WRITE).is_ok_and(|ready| ready > 0);
+            if !has_room || pipe.write_all(part).is_err() {
+                return;
+            }
+        }
     }
 }
 

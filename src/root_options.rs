@@ -1,32 +1,50 @@
-//! Whom a call is for: the one option that is read while this process is root.
+//! Whom a call is for, and what it is about: the options that are read while this process is root.
 //!
 //! All other options, and whether the command line is right, are a matter for [`crate::cli`], which a
-//! process reads that is the target already, or nobody.
+//! process reads that is the target already, or nobody. The request, which says action and server once more,
+//! has to agree.
 
 use std::ffi::OsString;
 
-/// The value of `--user`, in the spellings that [`crate::cli`] takes; `None` if it is not there exactly
-/// once. What a command line says that is not right as a whole, [`crate::cli`] refuses.
+/// What root reads of a command line, as it stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootOptions<'a> {
+    /// The account of `--user`.
+    pub user: &'a str,
+    /// The action of `--action`.
+    pub action: Option<&'a str>,
+    /// The server of `--server-name`.
+    pub server_name: Option<&'a str>,
+}
+
+/// Reads the options, in the spellings that [`crate::cli`] takes; `None` if `--user` is missing, or if one of
+/// them is there twice or without its value. What a command line says that is not right as a whole,
+/// [`crate::cli`] refuses.
 #[must_use]
-pub fn find_user(words: &[OsString]) -> Option<&str> {
-    let mut found = None;
+pub fn find_options(words: &[OsString]) -> Option<RootOptions<'_>> {
+    let mut found: [Option<&str>; 3] = [None; 3];
+    let [user, action, server_name] = &mut found;
     let mut words = words.iter().map(|word| word.to_str());
     while let Some(word) = words.next() {
         let option = word.and_then(|word| word.strip_prefix("--").or(word.strip_prefix('-')));
-        let value = match option.and_then(|option| option.strip_prefix("user")) {
-            Some("") => words.next().flatten(),
-            Some(value) => match value.strip_prefix('=') {
-                Some(value) => Some(value),
-                None => continue,
-            },
-            None => continue,
+        let Some(option) = option else { continue };
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
         };
-        if value.is_none() || found.is_some() {
+        let (place, value) = match name {
+            "user" => (&mut *user, value.or_else(|| words.next().flatten())),
+            "action" => (&mut *action, value),
+            "server-name" | "server_name" => (&mut *server_name, value),
+            _ => continue,
+        };
+        if value.is_none() || place.is_some() {
             return None;
         }
-        found = value;
+        *place = value;
     }
-    found
+    let [user, action, server_name] = found;
+    Some(RootOptions { user: user?, action, server_name })
 }
 
 #[cfg(test)]
@@ -36,6 +54,10 @@ mod tests {
 
     fn to_words(line: &[&str]) -> Vec<OsString> {
         line.iter().map(OsString::from).collect()
+    }
+
+    fn find_user(words: &[OsString]) -> Option<&str> {
+        find_options(words).map(|options| options.user)
     }
 
     #[test]
@@ -55,23 +77,47 @@ mod tests {
             (&["user=zoe"], None),
             (&["--user=zoe", "--user=zoe"], None),
             (&["--user", "zoe", "-user=wash"], None),
+            (&["--user=zoe", "--action"], None),
+            (&["--user=zoe", "--server-name=a", "--server_name=a"], None),
         ] {
             assert_eq!(find_user(&to_words(line)), user, "{line:?}");
         }
     }
 
     #[test]
-    fn of_a_command_line_that_is_right_both_readers_find_the_same_user() {
-        let words = ["--user=zoe", "-user", "wash", "--logging=info", "--log-to-stderr", "--user="];
+    fn of_a_command_line_that_is_right_both_readers_find_the_same() {
+        let words = [
+            "--user=zoe",
+            "-user",
+            "wash",
+            "--logging=info",
+            "--log-to-stderr",
+            "--user=",
+            "--action=stop",
+            "-action=",
+            "--server-name=gpu",
+            "-server_name=a=b",
+        ];
+        let mut right = 0;
         for first in words {
             for second in words {
                 for third in words {
                     let line = to_words(&[first, second, third]);
-                    if let Ok(Command::Answer(options)) = parse(line.clone()) {
-                        assert_eq!(find_user(&line), options.user.as_deref(), "{line:?}");
-                    }
+                    let Ok(Command::Answer(options)) = parse(line.clone()) else { continue };
+                    let Some(user) = options.user.as_deref() else {
+                        assert_eq!(find_options(&line), None, "{line:?}");
+                        continue;
+                    };
+                    let expected = RootOptions {
+                        user,
+                        action: options.action.as_deref(),
+                        server_name: options.server_name.as_deref(),
+                    };
+                    assert_eq!(find_options(&line), Some(expected), "{line:?}");
+                    right += 1;
                 }
             }
         }
+        assert!(right > 50);
     }
 }

@@ -3,12 +3,16 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::error::Error;
+use crate::output::Output;
 use crate::policy::Target;
+use crate::system_calls::afresh;
 use crate::unit_name::UnitName;
 use crate::unit_properties::Property;
 
@@ -23,6 +27,12 @@ pub const HIERARCHIES: [&str; 3] =
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 /// So many lines of the journal are shown of a server that ended early.
 const LAST_LINES: &str = "--lines=40";
+
+/// Longer than the end of a unit takes, of which systemd kills what is left after `TimeoutStopSec=`. A manager
+/// that has not answered by then is not waited for.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+/// So much of an answer is read, in bytes.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// What is asked of a unit's state, systemctl(1).
 const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPID,ExecMainPID,ExecMainCode,\
@@ -79,17 +89,17 @@ impl Unit {
         words.push(format!("--user={}", target.account().name.replace('$', "$$")));
         words.extend([format!("{GROUPS}{}", groups.join(",")), name_starter()]);
         words.push(FOREGROUND.to_owned());
-        if run(&words)?.status.success() {
+        if call(RUN, &words)?.success {
             return Ok(());
         }
         self.make_free()?;
-        let output = run(&words)?;
-        if output.status.success() {
+        let answer = call(RUN, &words)?;
+        if answer.success {
             return Ok(());
         }
         // What could not be started leaves no unit.
         let _ = self.undo();
-        Err(unavailable(&output))
+        Err(unavailable(&answer))
     }
 
     /// Ends what may be left of an earlier server with this unit.
@@ -120,11 +130,11 @@ impl Unit {
     /// # Errors
     /// [`Error::LauncherUnavailable`].
     pub fn show(&self) -> Result<String, Error> {
-        let output = self.control(&["show", STATE])?;
-        if !output.status.success() {
-            return Err(unavailable(&output));
+        let answer = self.control(&["show", STATE])?;
+        if !answer.success {
+            return Err(unavailable(&answer));
         }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(answer.text)
     }
 
     /// Ends every process of the unit, waits for that, and has systemd forget the unit; one that is not
@@ -186,11 +196,12 @@ impl Unit {
         let how = ["--quiet", "--no-pager", "--output=cat", LAST_LINES];
         let words: Vec<String> = how.into_iter().chain(only).map(str::to_owned).collect();
         if let Ok(to) = to.try_clone() {
-            let _ = prepare(JOURNAL, &words).stdout(to).stderr(Stdio::null()).status();
+            let journal = prepare(JOURNAL, &words).stdout(to).stderr(Stdio::null()).spawn();
+            let _ = journal.map(|journal| wait_for(journal, &mut Output::default()));
         }
     }
 
-    fn control(&self, words: &[&str]) -> Result<Output, Error> {
+    fn control(&self, words: &[&str]) -> Result<Answer, Error> {
         let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         words.extend(["--quiet", "--no-ask-password", "--", self.name.as_str()].map(str::to_owned));
         call(CONTROL, &words)
@@ -223,25 +234,48 @@ fn own_path() -> Result<String, Error> {
     path.ok_or_else(|| Error::LauncherUnavailable("our own path is not text".to_owned()))
 }
 
+/// What one of systemd's programs said.
+struct Answer {
+    success: bool,
+    /// All that it wrote.
+    text: String,
+}
+
 #[allow(clippy::disallowed_methods)]
 fn prepare(program: &str, words: &[String]) -> Command {
     let mut command = Command::new(program);
     command.args(words).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+    // The caller's limits would end it in the middle.
+    afresh::settle_at_start(&mut command);
     command
 }
 
-fn call(program: &str, words: &[String]) -> Result<Output, Error> {
-    let failed = |error| Error::LauncherUnavailable(format!("{program}: {error}"));
-    prepare(program, words).output().map_err(failed)
+fn call(program: &str, words: &[String]) -> Result<Answer, Error> {
+    let failed = |reason: String| Error::LauncherUnavailable(format!("{program}: {reason}"));
+    let at = |errno: Errno| failed(errno.to_string());
+    let (mut output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
+    let copy = input.try_clone().map_err(|error| failed(error.to_string()))?;
+    let child = prepare(program, words).stdout(copy).stderr(input).spawn();
+    let child = child.map_err(|error| failed(error.to_string()))?;
+    if program == RUN {
+        begin_grace_period();
+    }
+    let success = wait_for(child, &mut output).map_err(at)?;
+    let success = success
+        .ok_or_else(|| failed(format!("no answer within {} seconds", LONGEST_CALL.as_secs())))?;
+    let text = String::from_utf8_lossy(&output.bytes).into_owned();
+    Ok(Answer { success, text })
 }
 
-/// Calls systemd-run, and makes use of the time until it has something to say.
-fn run(words: &[String]) -> Result<Output, Error> {
-    let failed = |error| Error::LauncherUnavailable(format!("{RUN}: {error}"));
-    let mut command = prepare(RUN, words);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
-    begin_grace_period();
-    child.wait_with_output().map_err(failed)
+/// Whether a program succeeded; `None` if it did not end in time, and was killed.
+fn wait_for(mut child: Child, output: &mut Output) -> Result<Option<bool>, Errno> {
+    let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|_| Errno::ESRCH)?);
+    let in_time = output.read_until_end_of(pid, LONGEST_CALL);
+    if in_time != Ok(true) {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|_| Errno::ECHILD)?;
+    Ok(in_time?.then(|| status.success()))
 }
 
 /// Moves this process into the control group that it is in.
@@ -268,6 +302,6 @@ fn begin_grace_period() {
     }
 }
 
-fn unavailable(output: &Output) -> Error {
-    Error::LauncherUnavailable(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+fn unavailable(answer: &Answer) -> Error {
+    Error::LauncherUnavailable(answer.text.trim().to_owned())
 }

@@ -81,6 +81,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn take_over(inherited: Inherited) -> Option<Self> {
+        system_calls::close_to_own_account();
         let _ = prctl::set_name(SHORT_NAME);
         let mut watched = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {

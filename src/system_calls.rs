@@ -1,22 +1,21 @@
-//! What neither std nor nix offers as a safe function. Only here, and in `beside_root`, there is `unsafe`.
+//! What neither std nor nix offers as a safe function. Only here, and in the files below it, there is `unsafe`.
 
 #![allow(unsafe_code)]
 
-pub mod beside_root;
+pub mod afresh;
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::prctl;
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{ForkResult, Pid, execve, setsid};
+use nix::unistd::{ForkResult, Pid, execve, geteuid};
 
 /// fork(2).
 ///
@@ -64,9 +63,27 @@ pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
 /// descriptors, signals and umask are its own, whatever the caller's were. Gives the caller's umask.
 pub fn begin() -> Mode {
     let inherited_umask = umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    if !geteuid().is_root() {
+        close_to_own_account();
+    }
     close_inherited_descriptors();
     own_signals();
     inherited_umask
+}
+
+/// Closes this process to tracing by other processes of its account, which could take its descriptors and
+/// speak in its name. The kernel does it by itself for a program that its account cannot read (mode 0711),
+/// and then from the first instruction on; a change of uid does it too, unless `fs.suid_dumpable` is 1.
+pub fn close_to_own_account() {
+    let _ = prctl::set_dumpable(false);
+}
+
+/// Forgets every variable of the environment, of which libraries for accounts read some.
+pub fn clear_environment() {
+    // SAFETY: this program has one thread, and holds no pointer into the environment.
+    unsafe {
+        libc::clearenv();
+    }
 }
 
 /// Closes every descriptor but stdin, stdout and stderr, which std has opened to `/dev/null` where
@@ -86,22 +103,6 @@ pub fn close_descriptors_on_exec() {
     // SAFETY: close_range(2) takes three integers, and with this flag closes nothing now.
     unsafe {
         libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    }
-}
-
-/// Has a command begin in a session of its own, with default signals, no descriptors but the first three,
-/// and these variables, and execute this file and no shell: what std calls, execvp(3), would give a script
-/// without a first line to one.
-pub fn begin_afresh(command: &mut Command, program: CString, variables: Vec<CString>) {
-    // SAFETY: this program never starts a thread, so between fork and exec it may do whatever it could
-    // before.
-    unsafe {
-        command.pre_exec(move || {
-            setsid()?;
-            close_descriptors_on_exec();
-            reset_signals();
-            Err(execve(&program, &[&program], &variables).err().unwrap_or(Errno::ENOEXEC).into())
-        });
     }
 }
 
@@ -151,8 +152,21 @@ pub fn open_pidfd(pid: Pid) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// pidfd_send_signal(2), with any number, since what is no signal is the kernel's to refuse.
+///
+/// # Errors
+/// ESRCH, EPERM, EINVAL.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    let no_info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: the descriptor is open while it is borrowed, and a null siginfo is allowed.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0)
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Begins a session keyring of this process's own, keyctl(2), so that the keys of whoever called are
-/// out of reach. A kernel without keyrings has none to share.
+/// out of reach. It needs no privilege. A kernel without keyrings has none to share.
 ///
 /// # Errors
 /// EDQUOT if the account has too many keys.
@@ -166,6 +180,21 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
         Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// The day on which an account expires, counted from the beginning of 1970, shadow(5); `None` for an account
+/// that never does, or of which the shadow database says nothing.
+#[must_use]
+pub fn find_day_of_expiry(name: &CStr) -> Option<u64> {
+    // SAFETY: this program has one thread, and reads what getspnam(3) has found, if it has found something,
+    // before it can be called again.
+    let day = unsafe { getspnam(name.as_ptr()).as_ref().map(|entry| entry.sp_expire) };
+    day.and_then(|day| u64::try_from(day).ok())
+}
+
+unsafe extern "C" {
+    /// Not in libc for Linux, which has getspnam_r(3) with a buffer to be grown.
+    fn getspnam(name: *const libc::c_char) -> *const libc::spwd;
 }
 
 /// Empties the bounding set, so that no program that is executed later gains a capability.

@@ -7,7 +7,6 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -15,8 +14,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, pipe2, setsid};
@@ -24,7 +22,8 @@ use nix::unistd::{ForkResult, Pid, pipe2, setsid};
 use super::{HookResult, HookStatus};
 use crate::ending::{end_children, has_children};
 use crate::escape::{Lines, escape_control_characters};
-use crate::system_calls;
+use crate::output::Output;
+use crate::system_calls::{self, afresh};
 
 /// So much of a hook's last output is kept, in bytes.
 const TAIL_BYTES: usize = 4096;
@@ -45,9 +44,9 @@ pub struct Runner {
 /// What a hook finds around it. Its stdin is empty, and it has a session of its own, in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surroundings {
-    /// The root directory; the last of its output is kept.
+    /// The root directory, and nothing that whoever called could set; the last of its output is kept.
     Clean,
-    /// Working directory, stdout and stderr as this process has them.
+    /// Working directory, stdout, stderr and limits as this process has them.
     Inherited,
 }
 
@@ -96,18 +95,19 @@ impl Runner {
     fn run_here(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
         let mut command = std::process::Command::new(path);
         command.stdin(Stdio::null());
-        let mut tail = Tail { output: None, bytes: Vec::new() };
+        let mut output = Output::default();
+        let mut settle: fn() = || ();
         if self.surroundings == Surroundings::Clean {
-            let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
-            fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            tail.output = Some(output);
+            let (kept, input) = Output::keep(TAIL_BYTES)?;
+            output = kept;
             let copy = input.try_clone().map_err(|_| Errno::EMFILE)?;
             command.current_dir("/").stdout(copy).stderr(input);
+            settle = afresh::settle;
         }
         let to_word = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
         let variables = self.variables.iter().map(|one| to_word(one)).collect::<Result<_, _>>()?;
         let program = to_word(path.as_os_str().as_bytes())?;
-        system_calls::begin_afresh(&mut command, program, variables);
+        afresh::begin_afresh(&mut command, program, variables, settle);
         let begin = Instant::now();
         let started = command.spawn();
         // It holds the other end of the output's pipe.
@@ -120,7 +120,7 @@ impl Runner {
             }
         };
         let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
-        let in_time = tail.read_until_end_of(pid, self.timeout)?;
+        let in_time = output.read_until_end_of(pid, self.timeout)?;
         let end = in_time.then(|| hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1)));
         let status = match end {
             Some(end) if end.success() => HookStatus::Ok,
@@ -130,67 +130,13 @@ impl Runner {
         if status != HookStatus::Ok {
             end_children(GRACE);
         }
-        tail.read();
+        output.read();
         Ok(HookResult {
             exit: end.and_then(|end| end.code()),
             signal: end.and_then(|end| end.signal()),
             seconds: (begin.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
-            output: escape_control_characters(&tail.bytes, Lines::Many),
+            output: escape_control_characters(&output.bytes, Lines::Many),
             ..HookResult::new(name, status, String::new())
         })
-    }
-}
-
-/// The last output of a hook.
-struct Tail {
-    /// Where it comes from, until its end; nothing where it is not kept.
-    output: Option<OwnedFd>,
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    /// Reads until the hook has ended; false if it has not in time.
-    fn read_until_end_of(&mut self, hook: Pid, limit: Duration) -> Result<bool, Errno> {
-        let pidfd = system_calls::open_pidfd(hook)?;
-        let begin = Instant::now();
-        loop {
-            let left = limit.saturating_sub(begin.elapsed());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            let mut watched = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-            if let Some(output) = &self.output {
-                watched.push(PollFd::new(output.as_fd(), PollFlags::POLLIN));
-            }
-            let timeout = left.saturating_add(Duration::from_micros(999));
-            match poll(&mut watched, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-            let has_ended = watched.first().and_then(PollFd::any).unwrap_or(false);
-            drop(watched);
-            if has_ended {
-                return Ok(true);
-            }
-            self.read();
-        }
-    }
-
-    /// Reads what is there, at most a pipe's content at a time, so that a flood does not outlast the
-    /// time limit.
-    fn read(&mut self) {
-        let mut chunk = [0; TAIL_BYTES];
-        for _ in 0..16 {
-            let Some(output) = &self.output else { return };
-            match nix::unistd::read(output, &mut chunk) {
-                Ok(0) => self.output = None,
-                Ok(count) => {
-                    self.bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
-                    let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
-                    self.bytes.drain(..excess);
-                }
-                Err(_) => return,
-            }
-        }
     }
 }

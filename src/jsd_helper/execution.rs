@@ -9,8 +9,7 @@ use nix::unistd::{chdir, execve};
 use super::Refusal;
 use super::options::Run;
 use crate::account::Account;
-use crate::privileges::lift_limits;
-use crate::system_calls;
+use crate::system_calls::{self, afresh};
 use crate::unit_properties::Property;
 
 /// Where the two programs are.
@@ -52,7 +51,7 @@ pub fn execute(words: &[OsString]) -> Refusal {
     let _ = chdir("/");
     system_calls::reset_signals();
     // The caller's limits would end that program in the middle; the unit has none of them.
-    let _ = lift_limits();
+    afresh::settle();
     match execve(&path, &argv, &environment) {
         Err(errno) => format!("{} could not be executed: {errno}", program.display()).into(),
     }

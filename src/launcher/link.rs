@@ -40,10 +40,11 @@ impl Link {
         rest
     }
 
-    /// Tells the supervisor that the caller has its reply: from now on the server stays.
-    pub fn confirm_delivery(self) {
+    /// Tells supervisor or monitor that the caller has its reply, from which on a server stays, or that nothing
+    /// more is asked.
+    pub fn confirm_delivery(&self) {
         if let Err(errno) = nix::unistd::write(&self.delivery, &[supervisor::DELIVERED]) {
-            log::debug!("the supervisor has ended already: {errno}");
+            log::debug!("supervisor or monitor have ended already: {errno}");
         }
     }
 

@@ -155,6 +155,8 @@ pub fn stop_in_unit(
     let server = Process::open(&request.server, proof)?;
     let state = link.ask_unit()?;
     if !state.is_of(&request.server, server.as_ref()) {
+        // Else the monitor would end the unit: see there.
+        link.confirm_delivery();
         return Ok(None);
     }
     let open = |pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten();
@@ -173,6 +175,8 @@ pub fn stop_in_unit(
             leftovers_killed = others.len();
         }
         link.ask(ASK_STOP)?;
+    } else {
+        link.confirm_delivery();
     }
     Ok(Some(Stopped { alive, leftovers_killed, took: begin.elapsed() }))
 }

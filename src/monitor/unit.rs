@@ -4,12 +4,11 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 
-use nix::unistd::{Pid, read};
+use nix::unistd::Pid;
 
-use super::Work;
+use super::{Rest, Work};
 use crate::error::Error;
 use crate::policy::Target;
-use crate::privileges::lift_limits;
 use crate::report::Report;
 use crate::request::Limits;
 use crate::server_name::ServerName;
@@ -33,7 +32,8 @@ fn read_limits(granted: &str) -> Limits {
 
 impl Work<'_> {
     /// Starts the server's unit, if that is asked for, and does what the mediator asks about it, until the
-    /// mediator has ended. A server whose caller has no reply by then is ended.
+    /// mediator says that it is done. If mediator or caller have gone by then, a unit that was to start is
+    /// ended, since its caller has no reply, and so is one that was to stop.
     ///
     /// # Errors
     /// As [`Unit::start`] and [`Unit::show`].
@@ -42,39 +42,41 @@ impl Work<'_> {
         action: &str,
         target: &Target,
         server_name: &ServerName,
-        granted: Option<&str>,
-    ) -> Result<(), Error> {
-        // The caller's would end systemd's programs in the middle; the unit has none of them.
-        let _ = lift_limits();
+        granted: &str,
+    ) -> Result<Rest, Error> {
         let (policy, user) = (self.rules.read_policy()?, &target.account().name);
         let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?);
         if action == "spawn" {
-            let asked = read_limits(granted.unwrap_or_default());
-            let properties = list_properties(&policy, asked, user, server_name);
+            let properties = list_properties(&policy, read_limits(granted), user, server_name);
             let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
             let request = path(self.request.as_raw_fd());
             unit.start(target, &properties, &request, &path(self.wire.reports.as_raw_fd()))?;
         }
-        let mut word = [0];
-        while read(&self.wire.delivered, &mut word) == Ok(1) {
+        while let Some(word) = self.call.read_word(&self.wire.delivered) {
             match word {
-                [DELIVERED] => return Ok(()),
-                [ASK_STATE] => self.wire.send(&Report::Unit(unit.show()?)),
-                [ASK_STOP] => {
+                DELIVERED => return Ok(Rest::Nothing),
+                ASK_STATE => self.wire.send(&Report::Unit(unit.show()?)),
+                ASK_STOP => {
                     let ours = unit.end_processes()?;
                     // Nobody needs to wait for the rest.
                     self.wire.send(&Report::Unit(String::new()));
                     if ours {
                         unit.forget()?;
                     }
+                    return Ok(Rest::Nothing);
                 }
-                [ASK_JOURNAL] => {
+                ASK_JOURNAL => {
                     unit.print_journal(&self.wire.reports);
                     break;
                 }
                 _ => break,
             }
         }
-        if action == "spawn" { unit.undo() } else { Ok(()) }
+        match action {
+            "spawn" => unit.undo()?,
+            "stop" => unit.stop()?,
+            _ => {}
+        }
+        Ok(Rest::Mediator)
     }
 }

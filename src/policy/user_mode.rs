@@ -4,7 +4,7 @@ use nix::unistd::getuid;
 
 use super::authority::{Authority, Powers, ProcessLimits};
 use super::file::Policy;
-use super::{Mode, Target, check_uid};
+use super::{Mode, Target, check_account, list_groups};
 use crate::account::Account;
 use crate::denial::Denial;
 use crate::error::Error;
@@ -28,8 +28,9 @@ pub fn admit(asked: Option<&str>) -> Result<(Target, Policy), Error> {
         }
         _ => {}
     }
-    check_uid(&account, policy.targets.min_uid)?;
-    Ok((Target { account, groups: Vec::new(), mode: Mode::User }, policy))
+    check_account(&account, policy.targets.min_uid)?;
+    let groups = list_groups(&account)?;
+    Ok((Target { account, groups, mode: Mode::User }, policy))
 }
 
 impl Policy {

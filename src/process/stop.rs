@@ -97,6 +97,8 @@ pub fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop
         if let Err(errno) = server.signal(signal) {
             log::debug!("signal {signal} to {}: {errno}", server.pid);
         }
+        // One that somebody has stopped would take no notice.
+        let _ = server.signal(libc::SIGCONT);
         let begin = Instant::now();
         loop {
             let left = limit.saturating_sub(begin.elapsed());
@@ -125,14 +127,25 @@ fn find_keeper(supervisor: &Process) -> Option<Process> {
 }
 
 fn end_leftovers(supervisor: Option<Process>, keeper: Option<Process>, leftovers: &[Process]) {
-    if let Some(supervisor) = supervisor {
-        for process in [Some(supervisor), keeper].into_iter().flatten() {
-            if !process.wait(supervisor::LONGEST_ENDING) {
-                log::warn!("the process {} has not ended in time", process.pid);
-            }
+    let is_done = supervisor.is_some_and(|supervisor| {
+        // Its account can stop it, too.
+        let _ = supervisor.signal(libc::SIGCONT);
+        let has_ended = supervisor.wait(supervisor::LONGEST_ENDING);
+        if !has_ended {
+            log::warn!("the process {} has not ended in time, and is killed", supervisor.pid);
+            let _ = supervisor.signal(libc::SIGKILL);
         }
-        return;
+        has_ended
+    });
+    if !is_done {
+        end_by_hand(leftovers);
     }
+    if keeper.is_some_and(|keeper| !keeper.wait(supervisor::LONGEST_ENDING)) {
+        log::warn!("what hooks left has not ended in time");
+    }
+}
+
+fn end_by_hand(leftovers: &[Process]) {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let begin = Instant::now();
         for process in leftovers {

@@ -15,7 +15,7 @@ use nix::unistd::{ForkResult, Pid};
 
 use super::Failure;
 use super::execution::Execution;
-use crate::system_calls::{self, beside_root};
+use crate::system_calls;
 
 /// What shells add to a signal's number to make an exit status of it.
 const KILLED: i32 = 128;
@@ -67,7 +67,7 @@ impl HeldSignals {
                 Ok(Some(signal)) if has_reached_all(&signal) => {}
                 Ok(Some(signal)) => {
                     let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
-                    let _ = beside_root::send_signal(pidfd.as_fd(), number);
+                    let _ = system_calls::send_signal(pidfd.as_fd(), number);
                 }
                 Ok(None) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Failure::SystemError { step: "signalfd", errno }),
