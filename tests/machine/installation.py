@@ -42,13 +42,16 @@ def install_wheel(machine: Machine, *environments: Cache) -> None:
     for environment in environments:
         pip = [environment.bin / "pip", "--disable-pip-version-check", "install", "--quiet"]
         machine.run([*pip, "--no-index", "--no-deps", "--force-reinstall", place])
+        # As docs/sudo.md says: pip makes what it installs readable by all.
+        machine.run(["chmod", "0711", environment.bin / "sudospawner"])
 
 
 def install_programs(machine: Machine, folder: Path, *environments: Cache) -> None:
     """Put the programs of a folder where the wheel would put its own, in the machine only."""
     for environment in environments:
         for program in folder.iterdir():
-            machine.write(environment.bin / program.name, program.read_bytes(), mode=0o755)
+            mode = 0o711 if program.name == "sudospawner" else 0o755
+            machine.write(environment.bin / program.name, program.read_bytes(), mode=mode)
 
 
 def install_sudoers(

@@ -145,7 +145,7 @@ def artifacts() -> Path:
 def installed_mediator(machine: Machine, hub6: Cache) -> Mediator:
     """The binary of the wheel in a folder of its own, beside a server that does as it is told."""
     mediator = Mediator(machine, "/opt/mediator/bin")
-    machine.run(["install", "-D", hub6.bin / "sudospawner", mediator.path])
+    mediator.install_binary(hub6.bin / "sudospawner")
     return mediator
 
 

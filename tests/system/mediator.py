@@ -37,6 +37,10 @@ class Mediator:
         place = str(self.path).strip("/").replace("/", "-").replace(".", "-")
         self._rules = Path("/etc/sudoers.d") / place
 
+    def install_binary(self, binary: Path) -> None:
+        """Lay it there as docs/sudo.md says: to be executed by all, and read by root alone."""
+        self.machine.run(["install", "-D", "--mode=0711", binary, self.path])
+
     def permit(self, runas: str = "%jupyterhub", more: str = "") -> None:
         """Let rhea call it as these accounts; `more` are further lines of sudoers."""
         rule = f"rhea ALL=({runas}) NOPASSWD: {self.path}\n{more}"
@@ -137,7 +141,7 @@ class RootMediator(Mediator):
     def install(cls, machine: Machine, folder: str, binary: Path) -> Self:
         """Lay it into a folder of its own, with a server, a rule of sudo and a policy."""
         mediator = cls(machine, folder)
-        machine.run(["install", "-D", binary, mediator.path])
+        mediator.install_binary(binary)
         mediator.put_server()
         mediator.permit()
         mediator.set_policy()

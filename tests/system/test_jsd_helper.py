@@ -139,7 +139,7 @@ PROPERTIES = [
     "CPUSchedulingPolicy=fifo", "IOSchedulingClass=realtime", "CPUWeight=10000", "KillMode=none",
     "KillSignal=9", "NotifyAccess=all", "BusName=org.x", "Type=dbus", "USBFunctionStrings=/a",
     "NetworkNamespacePath=/proc/1/ns/net", "JoinsNamespaceOf=ssh.service", "ReadWritePaths=/srv",
-    "MemoryMax=2G", "MemoryMax=infinity", "MemoryMax=100%", "MemoryLimit=2G", "MemorySwapMax=1",
+    "MemoryMax=2G", "MemoryMax=infinity", "MemoryMax=100%", "MemoryHigh=1M", "MemoryLimit=1M", "IOAccounting=yes", "MemorySwapMax=1",
     "MemorySwapMax=infinity", "CPUQuota=151%", "CPUQuota=", "TasksMax=100", "TasksMax=infinity",
     "LimitNOFILE=65537", "LimitNOFILE=infinity", "LimitRTPRIO=99", "LimitNICE=40",
     "LimitMEMLOCK=infinity", "PrivateTmp=no", "NoNewPrivileges=no", "MemoryAccounting=no",
@@ -472,7 +472,7 @@ def test_every_decision_is_a_line_of_roots_in_the_authentication_log(helper: Hel
     assert {(line["SYSLOG_FACILITY"], line["_UID"]) for line in lines} == {("10", "0")}
     rhea = machine.look_up_account("rhea").uid
     assert [line["MESSAGE"] for line in lines] == [
-        f"caller={rhea} target=? action=? code=not_permitted",
+        f"caller={rhea} target=zoe action=systemd-run:jsu-zoe.service code=not_permitted",
         f"caller={rhea} target=zoe action=systemd-run:jsu-zoe.service code=ok",
         f"caller={rhea} target=? action=stop:jsu-zoe.service code=ok",
         f"caller={rhea} target=root action=systemd-run:jsu-zoe.service code=target_is_root",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,16 @@ def test_a_name_that_only_the_account_database_takes_for_somebodys_is_refused(
     assert loose_names.run(["getent", "passwd", "--", name]).stdout != ""
     answer = root_mediator.call(CALL, target=name)
     assert (answer.reply["code"], answer.status) == ("target_unknown", 1)
+
+
+def test_libraries_for_accounts_see_nothing_of_the_callers_environment(
+    root_mediator: RootMediator, loose_names: Machine
+) -> None:
+    seen, env = ["test", "-e", "/run/seen-by-names"], {"OF_THE_CALLER": "1"}
+    loose_names.run(["getent", "passwd", "--", "ZOE"], env=env)
+    loose_names.run(seen)
+    loose_names.run(["rm", "/run/seen-by-names"])
+    words = [root_mediator.path, "--user=ZOE"]
+    run = loose_names.run(words, env=env, input=json.dumps(CALL), check=False)
+    assert json.loads(run.stdout)["code"] == "target_unknown"
+    assert loose_names.run(seen, check=False).returncode == 1

@@ -1,0 +1,350 @@
+"""What a user's processes do to those that act for the user in root mode: stop, kill and trace them.
+
+Nothing of root's may wait for them without end, and what root has decided is done all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from machine.caches import Cache
+from machine.machine import Machine
+from system.mediator import Answer, Mediator, RootMediator, wait_until
+
+ADVERSARY = Path(__file__).with_name("adversary.py")
+PLACE = "/opt/adversary/adversary.py"
+DAEMON = "#!/bin/sh\nsetsid sleep 7781 >/dev/null 2>&1 &\n"
+UNITS = '[server]\nlauncher = "systemd"\n'
+UNIT = "jupyter-zoe.service"
+POLICIES = {"process": "", "systemd": UNITS}
+# A caller waits so long for what will not come, in seconds.
+PATIENCE = 3
+
+
+class WatchedMediator(RootMediator):
+    """A mediator whose caller is told of nothing but the end of sudo.
+
+    nsenter(1), by which a test enters the machine, stops itself when its child has been stopped.
+    """
+
+    def list_words(self, target: str) -> list[str | Path]:
+        """How the Hub calls it for this account."""
+        return ["sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & wait $!', "sh", *super().list_words(target)]
+
+
+@pytest.fixture(params=POLICIES)
+def mediator(
+    request: pytest.FixtureRequest, machine: Machine, hub6: Cache
+) -> Iterator[RootMediator]:
+    """A mediator in root mode, with each launcher; nothing of zoe's or root's may outlive a test."""
+    binary = hub6.bin / "sudospawner"
+    mediator = WatchedMediator.install(machine, "/opt/hostile/bin", binary)
+    machine.write(PLACE, ADVERSARY.read_text(), mode=0o755)
+    mediator.set_policy(POLICIES[request.param])
+    yield mediator
+    left = list_left(mediator)
+    machine.run(["systemctl", "stop", UNIT], check=False)
+    machine.run(["systemctl", "reset-failed", UNIT], check=False)
+    mediator.kill_processes()
+    for pid in list_pids_of_root(mediator):
+        machine.run(["kill", "-KILL", pid], check=False)
+    mediator.remove_all()
+    assert left == []
+
+
+@contextlib.contextmanager
+def adversary(mediator: Mediator, *words: str) -> Iterator[list[str]]:
+    """Zoe's process that does this to each new process of hers that is called sudospawner.
+
+    What it has said is in the list when it has been ended.
+    """
+    said: list[str] = []
+    process = mediator.machine.start(
+        [PLACE, *words], user="zoe", stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    try:
+        yield said
+    finally:
+        mediator.machine.run(["pkill", "-KILL", "-u", "zoe", "-f", PLACE], check=False)
+        said += process.stdout.read().splitlines()
+        process.stdout.close()
+        process.wait()
+
+
+def list_pids_of_root(mediator: RootMediator) -> list[str]:
+    """Root's processes that are ours: monitors, keepers, hooks' daemons, and sudo with its call."""
+    lines = mediator.machine.run(["ps", "-u", "root", "-o", "pid=,stat=,args="]).stdout
+    ours = (str(mediator.path), "sudospawner-keeper", "sleep 7781")
+    fields = [line.split(maxsplit=2) for line in lines.splitlines()]
+    return [
+        pid
+        for pid, stat, args in fields
+        if not stat.startswith("Z") and any(word in args for word in ours)
+        # The words of a test's own shell.
+        and "nsenter" not in args
+    ]
+
+
+def list_left(mediator: RootMediator) -> list[str]:
+    """What is left of calls and servers."""
+    active = mediator.machine.run(["systemctl", "is-active", UNIT], check=False).stdout.strip()
+    left = [active] if active in ("active", "activating", "deactivating") else []
+    return left + list_pids_of_root(mediator) + mediator.list_processes()
+
+
+def give_up(process: subprocess.Popen[str], seconds: float = PATIENCE) -> None:
+    """Wait a while for the reply of a call, and then close all pipes, as the Hub does."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    for pipe in (process.stdout, process.stderr):
+        assert pipe is not None
+        pipe.close()
+
+
+def kill_sudo(mediator: RootMediator) -> None:
+    """What the Hub does a little later, as its own account."""
+    mediator.machine.run(["pkill", "-KILL", "-x", "sudo"], user="rhea", check=False)
+
+
+def stop_by_command_line(mediator: RootMediator, spawned: Answer) -> subprocess.Popen[str]:
+    """Begin a stop as the class does: the command line says what it is about."""
+    request = {"action": "stop", "pid": spawned.reply["pid"], "interrupt_seconds": 0}
+    return mediator.start(request, options=["--action=stop"])
+
+
+def read_decisions(machine: Machine, word: str) -> list[str]:
+    """Root's lines in the authentication log that have this word."""
+    machine.run(["journalctl", "--sync"])
+    query = ["journalctl", "SYSLOG_IDENTIFIER=sudospawner", "_UID=0", "--output=cat"]
+    return [line for line in machine.run(query).stdout.splitlines() if word in line]
+
+
+def test_a_target_that_stops_its_mediators_keeps_no_process_of_roots(
+    mediator: RootMediator,
+) -> None:
+    status = {"action": "status", "pid": 999999}
+    with adversary(mediator, "stop"):
+        for call in [mediator.start(status) for _ in range(10)]:
+            give_up(call, 0.5)
+        # A mediator that was stopped after its decision is zoe's alone.
+        kill_sudo(mediator)
+        wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
+    mediator.kill_processes()
+
+
+def start_without_request(mediator: RootMediator, *options: str) -> subprocess.Popen[str]:
+    """Begin a call, and wait until its mediator, which is zoe by then, waits for the request."""
+    words = [*mediator.list_words("zoe"), *options]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = mediator.machine.start(words, user="rhea", text=True, **pipes)
+    is_there = ["pgrep", "-u", "zoe", "-x", "sudospawner"]
+    wait_until(
+        lambda: mediator.machine.run(is_there, check=False).stdout, "the process that reads"
+    )
+    return process
+
+
+def count_undecided(mediator: RootMediator, action: str) -> int:
+    """How many lines of root's say that nothing was decided about this action."""
+    rhea = mediator.machine.look_up_account("rhea").uid
+    line = f"caller={rhea} target=zoe action={action} code=undecided"
+    return read_decisions(mediator.machine, "code=undecided").count(line)
+
+
+@pytest.mark.parametrize("number", ["STOP", "KILL", "TERM", "XCPU", "SEGV"])
+def test_a_mediator_that_cannot_decide_is_ended_and_written_down(
+    mediator: RootMediator, number: str
+) -> None:
+    for action, options in [("?", []), ("kill", ["--action=kill"]), ("?", ["--action=x y"])]:
+        before = count_undecided(mediator, action)
+        call = start_without_request(mediator, *options)
+        mediator.machine.run(["pkill", f"-{number}", "-x", "sudospawner"], user="zoe")
+        give_up(call, 0.2)
+        wait_until(lambda: list_left(mediator) == [], "the end of the call")
+        assert call.stdin is not None
+        call.stdin.close()
+        wait_until(
+            lambda action=action, before=before: count_undecided(mediator, action) == before + 1,
+            "root's line",
+        )
+
+
+def test_what_nobody_decides_has_an_end_also_while_the_caller_waits(
+    mediator: RootMediator,
+) -> None:
+    call = start_without_request(mediator)
+    mediator.machine.run(["pkill", "-STOP", "-x", "sudospawner"], user="zoe")
+    # A request may take a minute; sudo goes on when its command is gone.
+    output, _ = call.communicate(timeout=300)
+    assert output == ""
+    assert count_undecided(mediator, "?") > 0
+    wait_until(lambda: list_left(mediator) == [], "the end of the call")
+
+
+@pytest.mark.parametrize("number", ["STOP", "KILL", "TERM", "XCPU"])
+def test_a_spawn_whose_processes_all_get_a_signal_leaves_no_server(
+    mediator: RootMediator, number: str
+) -> None:
+    mediator.add_hook("10-daemon", DAEMON)
+    request = {"action": "spawn", "args": [], "env": {}, "wait": {"port": 4301, "seconds": 600}}
+    for _ in range(2):
+        with adversary(mediator, "signal", str(int(signal.Signals[f"SIG{number}"]))):
+            give_up(mediator.start(request))
+            wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
+        # What zoe stopped before it was the server has been ended with it.
+        wait_until(lambda: list_left(mediator) == [], "the end of what was started")
+
+
+def test_a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone(
+    mediator: RootMediator,
+) -> None:
+    mediator.add_hook("10-daemon", DAEMON)
+    request = {
+        **{"action": "spawn", "args": [], "env": {}, "events": True},
+        "wait": {"port": 4301, "seconds": 600},
+    }
+    call = mediator.start(request)
+    assert call.stdout is not None
+    while '"started"' not in call.stdout.readline():
+        pass
+    # Mediator and supervisor; the server goes on.
+    mediator.machine.run(["pkill", "-STOP", "-u", "zoe", "-x", "sudospawner"])
+    give_up(call, 0.1)
+    wait_until(lambda: list_left(mediator) == [], "the end of an undelivered server")
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked(
+    mediator: RootMediator, how: str
+) -> None:
+    spawned = mediator.spawn()
+    if "unit" not in spawned.reply:
+        # Beside the Hub only the target's own processes can end a server of the target's.
+        assert mediator.stop(spawned)["alive"] is False
+        pytest.skip("servers that are no units end by their target's processes")
+    with adversary(mediator, how):
+        for _ in range(2):
+            give_up(stop_by_command_line(mediator, spawned))
+        wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
+    mediator.kill_processes()
+    state = mediator.machine.run(["systemctl", "is-active", UNIT], check=False).stdout.strip()
+    assert state in ("inactive", "failed")
+
+
+def test_a_stop_that_was_not_decided_ends_no_server_of_another_name(
+    mediator: RootMediator,
+) -> None:
+    spawned = mediator.spawn()
+    with adversary(mediator, "kill"):
+        request = {"action": "stop", "pid": 999999, "server_name": "gpu"}
+        give_up(mediator.start(request, options=["--action=stop", "--server-name=gpu"]))
+        status = {"action": "status", "pid": spawned.reply["pid"]}
+        give_up(mediator.start(status, options=["--action=status"]))
+        wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
+    assert mediator.call({"action": "status", "pid": spawned.reply["pid"]}).reply["alive"] is True
+    assert mediator.stop(spawned)["alive"] is False
+
+
+def test_command_line_and_request_have_to_agree(mediator: RootMediator) -> None:
+    request = {"action": "status", "pid": 999999, "server_name": "gpu"}
+    for options, code in [
+        (["--action=status", "--server-name=gpu"], None),
+        (["--server-name=gpu"], None),
+        ([], None),
+        (["--action=stop", "--server-name=gpu"], "usage"),
+        (["--action=status"], "usage"),
+        (["--action=status", "--server-name=GPU"], "usage"),
+        (["--server-name=a\nb"], "usage"),
+    ]:
+        answer = mediator.call(request, options=options)
+        assert answer.reply.get("code") == code, options
+
+
+def test_a_supervisor_that_its_target_stops_holds_up_no_stop_and_no_process_of_roots(
+    mediator: RootMediator,
+) -> None:
+    mediator.add_hook("10-daemon", DAEMON)
+    spawned = mediator.spawn("leave")
+    if "unit" not in spawned.reply:
+        wait_until(lambda: len(mediator.list_processes()) == 4, "all that the server starts")
+        mediator.machine.run(["pkill", "-STOP", "-u", "zoe", "-x", "sudospawner"])
+    mediator.machine.run(["kill", "-STOP", str(spawned.reply["pid"])])
+    stopped = mediator.stop(spawned, term_seconds=60, unit=spawned.reply.get("unit", ""))
+    assert stopped["alive"] is False
+    # It took no more than SIGTERM, and the time that what it left has for that.
+    assert stopped["seconds"] < 15
+    wait_until(lambda: list_left(mediator) == [], "the end of all that hook and server left")
+
+
+def test_a_server_that_ends_under_a_stopped_supervisor_takes_roots_keeper_along(
+    mediator: RootMediator,
+) -> None:
+    mediator.add_hook("10-daemon", DAEMON)
+    spawned = mediator.spawn()
+    mediator.machine.run(["pkill", "-STOP", "-u", "zoe", "-x", "sudospawner"], check=False)
+    mediator.machine.run(["kill", "-KILL", str(spawned.reply["pid"])])
+    wait_until(lambda: list_left(mediator) == [], "the end of root's keeper")
+
+
+def test_a_supervisor_that_is_stopped_for_ever_is_ended_with_its_server(
+    mediator: RootMediator,
+) -> None:
+    mediator.add_hook("10-daemon", DAEMON)
+    spawned = mediator.spawn()
+    if "unit" not in spawned.reply:
+        [supervisor] = mediator.machine.run(
+            ["pgrep", "-u", "zoe", "-x", "sudospawner"]
+        ).stdout.split()
+        again = f"while kill -STOP {supervisor}; do :; done"
+        mediator.machine.run(again, user="zoe", check=False)
+        wait_until(lambda: list_left(mediator) == [], "the end of a supervisor that cannot work")
+    else:
+        mediator.stop(spawned, unit=spawned.reply["unit"])
+
+
+FORGED = {
+    "event": "hook",
+    **{"name": "forged", "status": "ok", "exit": 0, "signal": None, "seconds": 0.0, "output": ""},
+}
+
+
+@pytest.mark.parametrize("descriptor", range(1, 10))
+def test_nothing_is_taken_out_of_the_processes_that_act_for_a_target(
+    mediator: RootMediator, descriptor: int
+) -> None:
+    forged = json.dumps({"Hook": FORGED}) + "\n" + json.dumps(FORGED) + "\n"
+    request = {"action": "spawn", "args": ["sleep", "1", "listen", "4302"], "env": {}}
+    request |= {"events": True, "wait": {"port": 4302, "seconds": 60}}
+    with adversary(mediator, "take", str(descriptor), forged) as said:
+        answer = mediator.call(request)
+        mediator.stop(answer, unit=answer.reply.get("unit", ""))
+    assert [event["event"] for event in answer.events] == ["started"]
+    assert answer.reply["ok"] is True
+    assert said != []
+    assert "taken" not in said
+
+
+def test_in_user_mode_too_nothing_is_taken_out_of_a_mediator(
+    machine: Machine, installed_mediator: Mediator
+) -> None:
+    mediator = installed_mediator
+    machine.write(PLACE, ADVERSARY.read_text(), mode=0o755)
+    mediator.put_server()
+    mediator.permit()
+    with adversary(mediator, "take", "1", json.dumps(FORGED) + "\n") as said:
+        answers = [mediator.call({"action": "status", "pid": 999999}) for _ in range(5)]
+        spawned = mediator.spawn()
+        mediator.stop(spawned)
+    mediator.forbid()
+    assert [answer.events for answer in answers] == [[]] * 5
+    assert len(said) >= 5
+    assert "taken" not in said
