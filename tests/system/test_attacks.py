@@ -12,6 +12,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ CALL = '{"action":"kill","pid":999999,"signal":0}'
 GOOD_HOOK = "#!/bin/sh\ntouch /run/hook-ran\n"
 POLICY = "/etc/sudospawner/policy.toml"
 HOOKS = "/etc/sudospawner/roothooks.d"
+WATCH_READS = Path(__file__).with_name("watch_reads.py")
 
 
 @pytest.fixture
@@ -252,6 +254,11 @@ def test_a_policy_that_others_could_have_written_is_not_read(
         ("chmod o+w {folder}/sudospawner-singleuser", "server_untrusted"),
         ("mv {folder}/sudospawner-singleuser /srv/evil; "
          "ln -s /srv/evil {folder}/sudospawner-singleuser", "server_untrusted"),
+        ("install -D --owner=zoe /usr/bin/env /srv/evil/run; "
+         "sed -i '1c #!/srv/evil/run python3' {folder}/sudospawner-singleuser", "server_untrusted"),
+        ("install -D --owner=zoe /usr/bin/env /srv/evil/run; ln -s /srv/evil/run {folder}/python; "
+         "sed -i '1c #!{folder}/python python3' {folder}/sudospawner-singleuser",
+         "server_untrusted"),
     ],
 )  # fmt: skip
 def test_an_executable_that_others_could_have_written_is_not_executed(
@@ -416,6 +423,27 @@ def test_root_never_reads_the_request(mediator: RootMediator) -> None:
     wait_until(lambda: int(machine.run(count).stdout) <= 2, "the end of root's hold on the request")
     process.communicate(CALL.encode())
     assert "CapPrm:\t0000000000000000" in status
+
+
+def test_of_a_request_the_target_reads_each_byte_and_root_none(mediator: RootMediator) -> None:
+    """A request in a file, each read of which waits until it is known whose it is."""
+    machine = mediator.machine
+    machine.write("/run/request", json.dumps({**SPAWN, "args": ["exit", "0"]}))
+    machine.write("/run/watch", WATCH_READS.read_text(), mode=0o755)
+    watch = machine.start(["/run/watch", "/run/request"], stdout=subprocess.PIPE, text=True)
+    assert watch.stdout is not None
+    assert watch.stdout.readline() == "ready\n"
+    words = f"exec sudo -n {mediator.path} --user=zoe </run/request"
+    run = machine.run(words, user="rhea")
+    machine.run(["pkill", "-KILL", "-f", "/run/watch"])
+    seen = watch.stdout.read().splitlines()
+    watch.stdout.close()
+    watch.wait()
+    machine.run(["rm", "/run/request", "/run/watch"])
+    assert json.loads(run.stdout)["ok"] is True
+    zoe = machine.look_up_account("zoe").uid
+    assert seen != []
+    assert set(seen) == {f"{zoe} {zoe} {zoe}"}
 
 
 @pytest.mark.parametrize("options", [[], ["--user=mal"], ["--help"]], ids=str)

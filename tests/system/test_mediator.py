@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from system.mediator import Mediator, wait_for_file, wait_until
 
 PORT = 4000
+TAKE_PID = Path(__file__).with_name("take_pid.py")
 
 
 def test_the_reply_to_a_kill_of_nobody_is_one_object_and_nothing_else(mediator: Mediator) -> None:
@@ -178,6 +180,29 @@ def test_a_recycled_pid_is_never_signalled(mediator: Mediator) -> None:
     alive = {"action": "kill", "pid": pid, "signal": 0, "started": spawned.reply["started"]}
     assert mediator.call(alive).reply == {"ok": True, "alive": True}
     assert mediator.stop(spawned, started=spawned.reply["started"])["alive"] is False
+
+
+def test_what_has_a_servers_pid_after_it_is_left_alone(mediator: Mediator) -> None:
+    machine = mediator.machine
+    spawned = mediator.spawn()
+    pid, started = spawned.reply["pid"], spawned.reply["started"]
+    assert mediator.stop(spawned, started=started)["alive"] is False
+    wait_until(lambda: mediator.list_processes() == [], "the end of the server")
+    machine.write("/run/take_pid", TAKE_PID.read_text(), mode=0o755)
+    zoe = machine.look_up_account("zoe").uid
+    assert machine.run(["/run/take_pid", str(pid), str(zoe)]).stdout.strip() == str(pid)
+    try:
+        identity = {"pid": pid, "started": started}
+        assert mediator.call({"action": "kill", "signal": 9, **identity}).reply["alive"] is False
+        stop = {"action": "stop", "interrupt_seconds": 0, "term_seconds": 0, **identity}
+        reply = mediator.call(stop).reply
+        assert (reply["alive"], reply["leftovers_killed"]) == (False, 0)
+        assert mediator.call({"action": "status", **identity}).reply["alive"] is False
+        assert mediator.list_processes() == ["sleep 9999"]
+        # Without `started` a pid is all that there is to go by.
+        assert mediator.call({"action": "kill", "signal": 0, "pid": pid}).reply["alive"] is True
+    finally:
+        machine.run(["kill", "-KILL", str(pid)], check=False)
 
 
 def test_a_server_of_another_account_is_out_of_reach(mediator: Mediator) -> None:
