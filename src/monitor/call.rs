@@ -20,8 +20,9 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// The process that answers the caller, and the caller.
 pub struct Call {
     mediator: OwnedFd,
-    /// The mediator's parent: sudo, which stops itself when its command has been stopped.
-    parent: OwnedFd,
+    /// The mediator's parent: sudo, which stops itself when its command has been stopped. There is none to be
+    /// seen where the parent is outside of this PID namespace.
+    parent: Option<OwnedFd>,
     /// The mediator's stdout, whose reader is the caller.
     caller: OwnedFd,
 }
@@ -36,7 +37,7 @@ impl Call {
         let caller = reply::descriptor().as_fd().try_clone_to_owned();
         Ok(Self {
             mediator: open_pidfd(Pid::this())?,
-            parent: open_pidfd(getppid())?,
+            parent: open_pidfd(getppid()).ok(),
             caller: caller.map_err(|_| Errno::EMFILE)?,
         })
     }
@@ -82,7 +83,9 @@ impl Call {
         let mut watched = [PollFd::new(self.mediator.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut watched, PollTimeout::try_from(grace).unwrap_or(PollTimeout::ZERO));
         let _ = system_calls::send_signal(self.mediator.as_fd(), libc::SIGKILL);
-        let _ = system_calls::send_signal(self.parent.as_fd(), libc::SIGCONT);
+        if let Some(parent) = &self.parent {
+            let _ = system_calls::send_signal(parent.as_fd(), libc::SIGCONT);
+        }
     }
 
     /// Waits until something happens: whether the caller has gone, and whether there is something to be read,
