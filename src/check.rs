@@ -5,12 +5,16 @@
 //! what follows from what they read is decided by functions that take and give values. Nothing here
 //! changes anything, and nothing here is part of a spawn.
 
+mod apart;
 mod binary;
 mod commands;
 mod finding;
+mod hearsay;
 mod hooks;
 mod hub;
+mod hub_program;
 mod limits;
+mod mending;
 mod policy;
 mod program_path;
 mod remedy;
@@ -19,6 +23,7 @@ mod scene;
 mod selinux;
 mod server;
 mod sudo;
+mod sudo_call;
 mod sudo_listing;
 mod sudo_refusal;
 mod target;
@@ -40,8 +45,7 @@ use scene::Scene;
 /// A sentence where the question itself is wrong: an account that it names does not exist.
 pub fn look_at_machine(question: &Question) -> Result<Report, String> {
     if question.own_account_only {
-        let (_, policy) = policy::read();
-        let findings = target::look_from_inside(question.mode(), policy.as_ref());
+        let findings = target::look_at_self(question.mode());
         return Ok(Report::new(None, None, findings));
     }
     let scene = Scene::find(question)?;
@@ -55,7 +59,7 @@ pub fn look_at_machine(question: &Question) -> Result<Report, String> {
     findings.extend(target::look(&scene));
     findings.extend(limits::look(&scene));
     findings.extend(selinux::look());
-    findings.extend(sudo::call_really(&scene, &findings));
+    findings.extend(sudo_call::call_really(&scene, &findings));
     findings.sort_by_key(|finding| finding.area);
     let hub_user = scene.hub.as_ref().map(|hub| hub.name.clone());
     Ok(Report::new(Some(scene.mode_name()), hub_user, findings))

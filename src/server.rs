@@ -20,7 +20,7 @@ use crate::policy::file::Policy;
 use crate::privileges::Unprivileged;
 use crate::system_calls;
 use crate::trusted_file::Distrust;
-use crate::trusted_file::program::{open_trusted_program, read_interpreter};
+use crate::trusted_file::program::{self, open_trusted_program};
 
 /// The server executables, in the order in which they are looked for. The first is where a site
 /// wraps the second.
@@ -133,9 +133,7 @@ impl Executable {
                 if let Err(error) = self.check_access(&unprivileged.target().name) {
                     return error;
                 }
-                let script = fs::File::open(&self.path).ok();
-                let interpreter = script.and_then(|script| read_interpreter(&script));
-                let reason = match (errno, interpreter) {
+                let reason = match (errno, read_interpreter(&self.path)) {
                     (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
                         let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);
                         format!(
@@ -194,4 +192,10 @@ pub fn find_closed_directory(path: &Path) -> Option<PathBuf> {
         path = path.parent()?.join(fs::read_link(&path).ok()?);
     }
     None
+}
+
+/// The interpreter that a script's first line names; `None` for a file that is no script or cannot be read.
+#[must_use]
+pub fn read_interpreter(path: &Path) -> Option<PathBuf> {
+    program::read_interpreter(&fs::File::open(path).ok()?)
 }

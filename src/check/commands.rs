@@ -1,13 +1,23 @@
 //! The programs of this machine that are asked: sudo and systemctl. They are started by an absolute path
 //! and with an environment of ours, so that whoever calls `check` chooses neither.
 
-use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
+
+use super::apart::{Silence, run_apart};
+use super::viewpoint::become_if_root;
+use crate::account::Account;
 
 /// Where programs of the machine are looked for.
 const DIRECTORIES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// How long a program may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How long sudo may take, which asks PAM, and perhaps a directory service, about each account.
+const LIMIT_OF_SUDO: Duration = Duration::from_secs(20);
 
 /// What a program said.
 #[derive(Debug)]
@@ -25,27 +35,49 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }
 
-/// Runs a program with these words and this stdin, and waits for it; `None` if it is not there or cannot
-/// be executed.
+/// Runs a program with these words, and waits for it.
+///
+/// # Errors
+/// A sentence if it is not there, or has not ended in time.
+pub fn ask(program: &str, words: &[&str]) -> Result<Answer, Silence> {
+    ask_as(None, program, words, "")
+}
+
+/// The same with this stdin, as this account if root asks.
+///
+/// # Errors
+/// As for [`ask`].
 #[allow(clippy::disallowed_methods)]
-pub fn ask(program: &str, words: &[&str], input: &str) -> Option<Answer> {
-    let mut command = Command::new(find_program(program)?);
-    command
-        .args(words)
-        .env_clear()
-        .env("PATH", DIRECTORIES.join(":"))
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().ok()?;
-    // A program that refuses does not read.
-    let _ = child.stdin.take()?.write_all(input.as_bytes());
-    let output = child.wait_with_output().ok()?;
-    Some(Answer {
-        success: output.status.success(),
-        output: String::from_utf8_lossy(&output.stdout).into_owned(),
-        complaint: String::from_utf8_lossy(&output.stderr).into_owned(),
+pub fn ask_as(
+    account: Option<&Account>,
+    program: &str,
+    words: &[&str],
+    input: &str,
+) -> Result<Answer, Silence> {
+    let path =
+        find_program(program).ok_or_else(|| Silence(format!("{program} is not installed")))?;
+    let limit = if program == "sudo" { LIMIT_OF_SUDO } else { LIMIT };
+    let said = run_apart(program, limit, input.as_bytes(), |ends| {
+        if account.is_some_and(|account| become_if_root(account).is_err()) {
+            return false;
+        }
+        let mut command = Command::new(path);
+        command
+            .args(words)
+            .env_clear()
+            .env("PATH", DIRECTORIES.join(":"))
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(ends.input)
+            .stdout(ends.output)
+            .stderr(ends.complaint);
+        // It comes back only where the program cannot be executed.
+        let _ = command.exec();
+        false
+    })?;
+    Ok(Answer {
+        success: said.success,
+        output: String::from_utf8_lossy(&said.output).into_owned(),
+        complaint: String::from_utf8_lossy(&said.complaint).into_owned(),
     })
 }

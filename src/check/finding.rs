@@ -1,13 +1,11 @@
 //! What a look at a machine finds: a value, without a look at anything.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use crate::escape::{Lines, escape_control_characters};
 
 /// What a finding is about; findings are shown in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Area {
     /// The mediator's own file.
@@ -47,18 +45,18 @@ pub enum Level {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it is about.
     pub area: Area,
     /// Its stable name, for programs and for docs/check.md.
-    pub code: Cow<'static, str>,
+    pub code: &'static str,
     /// How much it matters.
     pub level: Level,
     /// One sentence for a person.
     pub sentence: String,
     /// The command that mends it, for root's shell. Every problem has one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 
@@ -100,6 +98,6 @@ impl Finding {
     ) -> Self {
         // Names of files and words of other programs stand in sentences.
         let sentence = escape_control_characters(sentence.as_bytes(), Lines::One);
-        Self { area, code: Cow::Borrowed(code), level, sentence, remedy }
+        Self { area, code, level, sentence, remedy }
     }
 }

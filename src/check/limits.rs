@@ -11,7 +11,7 @@ use super::policy::set_key;
 use super::scene::Scene;
 use crate::account::Account;
 use crate::policy::Mode;
-use crate::policy::file::{PATH, Policy, find_resource};
+use crate::policy::file::{Policy, find_resource};
 
 /// Looks at systemd, at cgroups, and in root mode at limits.conf.
 pub fn look(scene: &Scene) -> Vec<Finding> {
@@ -20,7 +20,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
         let lines = read_limits();
         for name in &scene.targets {
             if let Some(account) = Account::by_name(name) {
-                findings.extend(find_lost(&lines, &account, policy));
+                findings.extend(find_lost(&lines, &account, policy, &scene.policy_text));
             }
         }
     }
@@ -29,7 +29,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
 
 /// Whether systemd could limit the memory of a server as a whole.
 fn look_at_systemd() -> Finding {
-    let answer = ask("systemctl", &["--version"], "").filter(|answer| answer.success);
+    let answer = ask("systemctl", &["--version"]).ok().filter(|answer| answer.success);
     let version = answer.as_ref().and_then(|answer| answer.output.lines().next());
     let (Some(version), true) = (version, Path::new("/run/systemd/system").is_dir()) else {
         let sentence = "systemd does not run here: nothing can limit a server as a whole";
@@ -80,7 +80,7 @@ fn parse_limits(text: &str) -> Vec<Limit> {
 
 /// What limits.conf says of an account and the policy does not: root mode opens no PAM session of the
 /// target, so it does not reach the server.
-fn find_lost(lines: &[Limit], account: &Account, policy: &Policy) -> Vec<Finding> {
+fn find_lost(lines: &[Limit], account: &Account, policy: &Policy, text: &str) -> Vec<Finding> {
     let name = std::ffi::CString::new(account.name.as_str()).unwrap_or_default();
     let groups = getgrouplist(&name, account.gid).unwrap_or_default();
     let mut lost: Vec<(String, u64)> = Vec::new();
@@ -99,8 +99,7 @@ fn find_lost(lines: &[Limit], account: &Account, policy: &Policy) -> Vec<Finding
     let mut all: Vec<String> =
         policy.limits.rlimits.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     all.extend(lost.iter().map(|(name, value)| format!("{name} = {value}")));
-    let text = fs::read_to_string(PATH).unwrap_or_default();
-    let remedy = set_key(&text, "limits", "rlimits", &format!("{{ {} }}", all.join(", ")));
+    let remedy = set_key(text, "limits", "rlimits", &format!("{{ {} }}", all.join(", ")));
     let items: Vec<&str> = lost.iter().map(|(item, _)| item.as_str()).collect();
     let sentence = format!(
         "limits.conf limits {} of {}, and root mode does not: the policy has to",

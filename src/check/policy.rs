@@ -15,11 +15,12 @@ use crate::trusted_file::{Distrust, open_trusted};
 /// A policy is at most this large, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Reads the policy's text, whoever could have written it, and what it means if it means anything.
-pub fn read() -> (Option<String>, Option<Policy>) {
-    let text = read_text(Path::new(PATH)).ok();
+/// Reads the policy's text, if root alone can have written it, and what it means if it means anything.
+pub fn read() -> (String, Option<Policy>) {
+    let opened = open_trusted(Path::new(PATH)).ok();
+    let text = opened.and_then(|(file, _)| read_from(file).ok());
     let policy = text.as_ref().and_then(|text| Policy::parse(text).ok());
-    (text, policy)
+    (text.unwrap_or_default(), policy)
 }
 
 /// Reads a file that may be a policy, up to the size that one may have.
@@ -27,8 +28,11 @@ pub fn read() -> (Option<String>, Option<Policy>) {
 /// # Errors
 /// A sentence without the file's name.
 pub fn read_text(path: &Path) -> Result<String, String> {
+    read_from(fs::File::open(path).map_err(|error| error.to_string())?)
+}
+
+fn read_from(file: fs::File) -> Result<String, String> {
     let mut text = String::new();
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
     if !file.metadata().is_ok_and(|file| file.is_file()) {
         return Err("it is not a regular file".to_owned());
     }
@@ -55,7 +59,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
             let remedy = restore_trust(&distrust).unwrap_or_default();
             vec![Finding::problem(Area::Policy, "policy_untrusted", sentence, remedy)]
         }
-        Ok(_) => match read_text(Path::new(PATH)).and_then(|text| {
+        Ok((file, _)) => match read_from(file).and_then(|text| {
             let policy = Policy::parse(&text)?;
             Ok((text, policy))
         }) {
@@ -85,14 +89,13 @@ fn explain_closed(scene: &Scene, path: &Path, errno: &str) -> Finding {
     if scene.mode == Mode::Root || scene.viewpoint == Viewpoint::Root {
         return Finding::warning(Area::Policy, "policy_unseen", sentence, None);
     }
-    explain_unreadable(&sentence)
+    Finding::problem(Area::Policy, "policy_unreadable", sentence, open_to_all())
 }
 
 /// In user mode the target reads the policy, so that all have to be able to.
-pub fn explain_unreadable(sentence: &str) -> Finding {
+pub fn open_to_all() -> String {
     let folder = Path::new(PATH).parent().unwrap_or(Path::new("/")).display();
-    let remedy = format!("chmod 0755 {folder} && chmod 0644 {PATH}");
-    Finding::problem(Area::Policy, "policy_unreadable", sentence, remedy)
+    format!("chmod 0755 {folder} && chmod 0644 {PATH}")
 }
 
 fn explain_malformed(reason: &str) -> Finding {

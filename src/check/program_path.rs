@@ -1,38 +1,50 @@
 //! Which file the Hub calls, and what else goes by the name `sudospawner`.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::finding::{Area, Finding};
-use super::hub::HubProcess;
-use super::remedy::{quote, run_as_owner};
+use super::hearsay::show_words;
+use super::hub_program::{Namesake, Seen};
+use super::remedy::{find_owner, quote, run_as};
 use super::scene::Scene;
 use crate::trusted_file::open_trusted;
-use crate::trusted_file::program::read_interpreter;
 
 /// Looks at the Hub's setting, and along the Hub's PATH.
 pub fn look(scene: &Scene) -> Vec<Finding> {
-    let mut findings = vec![look_at_setting(scene)];
-    let is_set = scene.path.is_some();
-    for other in find_others(&scene.own, &search_path(scene)) {
-        findings.push(judge_other(&other, scene, is_set));
+    let seen = match &scene.seen {
+        Ok(seen) => seen,
+        Err(silence) => {
+            let sentence = format!("{silence}: what the Hub's files say is not known");
+            return vec![Finding::warning(Area::Path, "sudospawner_path", sentence, None)];
+        }
+    };
+    let mut findings = vec![look_at_setting(scene, seen)];
+    let mut is_first = true;
+    for (directory, namesake) in scene.program.directories.iter().zip(&seen.namesakes) {
+        let path = directory.join("sudospawner");
+        match namesake {
+            Namesake::None => {}
+            Namesake::This => is_first = false,
+            Namesake::Python => findings.push(judge_python(&path, scene, is_first)),
+            Namesake::Other => findings.push(judge_other(&path, scene)),
+        }
     }
     findings
 }
 
-fn look_at_setting(scene: &Scene) -> Finding {
+fn look_at_setting(scene: &Scene, seen: &Seen) -> Finding {
     let code = "sudospawner_path";
     let own = scene.own.display();
     let Some(path) = &scene.path else {
         return Finding::ok(Area::Path, code, format!("looked at as {own}"));
     };
+    let shown = show_words(&path.to_string_lossy());
     let sentence = if !path.is_absolute() {
-        format!("sudospawner_path is {}, which sudo looks for in secure_path", path.display())
-    } else if !is_same_file(path, &scene.own) {
-        format!("sudospawner_path is {}, and this is {own}", path.display())
+        format!("sudospawner_path is {shown}, which sudo looks for in secure_path")
+    } else if !seen.is_called {
+        format!("sudospawner_path is {shown}, and this is {own}")
     } else {
-        return Finding::ok(Area::Path, code, format!("the Hub calls {}", path.display()));
+        return Finding::ok(Area::Path, code, format!("the Hub calls {shown}"));
     };
     let pattern = "s|^c\\.SudoSpawner\\.sudospawner_path *=.*|";
     match edit_setting(scene, &format!("{pattern}{}|", write_setting(scene))) {
@@ -49,72 +61,56 @@ fn write_setting(scene: &Scene) -> String {
     format!("c.SudoSpawner.sudospawner_path = \"{}\"", scene.own.display())
 }
 
-/// Has sed(1) change the Hub's configuration, where that is known.
+/// Has sed(1) change the Hub's configuration, where that is known. What a process names could be any file,
+/// and is changed as that process's account or not at all.
 fn edit_setting(scene: &Scene, script: &str) -> Option<String> {
-    let file = scene.process.as_ref().and_then(HubProcess::configuration)?;
-    run_as_owner(&[file], &format!("sed -i {} {}", quote(script), quote(file)))
-}
-
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let identify = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    identify(one).is_some() && identify(one) == identify(other)
-}
-
-/// The Hub's PATH, else our own, unless sudo has made it.
-fn search_path(scene: &Scene) -> String {
-    let of_hub = scene.process.as_ref().and_then(HubProcess::read_search_path);
-    let own = || std::env::var("PATH").ok().filter(|_| std::env::var_os("SUDO_UID").is_none());
-    of_hub.or_else(own).unwrap_or_default()
-}
-
-/// The other files of this name in these directories, in order, and whether each is found before ours.
-fn find_others(own: &Path, search_path: &str) -> Vec<(PathBuf, bool)> {
-    let mut found: Vec<(PathBuf, bool)> = Vec::new();
-    let mut is_first = true;
-    for directory in search_path.split(':').filter(|directory| directory.starts_with('/')) {
-        let path = Path::new(directory).join("sudospawner");
-        if is_same_file(&path, own) {
-            is_first = false;
-        } else if path.is_file() && !found.iter().any(|(known, _)| is_same_file(known, &path)) {
-            found.push((path, is_first));
-        }
+    let file = scene.program.configuration.as_deref()?;
+    let owner = find_owner(&[file])?;
+    let is_hub = scene.hub.as_ref().is_some_and(|hub| hub.uid == owner);
+    if scene.program.is_own_word && !is_hub {
+        return None;
     }
-    found
+    run_as(owner, &format!("sed -i {} {}", quote(script), quote(file)))
 }
 
-/// Only where the environment is root's alone: PATH is the Hub's own, and root executes nothing that a
-/// Hub could have laid there.
-fn remove_python_package(path: &Path) -> Option<String> {
+/// Only where the environment is root's alone, and the unit's PATH leads to it: root executes nothing that
+/// a Hub could have laid there.
+fn remove_python_package(path: &Path, scene: &Scene) -> Option<String> {
     let pip = path.with_file_name("pip");
-    open_trusted(path).ok()?;
-    open_trusted(&pip).ok()?;
-    Some(format!("{} uninstall --yes sudospawner; rm -f {}", quote(&pip), quote(path)))
+    let lib = path.parent()?.with_file_name("lib");
+    let is_root_alone = open_trusted(path).is_ok()
+        && open_trusted(&pip).is_ok()
+        && find_owner(&[&lib]).is_some_and(|owner| owner.is_root());
+    (is_root_alone && !scene.program.is_own_word)
+        .then(|| format!("{} uninstall --yes sudospawner; rm -f {}", quote(&pip), quote(path)))
 }
 
-fn judge_other((path, is_first): &(PathBuf, bool), scene: &Scene, is_set: bool) -> Finding {
-    let shown = path.display();
-    let interpreter = fs::File::open(path).ok().and_then(|script| read_interpreter(&script));
-    if interpreter.is_some_and(|file| file.to_string_lossy().contains("python")) {
-        let sentence = format!(
-            "{shown} is the Python package's sudospawner; both packages have the same module, and the \
-             Hub calls the program that its PATH has first"
-        );
-        let remedy = remove_python_package(path)
-            .or_else(|| edit_setting(scene, &format!("$a {}", write_setting(scene))));
-        return match remedy {
-            Some(remedy) if *is_first && !is_set => {
-                Finding::problem(Area::Path, "python_sudospawner", sentence, remedy)
-            }
-            remedy => Finding::warning(Area::Path, "python_sudospawner", sentence, remedy),
-        };
+fn judge_python(path: &Path, scene: &Scene, is_first: bool) -> Finding {
+    let code = "python_sudospawner";
+    let sentence = format!(
+        "{} is the Python package's sudospawner; both packages have the same module, and the Hub calls the \
+         program that its PATH has first",
+        path.display()
+    );
+    let remedy = remove_python_package(path, scene)
+        .or_else(|| edit_setting(scene, &format!("$a {}", write_setting(scene))));
+    match remedy {
+        Some(remedy) if is_first && scene.path.is_none() => {
+            Finding::problem(Area::Path, code, sentence, remedy)
+        }
+        remedy => Finding::warning(Area::Path, code, sentence, remedy),
     }
-    let own = scene.own.display();
+}
+
+fn judge_other(path: &Path, scene: &Scene) -> Finding {
+    let code = "two_binaries";
+    let (shown, own) = (path.display(), scene.own.display());
     let sentence = format!("{shown} goes by the same name as {own}, and is another file");
-    if is_set {
+    if scene.path.is_some() {
         let sentence = format!("{sentence}; sudospawner_path says which one is meant");
-        return Finding::ok(Area::Path, "two_binaries", sentence);
+        return Finding::ok(Area::Path, code, sentence);
     }
     let remedy = edit_setting(scene, &format!("$a {}", write_setting(scene)));
     let sentence = format!("{sentence}: set {}", write_setting(scene));
-    Finding::warning(Area::Path, "two_binaries", sentence, remedy)
+    Finding::warning(Area::Path, code, sentence, remedy)
 }

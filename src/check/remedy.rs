@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 
 use crate::account::Account;
 use crate::trusted_file::{Distrust, TrustedDirectory, open_trusted};
@@ -24,15 +24,33 @@ pub fn quote(word: impl AsRef<Path>) -> String {
 /// A command that changes or executes files, as whoever could change what they are: root executes nothing,
 /// and follows nothing, that somebody else could have laid there. `None` where several accounts could.
 pub fn run_as_owner(files: &[&Path], command: &str) -> Option<String> {
+    run_as(find_owner(files)?, command)
+}
+
+/// A command for root's shell that is done as this account, in a terminal of its own: a process of somebody
+/// else's that has root's could type into it, and read from it for as long as it likes.
+pub fn run_as(uid: Uid, command: &str) -> Option<String> {
+    if uid.is_root() {
+        return Some(command.to_owned());
+    }
+    let owner = Account::by_uid(uid)?;
+    Some(format!("runuser --pty -u {} -- sh -c {}", quote(owner.name), quote(command)))
+}
+
+/// Who else than root could change what these files are, else root; `None` where several accounts could.
+pub fn find_owner(files: &[&Path]) -> Option<Uid> {
     let mut owners = BTreeSet::new();
-    files.iter().try_for_each(|file| collect_owners(file, MAX_LINKS, &mut owners))?;
+    for file in files {
+        owners.insert(match walk(file).end {
+            End::There(_) | End::Missing => 0,
+            End::Theirs { owner, .. } => owner,
+            End::Unknown => return None,
+        });
+    }
     let others: Vec<u32> = owners.into_iter().filter(|uid| *uid != 0).collect();
     match others.as_slice() {
-        [] => Some(command.to_owned()),
-        [uid] => {
-            let owner = Account::by_uid(Uid::from_raw(*uid))?;
-            Some(format!("runuser -u {} -- sh -c {}", quote(owner.name), quote(command)))
-        }
+        [] => Some(Uid::from_raw(0)),
+        [uid] => Some(Uid::from_raw(*uid)),
         _ => None,
     }
 }
@@ -40,10 +58,9 @@ pub fn run_as_owner(files: &[&Path], command: &str) -> Option<String> {
 /// The same where there has to be a command: what is in nobody's hand alone is first put into root's.
 pub fn mend_as_owner(file: &Path, command: &str) -> String {
     run_as_owner(&[file], command).unwrap_or_else(|| {
-        let distrust = if file.is_dir() {
-            TrustedDirectory::open(file).err()
-        } else {
-            open_trusted(file).err()
+        let distrust = match TrustedDirectory::open(file) {
+            Err(Distrust::Kind(..)) => open_trusted(file).err(),
+            opened => opened.err(),
         };
         // Who has what of it, for a person to look at.
         let show = || format!("namei --long {}", quote(file));
@@ -54,27 +71,87 @@ pub fn mend_as_owner(file: &Path, command: &str) -> String {
 /// As many links are followed on a path as by Linux, path_resolution(7).
 const MAX_LINKS: u8 = 40;
 
-/// Adds the owners of everything that a path leads over, links and what they lead over too, as far as it
-/// is there; `None` if anything of it can be written by group or others, or is closed to us.
-fn collect_owners(path: &Path, links: u8, owners: &mut BTreeSet<u32>) -> Option<()> {
+/// A path, as far as it leads over nothing but what is root's alone, links and what they lead over too. What
+/// is behind somebody else's directory or link is not looked at: it could be anything, and hold root up.
+#[derive(Debug)]
+pub struct Way {
+    /// What it leads over, the end too, if that is root's.
+    pub passed: Vec<Step>,
+    /// What it leads to.
+    pub end: End,
+}
+
+/// One step of a way.
+#[derive(Debug)]
+pub struct Step {
+    /// Where it is.
+    pub path: PathBuf,
+    mode: u32,
+    gid: u32,
+}
+
+/// Where a way ends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// At this file, which is root's alone.
+    There(PathBuf),
+    /// Nothing is there.
+    Missing,
+    /// Somebody else owns it from here on.
+    Theirs {
+        /// Whose it is.
+        owner: u32,
+        /// Where theirs begins.
+        at: PathBuf,
+        /// Whether that is the end of the path, and no link.
+        is_last: bool,
+    },
+    /// Group or others can write there, or it is closed to us.
+    Unknown,
+}
+
+impl Step {
+    /// The bit that this account lacks to enter, or to execute, what root owns; access control lists are not
+    /// looked at.
+    pub fn find_lacking(&self, account: &Account) -> Option<&'static str> {
+        let groups = account.list_groups(account.gid).unwrap_or_default();
+        let is_member = groups.contains(&Gid::from_raw(self.gid));
+        let (bit, command) = if is_member { (0o010, "g+x") } else { (0o001, "o+x") };
+        (self.mode & bit == 0).then_some(command)
+    }
+}
+
+/// Follows a path.
+pub fn walk(path: &Path) -> Way {
+    let mut passed = Vec::new();
+    let end = walk_on(path, MAX_LINKS, &mut passed).unwrap_or(End::Unknown);
+    Way { passed, end }
+}
+
+fn walk_on(path: &Path, links: u8, passed: &mut Vec<Step>) -> Option<End> {
     let mut walked = PathBuf::new();
     let mut parts = path.components();
     while let Some(part) = parts.next() {
         walked.push(part);
         let file = match fs::symlink_metadata(&walked) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Some(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Some(End::Missing),
             file => file.ok()?,
         };
-        owners.insert(file.uid());
-        if file.is_symlink() {
-            let target = walked.parent()?.join(fs::read_link(&walked).ok()?);
-            return collect_owners(&target.join(parts.as_path()), links.checked_sub(1)?, owners);
-        }
-        if file.mode() & 0o022 != 0 {
+        let is_link = file.is_symlink();
+        if !is_link && file.mode() & 0o022 != 0 {
             return None;
         }
+        if file.uid() != 0 {
+            let is_last = !is_link && parts.as_path().as_os_str().is_empty();
+            return Some(End::Theirs { owner: file.uid(), at: walked, is_last });
+        }
+        if is_link {
+            let target = walked.parent()?.join(fs::read_link(&walked).ok()?);
+            return walk_on(&target.join(parts.as_path()), links.checked_sub(1)?, passed);
+        }
+        passed.push(Step { path: walked.clone(), mode: file.mode(), gid: file.gid() });
     }
-    Some(())
+    Some(End::There(walked))
 }
 
 /// What makes a file trusted again; `None` where no command does without knowing what is meant.
@@ -147,7 +224,7 @@ mod tests {
             let file = folder.path().join("x");
             fs::write(&file, "").unwrap();
             nix::unistd::chown(folder.path(), Some(somebody.uid), None).unwrap();
-            let expected = format!("runuser -u {} -- sh -c true", somebody.name);
+            let expected = format!("runuser --pty -u {} -- sh -c true", somebody.name);
             // Through a link of root's as well, since it is what the link leads to.
             let link = tempfile::tempdir_in("/root").unwrap();
             std::os::unix::fs::symlink(folder.path(), link.path().join("link")).unwrap();

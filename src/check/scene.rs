@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, geteuid};
 
+use super::apart::Silence;
 use super::commands::ask;
-use super::hub::HubProcess;
+use super::hub_program::{HubProgram, Seen, Settings, find_unit_of, look_at_files};
 use super::policy;
 use super::sudo_listing::Listing;
 use super::unit;
+use super::viewpoint::look_as;
 use crate::account::Account;
 use crate::policy::Mode;
 use crate::policy::file::Policy;
@@ -61,16 +63,20 @@ pub struct Scene {
     pub hub: Option<Account>,
     /// The mode.
     pub mode: Mode,
-    /// The policy, where there is one and it can be read.
+    /// The policy, where there is one that root alone can have written and this account can read.
     pub policy: Option<Policy>,
+    /// The policy's text.
+    pub policy_text: String,
     /// The accounts whose servers are asked about.
     pub targets: Vec<String>,
     /// What sudo lists of the Hub's rules.
     pub listing: Listing,
-    /// The Hub, if it runs.
-    pub process: Option<HubProcess>,
-    /// Its unit.
+    /// The Hub's program.
+    pub program: HubProgram,
+    /// The Hub's unit.
     pub unit: Option<String>,
+    /// What the Hub's account sees of the Hub's files.
+    pub seen: Result<Seen, Silence>,
     /// What the Hub has as its `sudospawner_path`, where that is known.
     pub path: Option<PathBuf>,
     /// Whether the Hub authenticates through PAM, where that is known.
@@ -86,7 +92,7 @@ impl Scene {
     /// A sentence where the Hub's account does not exist.
     pub fn find(question: &Question) -> Result<Self, String> {
         let own = std::fs::read_link("/proc/self/exe").map_err(|error| error.to_string())?;
-        let (_, policy) = policy::read();
+        let (policy_text, policy) = policy::read();
         let named = find_hub_account(question, policy.as_ref())?;
         let hub_is_assumed = named.is_none();
         let own_account = Account::by_uid(geteuid()).filter(|account| !account.uid.is_root());
@@ -96,31 +102,36 @@ impl Scene {
             Some(hub) if hub.uid == geteuid() => Viewpoint::Hub,
             _ => Viewpoint::Other,
         };
-        let process = hub.as_ref().and_then(|hub| HubProcess::find(hub.uid));
-        let settings = process.as_ref().map(HubProcess::read_settings).unwrap_or_default();
+        let program = find_program(question, hub.as_ref(), viewpoint);
+        let seen = look_as_hub(question, &own, hub.as_ref(), &program);
+        let settings = seen.as_ref().map(|seen| &seen.settings).ok();
         let listing = match (&hub, viewpoint) {
             (Some(hub), Viewpoint::Root) => {
-                Listing::from_answer(ask("sudo", &["-n", "-ll", "-U", &hub.name], ""))
+                Listing::from_answer(ask("sudo", &["-n", "-ll", "-U", &hub.name]))
             }
-            (Some(_), Viewpoint::Hub) => Listing::from_answer(ask("sudo", &["-n", "-ll"], "")),
+            (Some(_), Viewpoint::Hub) => Listing::from_answer(ask("sudo", &["-n", "-ll"])),
             _ => Listing::default(),
         };
         // Not the policy: its rules of root mode may be there before the Hub is in root mode.
-        let mode = question.mode.or(settings.mode).unwrap_or_else(|| listing.find_mode(&own));
-        let unit = question.unit.clone();
-        let unit = unit.or_else(|| process.as_ref().and_then(HubProcess::find_unit));
+        let mode = question.mode.or(settings.and_then(Settings::mode));
+        let mode = mode.unwrap_or_else(|| listing.find_mode(&own));
+        let path = question.path.clone().or(settings.and_then(|said| said.path.clone()));
+        let pam = question.pam.or(settings.and_then(|said| said.pam));
+        let unit = question.unit.clone().or_else(|| program.unit.clone());
         let mut scene = Self {
             own,
             viewpoint,
             hub,
             mode,
             policy,
+            policy_text,
             targets: question.users.clone(),
             listing,
-            process,
+            program,
             unit: unit.or_else(unit::find_usual),
-            path: question.path.clone().or(settings.path),
-            pam: question.pam.or(settings.pam),
+            seen,
+            path,
+            pam,
             hub_is_assumed,
         };
         if scene.targets.is_empty() {
@@ -156,6 +167,32 @@ impl Scene {
         let is_hub = |name: &String| self.hub.as_ref().is_some_and(|hub| hub.name == *name);
         named.into_iter().chain(members).find(|name| !is_hub(name))
     }
+}
+
+/// How the Hub is called: for its own account as its process says, for anyone else as its unit does.
+fn find_program(question: &Question, hub: Option<&Account>, viewpoint: Viewpoint) -> HubProgram {
+    let own =
+        hub.filter(|_| viewpoint == Viewpoint::Hub).and_then(|hub| HubProgram::find_own(hub.uid));
+    own.unwrap_or_else(|| {
+        let unit = question.unit.clone().or_else(|| hub.and_then(find_unit_of));
+        let unit = unit.or_else(unit::find_usual);
+        let known = unit.and_then(|unit| Some((unit::read_properties(&unit).ok()?, unit)));
+        known
+            .map(|(of, unit)| HubProgram::of_unit(&unit, &of, hub))
+            .unwrap_or_else(HubProgram::unknown)
+    })
+}
+
+/// What the Hub's account sees of the Hub's files; where this process can be that account.
+fn look_as_hub(
+    question: &Question,
+    own: &Path,
+    hub: Option<&Account>,
+    program: &HubProgram,
+) -> Result<Seen, Silence> {
+    let Some(hub) = hub.filter(|hub| !hub.uid.is_root()) else { return Ok(Seen::default()) };
+    let (configuration, named) = (program.configuration.as_deref(), question.path.as_deref());
+    look_as(hub, || look_at_files(own, configuration, named, &program.directories))
 }
 
 /// Where the server executables are: as the policy says, else beside the mediator.

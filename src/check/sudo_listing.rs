@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::apart::Silence;
 use super::commands::Answer;
 use crate::policy::Mode;
 
@@ -15,6 +16,8 @@ pub struct Listing {
     settings: Vec<(Option<String>, String)>,
     /// What sudo wrote to stderr: why there is no list, or what is wrong with its files.
     pub complaint: String,
+    /// Why sudo has said nothing.
+    pub silence: Option<Silence>,
 }
 
 /// One entry.
@@ -53,9 +56,11 @@ impl Entry {
 
 impl Listing {
     /// Reads what sudo has answered.
-    pub fn from_answer(answer: Option<Answer>) -> Self {
-        let Some(answer) = answer else { return Self::default() };
-        Self { complaint: answer.complaint, ..Self::parse(&answer.output) }
+    pub fn from_answer(answer: Result<Answer, Silence>) -> Self {
+        match answer {
+            Ok(answer) => Self { complaint: answer.complaint, ..Self::parse(&answer.output) },
+            Err(silence) => Self { silence: Some(silence), ..Self::default() },
+        }
     }
 
     /// Reads sudo's list.

@@ -1,22 +1,14 @@
 //! Why sudo did not run something: what sudo and sudo-rs say, in their own words.
 
 /// Why sudo refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// This process can gain no rights.
-    NoNewPrivileges,
-    /// sudo has no rights to give.
-    NotSetuid,
+    /// This process can gain no rights, or sudo has none to give.
+    NoRights,
     /// It wants a terminal.
     Terminal,
-    /// It knows no such account.
-    UnknownTarget,
-    /// It finds no such file.
-    MissingCommand,
-    /// The account that it became cannot execute the file.
-    NotExecutable,
     /// One of its files cannot be used.
-    Broken(String),
+    Broken,
     /// No rule lets the caller, or none without a password.
     NotPermitted,
     /// PAM does not let the caller's account.
@@ -28,15 +20,16 @@ pub enum Refusal {
 /// Words by which a refusal is recognised; those of sudo stand first, then those of sudo-rs. The more
 /// special ones come first, since with `-n` sudo says of everything that it does not permit that a
 /// password is required.
-const WORDS: [(Refusal, &[&str]); 8] = [
-    (Refusal::NoNewPrivileges, &["\"no new privileges\" flag is set"]),
+const WORDS: [(Refusal, &[&str]); 4] = [
     (
-        Refusal::NotSetuid,
-        &["effective uid is not 0", "must be owned by uid 0 and have the setuid bit set"],
+        Refusal::NoRights,
+        &[
+            "\"no new privileges\" flag is set",
+            "effective uid is not 0",
+            "must be owned by uid 0 and have the setuid bit set",
+        ],
     ),
     (Refusal::Terminal, &["you must have a tty to run sudo"]),
-    (Refusal::MissingCommand, &["command not found"]),
-    (Refusal::NotExecutable, &["unable to execute", "cannot execute '", "': invalid command"]),
     (
         Refusal::Account,
         &[
@@ -47,7 +40,6 @@ const WORDS: [(Refusal, &[&str]); 8] = [
             "PAM authentication error",
         ],
     ),
-    (Refusal::UnknownTarget, &["unknown user", "' not found"]),
     (
         Refusal::NotPermitted,
         &[
@@ -82,12 +74,12 @@ const MISTAKEN: [&str; 6] =
 impl Refusal {
     /// Reads what sudo wrote to stderr.
     pub fn read(complaint: &str) -> Self {
-        if let Some(file) = find_broken_file(complaint) {
-            return Self::Broken(file);
+        if find_broken_file(complaint).is_some() {
+            return Self::Broken;
         }
         let is_said = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
         let known = WORDS.iter().find(|(_, words)| is_said(words));
-        known.map_or(Self::Unknown, |(refusal, _)| refusal.clone())
+        known.map_or(Self::Unknown, |(refusal, _)| *refusal)
     }
 }
 
@@ -106,6 +98,18 @@ pub fn find_broken_file(complaint: &str) -> Option<String> {
     })
 }
 
+/// Whether this is one of sudo's usual files of rules: no other is named in a command.
+pub fn is_usual_file(file: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let name = file.strip_prefix("/etc/sudoers.d/");
+    file == "/etc/sudoers"
+        || name.is_some_and(|name| name.starts_with(is_alphanumeric) && name.chars().all(is_plain))
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    c.is_ascii_alphanumeric()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,27 +124,19 @@ mod tests {
                 Refusal::NotPermitted,
             ),
             ("sudo: I'm sorry rhea. I'm afraid I can't do that", Refusal::NotPermitted),
-            ("sudo: unknown user nemo\nsudo: error initializing", Refusal::UnknownTarget),
-            ("sudo: user 'nemo' not found", Refusal::UnknownTarget),
-            ("sudo: /opt/x: command not found", Refusal::MissingCommand),
-            ("sudo: '/opt/x': command not found", Refusal::MissingCommand),
-            ("sudo: unable to execute /opt/x: Permission denied", Refusal::NotExecutable),
-            (
-                "sudo: cannot execute '/opt/x': Permission denied (os error 13)",
-                Refusal::NotExecutable,
-            ),
             (
                 "sudo: effective uid is not 0, is /usr/bin/sudo on a file system with the 'nosuid' \
                  option set or an NFS file system without root privileges?",
-                Refusal::NotSetuid,
+                Refusal::NoRights,
             ),
-            ("sudo: sudo must be owned by uid 0 and have the setuid bit set", Refusal::NotSetuid),
+            ("sudo: sudo must be owned by uid 0 and have the setuid bit set", Refusal::NoRights),
             (
                 "sudo: The \"no new privileges\" flag is set, which prevents sudo from running as root.",
-                Refusal::NoNewPrivileges,
+                Refusal::NoRights,
             ),
             ("sudo: sorry, you must have a tty to run sudo", Refusal::Terminal),
             ("sudo: PAM account management error: Account expired", Refusal::Account),
+            ("/etc/sudoers.d/y:1:1: syntax error", Refusal::Broken),
             ("Segmentation fault", Refusal::Unknown),
         ] {
             assert_eq!(Refusal::read(complaint), refusal, "{complaint}");
@@ -160,5 +156,23 @@ mod tests {
         assert_eq!(file(other), expected);
         assert_eq!(file("/etc/sudoers.d/y:10:58: unknown setting: 'log_input'"), None);
         assert_eq!(file("sudo: /opt/x: command not found"), None);
+    }
+
+    #[test]
+    fn a_file_anywhere_else_is_named_in_no_command() {
+        for usual in ["/etc/sudoers", "/etc/sudoers.d/sudospawner", "/etc/sudoers.d/90-x_y"] {
+            assert!(is_usual_file(usual), "{usual}");
+        }
+        for other in [
+            "/etc/sudoers.d/../shadow",
+            "/etc/sudoers.d/..",
+            "/etc/sudoers.d/x/y",
+            "/etc/sudoers.d/",
+            "/etc/sudoers.d/x y",
+            "/etc/sudoers.local",
+            "/tmp/sudoers",
+        ] {
+            assert!(!is_usual_file(other), "{other}");
+        }
     }
 }

@@ -6,8 +6,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Group, access, chdir, getuid};
 
+use super::apart::Silence;
 use super::commands::ask;
-use super::finding::{Area, Finding, Level};
+use super::finding::{Area, Finding};
+use super::hearsay::{Told, accept};
+use super::mending::find_remedy;
 use super::policy::{self, set_key};
 use super::remedy::quote;
 use super::scene::{Scene, Viewpoint, server_directory};
@@ -36,71 +39,63 @@ fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
         return vec![Finding::problem(Area::Target, "target_unknown", sentence, remedy)];
     };
     let mut findings = look_from_outside(scene, &account);
-    let inside = match (scene.viewpoint, scene.mode) {
-        _ if account.uid.is_root() => Vec::new(),
+    if account.uid.is_root() {
+        return findings;
+    }
+    let told = match (scene.viewpoint, scene.mode) {
         (Viewpoint::Root, mode) => {
-            look_as(&account, || look_from_inside(mode, scene.policy.as_ref())).unwrap_or_default()
+            look_as(&account, || look_from_inside(mode, scene.policy.as_ref()))
         }
-        (_, mode) if account.uid == getuid() => look_from_inside(mode, scene.policy.as_ref()),
-        (Viewpoint::Hub, Mode::User) => look_through_sudo(scene, name),
+        (_, mode) if account.uid == getuid() => Ok(look_from_inside(mode, scene.policy.as_ref())),
+        (Viewpoint::Hub, Mode::User) => ask_through_sudo(scene, name),
         _ => {
             let sentence = format!(
                 "only root and {name} see what {name} can execute: run `sudospawner check` as root, too"
             );
-            vec![Finding::ok(Area::Target, "target_unseen", sentence)]
+            findings.push(Finding::ok(Area::Target, "target_unseen", sentence));
+            return findings;
         }
     };
-    findings.extend(inside);
+    match told {
+        Ok(told) => findings.extend(accept(&told, name, &look_again(&scene.own, name), |code| {
+            (scene.viewpoint == Viewpoint::Root)
+                .then(|| find_remedy(code, &account, scene))
+                .flatten()
+        })),
+        Err(silence) => {
+            let sentence = format!("{silence}: what {name} sees is not known");
+            findings.push(Finding::warning(Area::Target, "target_unseen", sentence, None));
+        }
+    }
     findings
 }
 
+/// The command by which root looks itself.
+pub fn look_again(own: &Path, name: &str) -> String {
+    format!("{} check --user {}", quote(own), quote(name))
+}
+
 /// Asks the mediator itself to look, as the Hub would call it: it is all that sudo permits.
-fn look_through_sudo(scene: &Scene, name: &str) -> Vec<Finding> {
+fn ask_through_sudo(scene: &Scene, name: &str) -> Result<Vec<Told>, Silence> {
+    /// What the mediator answers.
+    #[derive(serde::Deserialize)]
+    struct Answered {
+        findings: Vec<Told>,
+    }
     let own = scene.own.to_string_lossy();
-    let words = ["-nH", "-u", name, &own, "check", "--self", "--json"];
-    let Some(answer) = ask("sudo", &words, "") else { return Vec::new() };
+    let answer = ask("sudo", &["-nH", "-u", name, &own, "check", "--self", "--json"])?;
     // A refusal of sudo's is explained by the real call.
-    let Ok(told) = serde_json::from_str::<Told>(&answer.output) else { return Vec::new() };
-    let remedy = format!("{} check --user {}", quote(&scene.own), quote(name));
-    told.findings.iter().filter_map(|finding| doubt(finding, name, &remedy)).collect()
+    let answered = serde_json::from_str::<Answered>(&answer.output);
+    Ok(answered.map(|answered| answered.findings).unwrap_or_default())
 }
 
-/// What the mediator told as the target.
-#[derive(serde::Deserialize)]
-struct Told {
-    findings: Vec<Finding>,
-}
-
-/// The codes of what [`look_from_inside`] finds.
-const FROM_INSIDE: [&str; 8] = [
-    "home_missing",
-    "home_closed",
-    "policy_unreadable",
-    "server_missing",
-    "server_untrusted",
-    "server_not_executable",
-    "interpreter",
-    "target_unknown",
-];
-
-/// The target could have had its own process say anything. So its words are shown as such, and a command
-/// for root's shell is never taken from it: root gets that from a look of its own.
-fn doubt(finding: &Finding, name: &str, remedy: &str) -> Option<Finding> {
-    let code = FROM_INSIDE.into_iter().find(|code| *code == finding.code)?;
-    let area = match finding.area {
-        area @ (Area::Target | Area::Server | Area::Policy) => area,
-        _ => return None,
-    };
-    let words: String = finding.sentence.chars().take(300).collect();
-    Some(match finding.level {
-        Level::Ok => Finding::ok(area, code, words),
-        Level::Warning => Finding::warning(area, code, format!("as {name} sees it: {words}"), None),
-        Level::Problem => {
-            let sentence =
-                format!("as {name} sees it: {words}; root's own look says what mends it");
-            Finding::problem(area, code, sentence, remedy)
-        }
-    })
+/// Looks at what concerns this process's own account, for `check --self`.
+pub fn look_at_self(mode: Mode) -> Vec<Finding> {
+    let (_, policy) = policy::read();
+    let own = fs::read_link("/proc/self/exe").unwrap_or_default();
+    let name = Account::by_uid(getuid()).map_or_else(|| getuid().to_string(), |own| own.name);
+    let told = look_from_inside(mode, policy.as_ref());
+    accept(&told, &name, &look_again(&own, &name), |_| None)
 }
 
 fn look_from_outside(scene: &Scene, account: &Account) -> Vec<Finding> {
@@ -120,13 +115,12 @@ fn look_from_outside(scene: &Scene, account: &Account) -> Vec<Finding> {
     if let Some(policy) = &scene.policy {
         let least = policy.targets.min_uid;
         if uid.as_raw() < least {
-            let text = fs::read_to_string(PATH).unwrap_or_default();
             let sentence = format!("the uid of {name}, {uid}, is below targets.min_uid, {least}");
-            let remedy = set_key(&text, "targets", "min_uid", &uid.to_string());
+            let remedy = set_key(&scene.policy_text, "targets", "min_uid", &uid.to_string());
             findings.push(problem("min_uid", sentence, remedy));
         }
         if scene.mode == Mode::Root {
-            findings.extend(judge_by_policy(policy, account, &groups));
+            findings.extend(judge_by_policy(policy, &scene.policy_text, account, &groups));
         }
     }
     if scene.hub.as_ref().is_some_and(|hub| hub.uid == *uid) {
@@ -145,7 +139,12 @@ fn look_from_outside(scene: &Scene, account: &Account) -> Vec<Finding> {
     findings
 }
 
-fn judge_by_policy(policy: &Policy, account: &Account, groups: &[String]) -> Vec<Finding> {
+fn judge_by_policy(
+    policy: &Policy,
+    text: &str,
+    account: &Account,
+    groups: &[String],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (name, user) = (&account.name, quote(&account.name));
     let targets = &policy.targets;
@@ -155,10 +154,9 @@ fn judge_by_policy(policy: &Policy, account: &Account, groups: &[String]) -> Vec
         let remedy = match targets.groups.first() {
             Some(group) => format!("usermod --append --groups {} {user}", quote(group)),
             None => {
-                let text = fs::read_to_string(PATH).unwrap_or_default();
                 let mut users = targets.users.clone();
                 users.push(name.clone());
-                set_key(&text, "targets", "users", &format!("{users:?}"))
+                set_key(text, "targets", "users", &format!("{users:?}"))
             }
         };
         findings.push(Finding::problem(Area::Target, "target_not_permitted", sentence, remedy));
@@ -180,83 +178,56 @@ fn list_groups(account: &Account) -> Vec<String> {
     groups.into_iter().filter_map(name_of).collect()
 }
 
-/// What this process, which is the target, sees: its home, the policy, the server executables.
-pub fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Finding> {
+/// What this process, which is the target, sees: its home, the policy, the mediator, the server executables.
+fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
     let Some(account) = Account::by_uid(getuid()) else {
-        let sentence = format!("uid {} has no account", getuid());
-        let remedy = format!("useradd --create-home --uid {} zoe", getuid());
-        return vec![Finding::problem(Area::Target, "target_unknown", sentence, remedy)];
+        return vec![Told::problem("target_unknown", format!("uid {} has no account", getuid()))];
     };
-    let mut findings = vec![look_at_home(&account, mode, policy)];
-    if mode == Mode::User
-        && let Err(Distrust::Closed(path, _)) = open_trusted(Path::new(PATH))
-    {
-        let sentence = format!("{} cannot read the policy: {}", account.name, path.display());
-        findings.push(policy::explain_unreadable(&sentence));
-        return findings;
-    }
+    let name = &account.name;
     let own = fs::read_link("/proc/self/exe").unwrap_or_default();
+    let mut told = vec![look_at_home(&account, mode, policy)];
+    if mode == Mode::User {
+        if access(&own, AccessFlags::X_OK).is_err() {
+            let sentence = format!("{name} cannot execute {}", own.display());
+            told.push(Told::problem("binary_closed", sentence));
+        }
+        if let Err(Distrust::Closed(path, _)) = open_trusted(Path::new(PATH)) {
+            let sentence = format!("{name} cannot read the policy: {}", path.display());
+            told.push(Told::problem("policy_unreadable", sentence));
+            return told;
+        }
+    }
     let directory = server_directory(&own, policy);
     let is_named = policy.is_some_and(|policy| policy.server.directory.is_some());
-    findings.extend(server::look(&directory, mode, is_named, &account.name));
-    findings
+    told.extend(server::look(&directory, mode, is_named, name));
+    told
 }
 
-fn look_at_home(account: &Account, mode: Mode, policy: Option<&Policy>) -> Finding {
+fn look_at_home(account: &Account, mode: Mode, policy: Option<&Policy>) -> Told {
     let (name, home) = (&account.name, account.home.as_path());
-    let (shown, user, quoted) = (home.display(), quote(name), quote(home));
-    let problem = |code, sentence, remedy| Finding::problem(Area::Target, code, sentence, remedy);
+    let shown = home.display();
     match chdir(home) {
         Err(Errno::ENOENT) => {
             let sentence = format!("the home of {name}, {shown}, does not exist");
-            let remedy =
-                format!("mkdir -p -m 0700 {quoted} && chown {user}:{} {quoted}", account.gid);
             let has_hooks = mode == Mode::Root
                 && policy.is_some_and(|policy| {
                     policy.hooks.dir.read_dir().is_ok_and(|mut dir| dir.next().is_some())
                 });
             if has_hooks {
-                let sentence = format!("{sentence}, unless a hook makes it");
-                return Finding::warning(Area::Target, "home_missing", sentence, Some(remedy));
+                return Told::warning(
+                    "home_missing",
+                    format!("{sentence}, unless a hook makes it"),
+                );
             }
-            problem("home_missing", sentence, remedy)
+            Told::problem("home_missing", sentence)
         }
         Err(errno) => {
-            let closed = crate::server::find_closed_directory(home);
-            let remedy = match closed {
-                Some(directory) => format!("chmod o+x {}", quote(directory)),
-                None => format!("chown {user} {quoted} && chmod u+rwx {quoted}"),
-            };
             let sentence = format!("{name} cannot enter its home {shown}: {}", errno.desc());
-            problem("home_closed", sentence, remedy)
+            Told::problem("home_closed", sentence)
         }
         Ok(()) if access(home, AccessFlags::W_OK).is_err() => {
-            let sentence = format!("{name} cannot write to its home {shown}");
-            let remedy = format!("chown {user} {quoted} && chmod u+rwx {quoted}");
-            problem("home_closed", sentence, remedy)
+            Told::problem("home_closed", format!("{name} cannot write to its home {shown}"))
         }
-        Ok(()) => {
-            Finding::ok(Area::Target, "home_missing", format!("{name} is at home in {shown}"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_for_root_is_never_taken_from_a_target() {
-        let told = Finding::problem(Area::Server, "interpreter", "x\u{1b}[2J", "rm -rf /");
-        let shown = doubt(&told, "zoe", "look").unwrap();
-        assert_eq!(shown.remedy.as_deref(), Some("look"));
-        assert!(shown.sentence.starts_with("as zoe sees it: "));
-        let told =
-            Finding::warning(Area::Server, "server_untrusted", "x", Some("reboot".to_owned()));
-        assert_eq!(doubt(&told, "zoe", "look").unwrap().remedy, None);
-        let told = Finding::problem(Area::Sudo, "interpreter", "x", "reboot");
-        assert_eq!(doubt(&told, "zoe", "look"), None);
-        let told = Finding::problem(Area::Server, "sudo_refuses", "x", "reboot");
-        assert_eq!(doubt(&told, "zoe", "look"), None);
+        Ok(()) => Told::ok("home_missing", format!("{name} is at home in {shown}")),
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::apart::Silence;
 use super::commands::ask;
 use super::finding::{Area, Finding};
-use super::hub::{HubProcess, read_status_field};
+use super::hub_program::read_status_field;
 use super::remedy::{add_to_unit, quote};
 use super::scene::Scene;
 use crate::policy::Mode;
@@ -33,9 +34,13 @@ const IMPLYING: [(&str, &str); 16] = [
 ];
 
 /// What else is asked.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 14] = [
     "LoadState",
     "User",
+    "ExecStart",
+    "WorkingDirectory",
+    "Environment",
+    "MainPID",
     "KillMode",
     "OOMPolicy",
     "TasksMax",
@@ -46,43 +51,62 @@ const OTHERS: [&str; 10] = [
     "CapabilityBoundingSet",
 ];
 
-type Properties = BTreeMap<String, String>;
+/// Properties of a unit, as systemctl shows them.
+pub type Properties = BTreeMap<String, String>;
 
 /// The unit that a Hub usually has, if this machine has it.
 pub fn find_usual() -> Option<String> {
     let unit = "jupyterhub.service";
-    let properties = read_properties(unit)?;
-    (properties.get("LoadState")? == "loaded").then(|| unit.to_owned())
+    let properties = read_properties(unit).ok()?;
+    is_loaded(&properties).then(|| unit.to_owned())
 }
 
 /// The account that a unit runs as, if it is not root.
 pub fn read_user(unit: &str) -> Option<String> {
-    read_properties(unit)?.remove("User").filter(|user| !user.is_empty())
+    read_properties(unit).ok()?.remove("User").filter(|user| !user.is_empty())
 }
 
-fn read_properties(unit: &str) -> Option<Properties> {
+/// The directories in which units find programs, unless they say otherwise.
+pub fn read_search_path() -> Option<String> {
+    let environment = ask("systemctl", &["show-environment"]).ok()?.output;
+    environment.lines().find_map(|line| Some(line.strip_prefix("PATH=")?.to_owned()))
+}
+
+fn is_loaded(properties: &Properties) -> bool {
+    properties.get("LoadState").is_some_and(|state| state == "loaded")
+}
+
+/// What systemd says of a unit.
+///
+/// # Errors
+/// A sentence if it does not.
+pub fn read_properties(unit: &str) -> Result<Properties, Silence> {
     if !Path::new("/run/systemd/system").is_dir() {
-        return None;
+        return Err(Silence("systemd does not run here".to_owned()));
     }
     let names: Vec<&str> = IMPLYING.iter().map(|(name, _)| *name).chain(OTHERS).collect();
     let asked = format!("--property={}", names.join(","));
-    let answer = ask("systemctl", &["show", &asked, "--", unit], "")?;
+    let answer = ask("systemctl", &["show", &asked, "--", unit])?;
     let lines = answer.output.lines().filter_map(|line| line.split_once('='));
-    Some(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    Ok(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 /// Looks at the unit that the Hub runs in.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
     let unit = scene.unit.as_deref();
-    let properties = unit.and_then(read_properties);
-    findings.extend(look_at_privileges(scene, unit, properties.as_ref()));
-    let (Some(unit), Some(properties)) = (unit, properties) else {
+    let properties = unit.map(read_properties).transpose();
+    let known = properties.as_ref().ok().and_then(Option::as_ref);
+    findings.extend(look_at_privileges(scene, unit, known));
+    if let Err(silence) = &properties {
+        findings.push(Finding::warning(Area::Unit, "unit", silence.to_string(), None));
+    }
+    let (Some(unit), Some(properties)) = (unit, known) else {
         let sentence = "no unit of the Hub was found; --unit names one";
         findings.push(Finding::ok(Area::Unit, "unit", sentence));
         return findings;
     };
-    if properties.get("LoadState").is_none_or(|state| state != "loaded") {
+    if !is_loaded(properties) {
         let sentence = format!("systemd knows no unit {unit}");
         findings.push(Finding::warning(Area::Unit, "unit", sentence, None));
         return findings;
@@ -91,12 +115,12 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     let records = |switch| scene.listing.is_on(switch, &scene.own);
     if ["log_input", "log_output"].into_iter().any(records) {
         let place = scene.listing.find_records();
-        findings.extend(judge_recording(unit, &properties, &place, scene.process.is_some()));
+        findings.extend(judge_recording(unit, properties, &place, scene.program.is_running()));
     }
     // Servers that are processes beside the Hub are in the Hub's unit.
     let launcher = scene.policy.as_ref().map(|policy| policy.server.launcher);
     if scene.mode == Mode::User || launcher.is_none_or(|one| matches!(one, Launcher::Process)) {
-        findings.extend(judge_servers(unit, &properties));
+        findings.extend(judge_servers(unit, properties));
     }
     findings
 }
@@ -109,8 +133,7 @@ fn look_at_privileges(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let flag = |value: Option<String>| value.as_deref() == Some("1");
-    let of_hub =
-        flag(scene.process.as_ref().and_then(|hub| HubProcess::read_status(hub, "NoNewPrivs")));
+    let of_hub = flag(scene.program.read_status("NoNewPrivs"));
     let set = properties.map(list_implying).unwrap_or_default();
     if of_hub || !set.is_empty() {
         let unit = unit.unwrap_or("jupyterhub.service");
@@ -124,7 +147,7 @@ fn look_at_privileges(
             [] => vec!["NoNewPrivileges=no".to_owned()],
             _ => set.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         };
-        let remedy = add_and_restart(unit, "privileges", &lines, scene.process.is_some());
+        let remedy = add_and_restart(unit, "privileges", &lines, scene.program.is_running());
         findings.push(Finding::problem(Area::Unit, "no_new_privileges", sentence, remedy));
     }
     if let (Some(unit), Some(set)) =
@@ -134,7 +157,7 @@ fn look_at_privileges(
     {
         let sentence = format!("CapabilityBoundingSet= of {unit} keeps sudo from becoming anyone");
         let lines = ["CapabilityBoundingSet=~".to_owned()];
-        let remedy = add_and_restart(unit, "capabilities", &lines, scene.process.is_some());
+        let remedy = add_and_restart(unit, "capabilities", &lines, scene.program.is_running());
         findings.push(Finding::problem(Area::Unit, "capabilities", sentence, remedy));
     }
     if findings.is_empty() && flag(read_status_field("/proc/self/status", "NoNewPrivs")) {

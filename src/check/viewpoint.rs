@@ -1,17 +1,21 @@
 //! Looking as another account: root becomes it for good, in this process or in one of its own.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
+use std::time::Duration;
 
-use nix::fcntl::OFlag;
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, pipe2};
+use nix::sys::prctl;
+use nix::unistd::geteuid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::finding::Finding;
+use super::apart::{Silence, run_apart};
 use crate::account::Account;
 use crate::hooks::Prepared;
 use crate::privileges::container::{Escalation, Ids, take_ids};
-use crate::system_calls;
+
+/// How long a look may take: files of somebody else's may never open.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes this process, which is root, an ordinary account for good. sudo goes on to work, since
 /// `no_new_privs` is not set.
@@ -25,27 +29,31 @@ pub fn become_account(account: &Account) -> Result<(), String> {
     let ids = Ids { uid: account.uid, gid: account.gid, account: Some(account.clone()) };
     take_ids(Prepared::without_hooks(ids), Escalation::Allowed)
         .map(drop)
-        .map_err(|denial| format!("cannot become {}: {denial}", account.name))
+        .map_err(|denial| format!("cannot become {}: {denial}", account.name))?;
+    // The account's other processes can stop and end this one, but neither trace nor change it.
+    prctl::set_dumpable(false)
+        .map_err(|errno| format!("cannot be closed to {}: {errno}", account.name))
 }
 
-/// Looks as this account, in a process that has become it; root alone can. `None` if that did not work.
-pub fn look_as(account: &Account, look: impl FnOnce() -> Vec<Finding>) -> Option<Vec<Finding>> {
-    let (output, input) = pipe2(OFlag::O_CLOEXEC).ok()?;
-    match system_calls::fork().ok()? {
-        ForkResult::Child => {
-            drop(output);
-            if become_account(account).is_ok() {
-                let text = serde_json::to_vec(&look()).unwrap_or_default();
-                let _ = File::from(input).write_all(&text);
-            }
-            system_calls::exit_now(0)
-        }
-        ForkResult::Parent { child } => {
-            drop(input);
-            let mut text = Vec::new();
-            let _ = File::from(output).read_to_end(&mut text);
-            let _ = waitpid(child, None);
-            serde_json::from_slice(&text).ok()
-        }
-    }
+/// Becomes the account if this process is root, and stays who it is if it is not.
+pub fn become_if_root(account: &Account) -> Result<(), String> {
+    if geteuid().is_root() { become_account(account) } else { Ok(()) }
+}
+
+/// Looks at what somebody else may hold up, in a process that ends after a while in any case. It has become
+/// the account, if root looks.
+///
+/// # Errors
+/// A sentence if nothing came of it.
+pub fn look_as<T: Serialize + DeserializeOwned>(
+    account: &Account,
+    look: impl FnOnce() -> T,
+) -> Result<T, Silence> {
+    let who = format!("what looks as {}", account.name);
+    let said = run_apart(&who, LIMIT, b"", |ends| {
+        become_if_root(account).is_ok()
+            && serde_json::to_vec(&look())
+                .is_ok_and(|text| File::from(ends.output).write_all(&text).is_ok())
+    })?;
+    serde_json::from_slice(&said.output).map_err(|_| Silence(format!("{who} said nothing")))
 }
