@@ -32,7 +32,8 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
 
 /// What its account cannot read, the account's other processes cannot trace, from the first instruction on.
 fn look_at_mode(own: &Path) -> Finding {
-    let (code, shown) = ("binary_readable", own.display());
+    let code = "binary_readable";
+    let shown = own.display();
     let is_readable = fs::metadata(own).is_ok_and(|file| file.mode() & 0o044 != 0);
     if !is_readable {
         return Finding::ok(Area::Binary, code, format!("others than root only execute {shown}"));

@@ -15,6 +15,7 @@ use super::scene::{Scene, server_directory};
 use crate::account::Account;
 use crate::policy::authority::PATH;
 use crate::server::{SIBLINGS, read_interpreter};
+use crate::trusted_file::program::open_trusted_program;
 use crate::trusted_file::{TrustedDirectory, open_trusted};
 
 /// What mends a code of `hearsay`, if root sees that.
@@ -23,11 +24,13 @@ pub fn find_remedy(code: &str, account: &Account, scene: &Scene) -> Option<Strin
     let mut servers = SIBLINGS.iter().map(|name| directory.join(name));
     match code {
         "home_missing" | "home_closed" => mend_home(account),
-        "binary_closed" => open_to(account, &scene.own),
+        "binary_closed" => open_to(account, &scene.own, "a+x"),
         "policy_unreadable" => Some(policy::open_to_all()),
         "server_missing" => install_server(&directory),
-        "server_untrusted" => servers.find_map(|path| restore_trust(&open_trusted(&path).err()?)),
-        "server_not_executable" => servers.find_map(|path| open_to(account, &path)),
+        "server_untrusted" => {
+            servers.find_map(|path| restore_trust(&open_trusted_program(&path).err()?))
+        }
+        "server_not_executable" => servers.find_map(|path| open_to(account, &path, "a+rx")),
         "interpreter" => servers.find_map(|path| mend_interpreter(account, &path)),
         _ => None,
     }
@@ -65,8 +68,8 @@ fn open_directory(account: &Account, way: &Way) -> Option<String> {
     })
 }
 
-/// What lets an account execute a file.
-fn open_to(account: &Account, path: &Path) -> Option<String> {
+/// What lets an account execute a file: `mode` for the file itself.
+fn open_to(account: &Account, path: &Path, mode: &str) -> Option<String> {
     let mut way = walk(path);
     let file = if matches!(way.end, End::There(_)) { way.passed.pop() } else { None };
     if let Some(command) = open_directory(account, &way) {
@@ -75,14 +78,14 @@ fn open_to(account: &Account, path: &Path) -> Option<String> {
     match (way.end, file) {
         (End::There(real), Some(file)) => {
             if file.find_lacking(account).is_some() {
-                return Some(format!("chmod a+rx {}", quote(&real)));
+                return Some(format!("chmod {mode} {}", quote(&real)));
             }
             let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
             let place = find_mount_with(&mounts, &real, "noexec")?;
             Some(format!("mount -o remount,bind,exec {}", quote(&place)))
         }
         (End::Theirs { owner, .. }, _) => {
-            run_as(Uid::from_raw(owner), &format!("chmod a+rx {}", quote(path)))
+            run_as(Uid::from_raw(owner), &format!("chmod {mode} {}", quote(path)))
         }
         _ => None,
     }
@@ -100,7 +103,7 @@ fn mend_interpreter(account: &Account, path: &Path) -> Option<String> {
         return Some(format!("sed -i '1i #!/bin/sh' {}", quote(path)));
     };
     if walk(&interpreter).end != End::Missing {
-        return open_to(account, &interpreter);
+        return open_to(account, &interpreter, "a+rx");
     }
     // An environment whose Python has gone: most often the machine's Python is another by now.
     let environment = path.ancestors().nth(2).unwrap_or(Path::new("/"));
