@@ -109,7 +109,8 @@ MUTANTS = [
            COMMAND_LINE, only="closed"),
     mutant("4", "refusal of root without --user", "src/main.rs",
            "find_options(words).filter(|_| geteuid().is_root())",
-           'find_options(words).or(Some(RootOptions { user: "", action: None, server_name: None }))',
+           "find_options(words).or(Some(RootOptions {\n"
+           'user: "", action: None, server_name: None }))',
            COMMAND_LINE, only="target_is_root"),
     mutant("4", "comparing --user with whom sudo chose", "src/policy/user_mode.rs",
            "Some(name) if name != account.name", "Some(name) if false && name != account.name",
@@ -239,8 +240,10 @@ MUTANTS = [
            ROOT_MODE + "a_target_in_a_hundred_groups_has_them_all"),
     Mutant("7", "giving up root's groups", (
                Edit(PRIVILEGES, '    setgroups(groups).map_err(failed("setgroups"))?;\n', ""),
-               Edit(PRIVILEGES, "        Some(foreign) => {", "        Some(foreign) if foreign.as_raw() == u32::MAX => {"),
-               Edit(PRIVILEGES, "        None => Ok(()),\n    }\n}\n", "        _ => Ok(()),\n    }\n}\n"),
+               Edit(PRIVILEGES, "        Some(foreign) => {",
+                    "        Some(foreign) if foreign.as_raw() == u32::MAX => {"),
+               Edit(PRIVILEGES, "        None => Ok(()),\n    }\n}\n",
+                    "        _ => Ok(()),\n    }\n}\n"),
            ), SERVER_IS_TARGET),
     mutant("7", "the proof that root's groups are gone", PRIVILEGES,
            "    check_groups(gid, groups)\n}\n", "    Ok(())\n}\n", SERVER_IS_TARGET,

@@ -1,11 +1,11 @@
 #!/usr/bin/python3 -I
-"""What a user's own process can do to those that act for the user: run as the user, until it is killed.
+"""What a user's own process can do to those that act for the user; it runs until it is killed.
 
 stop             send SIGSTOP to each new process of the user's that is called sudospawner
 kill             send SIGKILL to each
 signal NUMBER    send that signal to each
-take NUMBER TEXT take the descriptor with this number out of each, and write the text into it, again and
-                 again; what came of it is printed, a line for each process: "taken", or the error
+take NUMBER TEXT take the descriptor with this number out of each, and write the text into it, again
+                 and again; a line for each process says what came of it: "taken", or the error
 
 Prints "ready" when it looks.
 """
@@ -14,6 +14,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 NAME = "sudospawner"
 PIDFD_GETFD = 438
@@ -48,8 +49,7 @@ def take(pid: int, number: int, text: bytes) -> str:
 def read_name(pid: int) -> str:
     """What the process calls itself; nothing if it has gone."""
     try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
 
@@ -61,12 +61,12 @@ def list_new(seen: set[tuple[int, str]]) -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            with open(f"/proc/{entry.name}/stat") as file:
-                name, _, rest = file.read().partition("(")[2].rpartition(")")
+            stat = Path(f"/proc/{entry.name}/stat").read_text()
+            name, _, rest = stat.partition("(")[2].rpartition(")")
             if name != NAME:
                 continue
-            with open(f"/proc/{entry.name}/status") as file:
-                uid = file.read().partition("\nUid:\t")[2].split()[0]
+            status = Path(f"/proc/{entry.name}/status").read_text()
+            uid = status.partition("\nUid:\t")[2].split()[0]
         except (OSError, IndexError):
             continue
         life = (int(entry.name), rest.split()[19])

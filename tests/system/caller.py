@@ -14,6 +14,7 @@ import ctypes
 import os
 import resource
 import sys
+from pathlib import Path
 
 libc = ctypes.CDLL(None, use_errno=True)
 ADD_KEY, KEYCTL, IOPRIO_SET = 248, 250, 251
@@ -36,8 +37,7 @@ for word in words:
     elif word == "slack":
         libc.prctl(PR_SET_TIMERSLACK, 10**9, 0, 0, 0)
     elif word == "victim":
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("500")
+        Path("/proc/self/oom_score_adj").write_text("500")
     elif word == "persona":
         libc.personality(ADDR_NO_RANDOMIZE)
     elif word == "key":

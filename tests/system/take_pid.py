@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -I
 """Starts `sleep 9999` as another account, with a pid that is free: take_pid.py PID UID.
 
-clone3(2) lets root choose; the kernel itself gives a pid anew only when all others have had their turn.
+clone3(2) lets root choose. By itself the kernel gives a pid anew after all others.
 """
 
 import ctypes

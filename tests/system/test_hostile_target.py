@@ -1,4 +1,4 @@
-"""What a user's processes do to those that act for the user in root mode: stop, kill and trace them.
+"""What a user's processes do to those that act for the user: they stop, kill and trace them.
 
 Nothing of root's may wait for them without end, and what root has decided is done all the same.
 """
@@ -43,7 +43,7 @@ class WatchedMediator(RootMediator):
 def mediator(
     request: pytest.FixtureRequest, machine: Machine, hub6: Cache
 ) -> Iterator[RootMediator]:
-    """A mediator in root mode, with each launcher; nothing of zoe's or root's may outlive a test."""
+    """A mediator in root mode, with each launcher; nothing of a call may outlive a test."""
     binary = hub6.bin / "sudospawner"
     mediator = WatchedMediator.install(machine, "/opt/hostile/bin", binary)
     machine.write(PLACE, ADVERSARY.read_text(), mode=0o755)
@@ -66,9 +66,7 @@ def adversary(mediator: Mediator, *words: str) -> Iterator[list[str]]:
     What it has said is in the list when it has been ended.
     """
     said: list[str] = []
-    process = mediator.machine.start(
-        [PLACE, *words], user="zoe", stdout=subprocess.PIPE, text=True
-    )
+    process = mediator.machine.start([PLACE, *words], user="zoe", stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     try:
@@ -88,7 +86,8 @@ def list_pids_of_root(mediator: RootMediator) -> list[str]:
     return [
         pid
         for pid, stat, args in fields
-        if not stat.startswith("Z") and any(word in args for word in ours)
+        if not stat.startswith("Z")
+        and any(word in args for word in ours)
         # The words of a test's own shell.
         and "nsenter" not in args
     ]
@@ -147,9 +146,7 @@ def start_without_request(mediator: RootMediator, *options: str) -> subprocess.P
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = mediator.machine.start(words, user="rhea", text=True, **pipes)
     is_there = ["pgrep", "-u", "zoe", "-x", "sudospawner"]
-    wait_until(
-        lambda: mediator.machine.run(is_there, check=False).stdout, "the process that reads"
-    )
+    wait_until(lambda: mediator.machine.run(is_there, check=False).stdout, "the process that reads")
     return process
 
 

@@ -21,7 +21,7 @@ LIMITS = {
     "NICE": 0, "NOFILE": 9, "NPROC": 3, "RSS": 0, "RTPRIO": 0, "RTTIME": 1, "SIGPENDING": 0,
     "STACK": 384 << 10,
 }  # fmt: skip
-# Sees of itself what a caller could have passed on, and takes more of everything than most of the limits.
+# Writes down what of it a caller could have passed on.
 HOOK = """#!/usr/bin/python3 -I
 import ctypes, json, os, resource, sys
 names = [name for name in dir(resource) if name.startswith("RLIMIT_")]

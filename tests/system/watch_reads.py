@@ -1,13 +1,14 @@
 #!/usr/bin/python3 -I
-"""Prints the uids (real, effective, saved) of each process that reads a file, before it may: watch_reads.py FILE.
+"""Prints the real, effective and saved uid of each process that reads a file: watch_reads.py FILE.
 
-fanotify(7) has the reader wait until it is looked at. Prints "ready" when it watches.
+fanotify(7) has the reader wait until it has been looked at. Prints "ready" when it watches.
 """
 
 import ctypes
 import os
 import struct
 import sys
+from pathlib import Path
 
 FANOTIFY_INIT, FANOTIFY_MARK = 300, 301
 FAN_CLASS_CONTENT, FAN_MARK_ADD, FAN_ACCESS_PERM, FAN_ALLOW = 0x4, 0x1, 0x20000, 1
@@ -25,8 +26,7 @@ print("ready", flush=True)
 while True:
     event = os.read(group, 24)
     _, _, _, _, _, descriptor, pid = struct.unpack("IBBHQii", event)
-    with open(f"/proc/{pid}/status") as file:
-        uids = file.read().partition("\nUid:\t")[2].split()[:3]
+    uids = Path(f"/proc/{pid}/status").read_text().partition("\nUid:\t")[2].split()[:3]
     print(*uids, flush=True)
     os.write(group, struct.pack("iI", descriptor, FAN_ALLOW))
     os.close(descriptor)
