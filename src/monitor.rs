@@ -8,7 +8,7 @@
 //! starts a unit.
 //!
 //! The target can stop and kill the mediator, which is its own process by then. So nothing here waits for a
-//! word of the mediator's without a limit and an eye on the caller ([`Call`]), and what root has decided
+//! word of the mediator's without a limit and an eye on the caller (`Call`), and what root has decided
 //! does not depend on another word. What is done as the target is in `unprivileged`.
 
 mod call;

@@ -20,12 +20,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 ADD_KEY, KEYCTL, IOPRIO_SET = 248, 250, 251
 PR_SET_TIMERSLACK = 29
 ADDR_NO_RANDOMIZE = 0x0040000
+# The one limit whose name the module resource does not have.
+LOCKS = 10
 
 place = sys.argv.index("--")
 words, program = iter(sys.argv[1:place]), sys.argv[place + 1 :]
 for word in words:
     if word == "limit":
-        kind = getattr(resource, f"RLIMIT_{next(words)}")
+        name = next(words)
+        kind = LOCKS if name == "LOCKS" else getattr(resource, f"RLIMIT_{name}")
         _, hard = resource.getrlimit(kind)
         resource.setrlimit(kind, (int(next(words)), hard))
     elif word == "idle":

@@ -479,17 +479,17 @@ def test_a_mediator_killed_at_any_moment_leaves_all_or_nothing(mediator: RootMed
     machine = mediator.machine
     moments = random.Random(1)
     request = json.dumps({**SPAWN, "wait": {"port": 4101, "seconds": 600}})
-    # Until the call has ended: at some moments there is no mediator yet.
     # Only the mediator, sudo's child: nobody but root can signal the others. And until the call has
     # ended, since at some moments there is no mediator yet.
     script = (
         f"printf '%s' '{request}' | sudo -n {mediator.path} --user=zoe >/dev/null 2>&1 & "
         "sleep $1; while kill -0 $! 2>/dev/null; do "
         f"for p in $(pgrep -P $! -f '{mediator.path} --user='); do "
-        f'[ "$(readlink /proc/$p/exe)" = {mediator.path} ] && kill -KILL $p; done; done; wait'
+        f'[ "$(readlink /proc/$p/exe)" = {mediator.path} ] && kill -$2 $p; done; done; wait'
     )
     for _ in range(200):
-        machine.run(["sh", "-c", script, "sh", f"{moments.uniform(0, 0.06):.3f}"], user="root")
+        moment, number = f"{moments.uniform(0, 0.06):.3f}", moments.choice(["KILL", "TERM", "XCPU"])
+        machine.run(["sh", "-c", script, "sh", moment, number], user="root")
     ours = ("sudospawner", "sleep 7776")
 
     def list_left() -> list[str]:

@@ -17,9 +17,9 @@ PLACE = "/opt/caller/caller.py"
 SPAWN = {"action": "spawn", "args": ["exit", "0"], "env": {}}
 # Names of the resource module, with a value that would end or cripple most programs.
 LIMITS = {
-    "AS": 200 << 20, "CORE": 0, "CPU": 1, "DATA": 0, "FSIZE": 0, "MEMLOCK": 0, "MSGQUEUE": 0,
-    "NICE": 0, "NOFILE": 9, "NPROC": 3, "RSS": 0, "RTPRIO": 0, "RTTIME": 1, "SIGPENDING": 0,
-    "STACK": 384 << 10,
+    "AS": 200 << 20, "CORE": 0, "CPU": 1, "DATA": 0, "FSIZE": 0, "LOCKS": 0, "MEMLOCK": 0,
+    "MSGQUEUE": 0, "NICE": 0, "NOFILE": 9, "NPROC": 3, "RSS": 0, "RTPRIO": 0, "RTTIME": 1,
+    "SIGPENDING": 0, "STACK": 384 << 10,
 }  # fmt: skip
 # Writes down what of it a caller could have passed on.
 HOOK = """#!/usr/bin/python3 -I
@@ -27,7 +27,8 @@ import ctypes, json, os, resource, sys
 names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
 libc = ctypes.CDLL(None)
 seen = {
-    "limits": {name[7:]: resource.getrlimit(getattr(resource, name))[0] for name in names},
+    "limits": {name[7:]: resource.getrlimit(getattr(resource, name))[0] for name in names}
+    | {"LOCKS": resource.getrlimit(10)[0]},
     "nice": os.nice(0),
     "scheduler": os.sched_getscheduler(0),
     "cpus": sorted(os.sched_getaffinity(0)),
