@@ -56,8 +56,7 @@ impl Account {
         let Ok(name) = CString::new(self.name.as_str()) else { return true };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let today = now.as_secs() / SECONDS_OF_A_DAY;
-        let last = system_calls::find_day_of_expiry(&name);
-        last.is_some_and(|day| today >= day)
+        system_calls::find_day_of_expiry(&name).is_some_and(|day| today >= day)
     }
 
     /// Whether the login shell is one that lets nobody in, as nologin(8) and false(1).

@@ -79,8 +79,8 @@ impl Call {
         admit: impl FnOnce(&mut Self, &Options) -> Result<(Policy, Unprivileged), Error>,
     ) -> ExitCode {
         let outcome = match read_command_line(words) {
-            Ok(Command::Help) => return show(cli::HELP),
-            Ok(Command::Version) => return show(VERSION),
+            Ok(Command::Help) => return self.show(cli::HELP),
+            Ok(Command::Version) => return self.show(VERSION),
             Ok(Command::Answer(options)) => admit(&mut self, &options)
                 .map_err(Failure::from)
                 .and_then(|(policy, proof)| self.carry_out(&options, policy, proof)),
@@ -148,6 +148,14 @@ impl Call {
         })
     }
 
+    /// Shows a text to a person, who asks for nothing else.
+    fn show(self, text: &str) -> ExitCode {
+        if let Some(monitor) = self.monitor {
+            monitor.tell("?", "ok");
+        }
+        if reply::write_text(text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
     fn write_down(&mut self, code: &str) {
         log_what_was_not_written(self.audit(code));
     }
@@ -200,11 +208,6 @@ fn report_failure(Failure { error, hooks }: Failure) -> ExitCode {
     let status = error.exit_status();
     write(&Reply::failed(&error, hooks));
     ExitCode::from(status)
-}
-
-/// Shows a text to a person.
-fn show(text: &str) -> ExitCode {
-    if reply::write_text(text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn write(reply: &Reply) {

@@ -1,6 +1,5 @@
 //! One line in the system's authentication log for every decision, yes or no.
 
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -59,6 +58,7 @@ pub fn write_to_stderr(line: &str) {
     let stderr = std::io::stderr();
     let mut watched = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
-        let _ = writeln!(stderr.lock(), "[I sudospawner] {line}");
+        // In one piece, since there may be room for no second one.
+        let _ = nix::unistd::write(&stderr, format!("[I sudospawner] {line}\n").as_bytes());
     }
 }

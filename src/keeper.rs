@@ -39,12 +39,13 @@ pub fn run_if_asked() -> Option<ExitCode> {
     Some(supervisor.map_or(ExitCode::FAILURE, keep))
 }
 
-fn keep(supervisor: Pid) -> ExitCode {
+/// Waits for the end of this child, and ends what hooks left then.
+pub fn keep(supervisor: Pid) -> ExitCode {
     let _ = prctl::set_name(c"sudospawner");
     let mut times_stopped = 0;
     loop {
         match waitpid(None, Some(WaitPidFlag::WUNTRACED)) {
-            // Its account can stop it, and with it what waits here: it goes on, or it has to go.
+            // Its account can stop it, and so hold up the keeper. It is continued, and killed if that goes on.
             Ok(WaitStatus::Stopped(pid, _)) if pid == supervisor => {
                 let stays = times_stopped < MOST_STOPS;
                 let _ = kill(pid, if stays { Signal::SIGCONT } else { Signal::SIGKILL });

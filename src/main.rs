@@ -61,7 +61,7 @@ impl Call {
         match self.admit(options) {
             Ok((rules, proof)) => self.answer_in_root_mode(words, options, &rules, proof),
             Err(denial) => {
-                // Written down while root's word can be had.
+                // While this process is still root, so that the line is root's.
                 let written = self.audit(denial.classify().0);
                 become_nobody().map_or(ExitCode::FAILURE, |()| answer::deny(words, denial, written))
             }

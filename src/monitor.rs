@@ -8,8 +8,8 @@
 //! starts a unit.
 //!
 //! The target can stop and kill the mediator, which is its own process by then. So nothing here waits for a
-//! word of the mediator's without a limit and an eye on the caller (`Call`), and what root has decided
-//! does not depend on another word. What is done as the target is in `unprivileged`.
+//! word of the mediator's without a limit and an eye on the caller (`Call`). What is done as the target is in
+//! `unprivileged`.
 
 mod call;
 pub mod unit;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode as FileMode;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, pipe2, write};
@@ -31,7 +31,7 @@ use crate::account::Caller;
 use crate::audit::{self, Record};
 use crate::denial::Denial;
 use crate::ending::{GRACE, end_children, has_children, wait_for_end};
-use crate::hooks::run_hooks;
+use crate::hooks::{Prepared, run_hooks};
 use crate::keeper;
 use crate::policy::authority::Launcher;
 use crate::policy::{Rules, Target};
@@ -48,8 +48,14 @@ use call::Call;
 const MAX_DECISION: usize = 512;
 /// A request has a minute; what is undecided after this time never will be.
 const LONGEST_DECISION: Duration = Duration::from_secs(75);
-/// With less memory, in bytes, this process could end between two hooks.
-const LEAST_MEMORY: u64 = 128 << 20;
+/// What a caller could limit so that this process ends between two hooks, or cannot run one.
+const LIFTED: [Resource; 5] = [
+    Resource::RLIMIT_AS,
+    Resource::RLIMIT_CPU,
+    Resource::RLIMIT_DATA,
+    Resource::RLIMIT_NOFILE,
+    Resource::RLIMIT_STACK,
+];
 /// What is written down of a call that ended before the mediator had decided.
 const UNDECIDED: &str = "undecided";
 /// What a command line may say that a call is about.
@@ -87,16 +93,9 @@ impl Monitor {
                 let mut work = Work { rules, caller, inherited_umask, wire, request, call };
                 match work.follow_decision(&decision, target, options) {
                     Ok(Rest::Nothing) => {}
-                    Ok(Rest::Launch(launch)) => launch.see_through(work.wire, &work.call),
-                    Ok(Rest::Mediator) => {
-                        // It waits for the end of what is told.
-                        drop(work.wire);
-                        work.call.end_mediator(call::GRACE);
-                    }
-                    Err(report) => {
-                        end_children(GRACE);
-                        work.wire.send(&report);
-                    }
+                    Ok(Rest::Launch(launch)) => launch.see_through(work.wire, work.call),
+                    Ok(Rest::Mediator) => work.give_up(None),
+                    Err(report) => work.give_up(Some(&report)),
                 }
                 system_calls::exit_now(1)
             }
@@ -165,16 +164,16 @@ impl Work<'_> {
     ) -> Result<Rest, Report> {
         self.wire.detach()?;
         become_wholly_root().map_err(Denial::at("becoming root"))?;
-        let mut text = [0; MAX_DECISION];
-        let text = self.call.read_words(decision, &mut text, LONGEST_DECISION);
-        let decided = text.and_then(Decision::parse);
+        let text = self.call.read_words(decision, MAX_DECISION, LONGEST_DECISION);
+        let decided = text.as_deref().and_then(Decision::parse);
         let is_undecided = decided.is_none();
         let decision = decided.unwrap_or_else(|| Decision::undecided(options));
         self.audit(target, &decision);
         let launcher = self.rules.authority().server.launcher;
         if is_undecided {
-            self.call.end_mediator(Duration::ZERO);
-            // The caller wanted the unit to end, whatever its user does to the process that was asked.
+            // At the end of the pipe it is about to end by itself; else it must not decide any more.
+            self.call.end_mediator(if text.is_some() { call::GRACE } else { Duration::ZERO });
+            // The caller has asked for the unit's end, and its user's processes do not decide that.
             if launcher != Launcher::Systemd || decision.action != "stop" {
                 return Ok(Rest::Nothing);
             }
@@ -185,20 +184,28 @@ impl Work<'_> {
         let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
         match (launcher, decision.action.as_str()) {
             (Launcher::Process, "spawn") => self.start_beside(target, &name),
-            (Launcher::Process, _) => Ok(Rest::Nothing),
-            (Launcher::Systemd, action) => {
+            (Launcher::Systemd, action @ ("spawn" | "stop" | "status")) => {
                 Ok(self.attend_unit(action, target, &name, &decision.limits)?)
             }
+            _ => Ok(Rest::Nothing),
         }
     }
 
+    /// Ends what was started, and the mediator, once it has read why.
+    fn give_up(mut self, why: Option<&Report>) {
+        end_children(GRACE);
+        if let Some(report) = why {
+            self.wire.send(report);
+        }
+        // The mediator reads until this pipe ends.
+        drop(self.wire);
+        self.call.end_mediator(call::GRACE);
+    }
+
     fn audit(&self, target: &Target, decision: &Decision) {
-        let record = Record {
-            caller: Some(self.caller),
-            target: Some(target.account().name.as_str()),
-            action: Some(decision.action.as_str()),
-            code: decision.code.as_str(),
-        };
+        let (caller, target) = (Some(self.caller), Some(target.account().name.as_str()));
+        let Decision { action, code, .. } = decision;
+        let record = Record { caller, target, action: Some(action), code };
         if let Err(line) = audit::write_record("sudospawner", &record) {
             audit::write_to_stderr(&line);
         }
@@ -206,7 +213,7 @@ impl Work<'_> {
 
     /// Runs the hooks, and has a child give up root and become the server's supervisor.
     fn start_beside(&mut self, target: &Target, name: &ServerName) -> Result<Rest, Report> {
-        raise_own_limits()?;
+        let limits = lift_own_limits();
         let report = |result| self.wire.send(&Report::Hook(result));
         let prepared = run_hooks(target.clone(), &self.rules.authority().hooks, name, report)?;
         if self.call.is_over(&self.wire.delivered) {
@@ -221,30 +228,40 @@ impl Work<'_> {
             ForkResult::Child => {
                 drop(deliver);
                 self.wire.delivered = delivered;
-                // A session of its own, so that nothing that is sent to the monitor's reaches it.
-                self.wire.detach()?;
-                let proof = become_target(prepared, self.rules.authority())?;
-                self.start_server(&proof)?;
-                Ok(Rest::Nothing)
+                let report = self.become_supervisor(prepared, &limits);
+                self.wire.send(&report);
+                system_calls::exit_now(1)
             }
         }
     }
+
+    /// Gives up root, and becomes the server's supervisor; returns only if that fails.
+    fn become_supervisor(&mut self, prepared: Prepared, limits: &[Limit]) -> Report {
+        let authority = self.rules.authority();
+        // A session of its own, so that nothing that is sent to the monitor's reaches it.
+        let proof = self.wire.detach().and_then(|()| {
+            let mut limits = limits.iter();
+            limits
+                .try_for_each(|(resource, soft, hard)| set_limit(*resource, *soft, *hard))
+                .map_err(Denial::at("setrlimit"))?;
+            become_target(prepared, authority)
+        });
+        proof.map_or_else(Report::Denied, |proof| self.start_server(&proof))
+    }
 }
 
-/// What a caller could set that would end this process between two hooks, or keep it from running one. Hooks
-/// themselves begin with limits of their own, and the server has the policy's number of files.
-fn raise_own_limits() -> Result<(), Denial> {
-    const FILES: u64 = 1024;
-    let files = Resource::RLIMIT_NOFILE;
-    let (soft, hard) = getrlimit(files).map_err(Denial::at("getrlimit"))?;
-    set_limit(files, soft.max(FILES), hard.max(FILES)).map_err(Denial::at("setrlimit"))?;
-    for resource in [Resource::RLIMIT_AS, Resource::RLIMIT_DATA] {
-        let (soft, _) = getrlimit(resource).map_err(Denial::at("getrlimit"))?;
-        if soft < LEAST_MEMORY {
-            return Err(Denial::at("hooks under the caller's limit of memory")(Errno::ENOMEM));
-        }
+type Limit = (Resource, u64, u64);
+
+/// Lifts limits of this process as far as they can be. What comes back are the caller's, for the server; hooks
+/// begin with limits of their own.
+fn lift_own_limits() -> Vec<Limit> {
+    let find = |resource| getrlimit(resource).map(|(soft, hard)| (resource, soft, hard));
+    let inherited: Vec<Limit> = LIFTED.into_iter().filter_map(|one| find(one).ok()).collect();
+    for (resource, _, hard) in &inherited {
+        let most = if *resource == Resource::RLIMIT_NOFILE { 65536 } else { RLIM_INFINITY };
+        let _ = set_limit(*resource, most.max(*hard), most.max(*hard));
     }
-    Ok(())
+    inherited
 }
 
 /// A server that was started beside the Hub, until its caller knows.
@@ -260,7 +277,7 @@ struct Launch {
 impl Launch {
     /// Stays until the caller has its reply; without one, server and supervisor are ended. Where hooks left a
     /// process, this one becomes their keeper.
-    fn see_through(self, wire: Wire, call: &Call) {
+    fn see_through(self, wire: Wire, mut call: Call) {
         // The supervisor's end shows to the mediator when nobody else can write reports.
         let Wire { reports, delivered } = wire;
         drop(reports);
@@ -270,7 +287,7 @@ impl Launch {
                 // The Hub's log is not a keeper's.
                 let _ = dup2_stderr(std::io::stdin());
                 system_calls::execute_anew(&keeper::to_argv(self.supervisor));
-                end_children(GRACE);
+                keeper::keep(self.supervisor);
             }
             return;
         }
@@ -278,6 +295,7 @@ impl Launch {
         drop(self.deliver);
         let _ = kill(self.supervisor, Signal::SIGCONT);
         wait_for_end(self.supervisor, LONGEST_ENDING);
+        call.forget_caller();
         end_children(GRACE);
         call.end_mediator(call::GRACE);
     }

@@ -28,9 +28,9 @@ pub const HIERARCHIES: [&str; 3] =
 /// So many lines of the journal are shown of a server that ended early.
 const LAST_LINES: &str = "--lines=40";
 
-/// Longer than the end of a unit takes, of which systemd kills what is left after `TimeoutStopSec=`. A manager
-/// that has not answered by then is not waited for.
-const LONGEST_CALL: Duration = Duration::from_secs(60);
+/// No call waits longer for systemd. With the policy's `TimeoutStopSec=` a unit ends sooner, and it starts sooner
+/// with `TimeoutStartSec=`.
+const LONGEST_CALL: Duration = Duration::from_secs(600);
 /// So much of an answer is read, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -97,8 +97,6 @@ impl Unit {
         if answer.success {
             return Ok(());
         }
-        // What could not be started leaves no unit.
-        let _ = self.undo();
         Err(unavailable(&answer))
     }
 

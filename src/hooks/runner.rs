@@ -96,18 +96,17 @@ impl Runner {
         let mut command = std::process::Command::new(path);
         command.stdin(Stdio::null());
         let mut output = Output::default();
-        let mut settle: fn() = || ();
         if self.surroundings == Surroundings::Clean {
             let (kept, input) = Output::keep(TAIL_BYTES)?;
             output = kept;
             let copy = input.try_clone().map_err(|_| Errno::EMFILE)?;
             command.current_dir("/").stdout(copy).stderr(input);
-            settle = afresh::settle;
+            afresh::settle_at_start(&mut command);
         }
         let to_word = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
         let variables = self.variables.iter().map(|one| to_word(one)).collect::<Result<_, _>>()?;
         let program = to_word(path.as_os_str().as_bytes())?;
-        afresh::begin_afresh(&mut command, program, variables, settle);
+        afresh::begin_afresh(&mut command, program, variables);
         let begin = Instant::now();
         let started = command.spawn();
         // It holds the other end of the output's pipe.
@@ -120,7 +119,11 @@ impl Runner {
             }
         };
         let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
-        let in_time = output.read_until_end_of(pid, self.timeout)?;
+        let in_time = output.read_until_end_of(pid, self.timeout);
+        if in_time.is_err() {
+            end_children(GRACE);
+        }
+        let in_time = in_time?;
         let end = in_time.then(|| hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1)));
         let status = match end {
             Some(end) if end.success() => HookStatus::Ok,

@@ -40,8 +40,7 @@ impl Link {
         rest
     }
 
-    /// Tells supervisor or monitor that the caller has its reply, from which on a server stays, or that nothing
-    /// more is asked.
+    /// Says that the caller has its reply, so that a server stays, or that nothing more will be asked.
     pub fn confirm_delivery(&self) {
         if let Err(errno) = nix::unistd::write(&self.delivery, &[supervisor::DELIVERED]) {
             log::debug!("supervisor or monitor have ended already: {errno}");

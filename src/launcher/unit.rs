@@ -155,7 +155,7 @@ pub fn stop_in_unit(
     let server = Process::open(&request.server, proof)?;
     let state = link.ask_unit()?;
     if !state.is_of(&request.server, server.as_ref()) {
-        // Else the monitor would end the unit: see there.
+        // Without this word the monitor would end the unit (`monitor/unit.rs`).
         link.confirm_delivery();
         return Ok(None);
     }

@@ -93,7 +93,8 @@ impl Watch {
             let left = limit.saturating_sub(self.since.elapsed());
             if self.wait_for_report(left)? {
                 match self.link.read_report()? {
-                    // Root has spoken when there is a server; what comes later is its account's word.
+                    // Root says nothing after the server's pid. What comes later is from the account's own
+                    // processes.
                     Report::Hook(_) | Report::Denied(_) | Report::Server(_)
                         if self.server.is_some() => {}
                     Report::Hook(result) => self.announce_hook(result),

@@ -1,5 +1,5 @@
-//! The call that a monitor belongs to, as the monitor sees it: by what neither the mediator nor its account
-//! can hold back.
+//! The call that a monitor serves. Everything here comes from the kernel, so neither the mediator nor its
+//! account can hold it back.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,17 +14,20 @@ use crate::system_calls::{self, open_pidfd};
 
 /// No call takes longer: a stop waits three times, an hour each at most.
 const LONGEST_CALL: Duration = Duration::from_secs(4 * 3600);
+/// When the caller has gone, a mediator that runs may still be about to say that the reply was written.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a mediator that has nothing more to do may take for its own end.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// The process that answers the caller, and the caller.
 pub struct Call {
-    mediator: OwnedFd,
-    /// The mediator's parent: sudo, which stops itself when its command has been stopped. There is none to be
-    /// seen where the parent is outside of this PID namespace.
+    /// The mediator; nothing before Linux 5.3.
+    mediator: Option<OwnedFd>,
+    /// The mediator's parent: sudo, which stops itself when its command has been stopped. A parent outside of
+    /// this PID namespace cannot be seen.
     parent: Option<OwnedFd>,
     /// The mediator's stdout, whose reader is the caller.
-    caller: OwnedFd,
+    caller: Option<OwnedFd>,
 }
 
 impl Call {
@@ -32,73 +35,72 @@ impl Call {
     /// forked.
     ///
     /// # Errors
-    /// What pidfd_open(2) and dup(2) say.
+    /// What dup(2) says.
     pub fn hold() -> Result<Self, Errno> {
+        let (mediator, parent) = (open_pidfd(Pid::this()).ok(), open_pidfd(getppid()).ok());
         let caller = reply::descriptor().as_fd().try_clone_to_owned();
-        Ok(Self {
-            mediator: open_pidfd(Pid::this())?,
-            parent: open_pidfd(getppid()).ok(),
-            caller: caller.map_err(|_| Errno::EMFILE)?,
-        })
+        Ok(Self { mediator, parent, caller: Some(caller.map_err(|_| Errno::EMFILE)?) })
     }
 
-    /// Reads what the mediator writes to a pipe in one go; `None` if mediator or caller have gone, or if it
-    /// takes too long.
-    pub fn read_words<'a>(
-        &self,
-        pipe: &OwnedFd,
-        buffer: &'a mut [u8],
-        limit: Duration,
-    ) -> Option<&'a [u8]> {
-        let deadline = Instant::now().checked_add(limit)?;
+    /// Reads what the mediator writes to a pipe in one go, at most so many bytes: nothing at the end of the
+    /// pipe. `None` if it takes too long, or if the caller has gone and nothing more comes.
+    pub fn read_words(&self, pipe: &OwnedFd, most: usize, limit: Duration) -> Option<Vec<u8>> {
+        let mut deadline = Instant::now().checked_add(limit)?;
+        let mut caller = self.caller.as_ref();
         loop {
             let left = deadline.checked_duration_since(Instant::now())?;
-            match self.look(pipe, left) {
+            match look(caller, pipe, left) {
                 (_, true) => break,
-                (true, false) => return None,
+                (true, false) => {
+                    caller = None;
+                    deadline = deadline.min(Instant::now().checked_add(FAREWELL)?);
+                }
                 (false, false) => {}
             }
         }
-        let count = read(pipe, buffer).ok().filter(|count| *count > 0)?;
-        buffer.get(..count)
+        let mut words = vec![0; most];
+        let count = read(pipe, &mut words).ok()?;
+        words.truncate(count);
+        Some(words)
     }
 
     /// Reads one byte, in the same way, for as long as any call can take.
     pub fn read_word(&self, pipe: &OwnedFd) -> Option<u8> {
-        let mut word = [0];
-        self.read_words(pipe, &mut word, LONGEST_CALL)?.first().copied()
+        self.read_words(pipe, 1, LONGEST_CALL)?.first().copied()
     }
 
     /// Whether mediator or caller have gone. `pipe` is one that the mediator writes to.
     pub fn is_over(&self, pipe: &OwnedFd) -> bool {
-        let (caller_has_gone, has_ended) = self.look(pipe, Duration::ZERO);
-        caller_has_gone || has_ended
+        look(self.caller.as_ref(), pipe, Duration::ZERO) != (false, false)
     }
 
-    /// Waits so long for the end of the mediator, which its account may have stopped, and kills it.
+    /// Lets go of the caller's end, for which somebody may wait until it has ended.
+    pub fn forget_caller(&mut self) {
+        self.caller = None;
+    }
+
+    /// Gives the mediator this long to end, and then kills it. Its account may have stopped it.
     pub fn end_mediator(&self, grace: Duration) {
+        let Some(mediator) = &self.mediator else { return };
         if !grace.is_zero() {
-            let _ = system_calls::send_signal(self.mediator.as_fd(), libc::SIGCONT);
+            let _ = system_calls::send_signal(mediator.as_fd(), libc::SIGCONT);
         }
-        let mut watched = [PollFd::new(self.mediator.as_fd(), PollFlags::POLLIN)];
+        let mut watched = [PollFd::new(mediator.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut watched, PollTimeout::try_from(grace).unwrap_or(PollTimeout::ZERO));
-        let _ = system_calls::send_signal(self.mediator.as_fd(), libc::SIGKILL);
+        let _ = system_calls::send_signal(mediator.as_fd(), libc::SIGKILL);
         if let Some(parent) = &self.parent {
             let _ = system_calls::send_signal(parent.as_fd(), libc::SIGCONT);
         }
     }
+}
 
-    /// Waits until something happens: whether the caller has gone, and whether there is something to be read,
-    /// if only the end of the pipe.
-    fn look(&self, pipe: &OwnedFd, limit: Duration) -> (bool, bool) {
-        // No event is asked of stdout: what poll(2) tells without being asked is that nobody is left to
-        // read it.
-        let mut watched = [
-            PollFd::new(self.caller.as_fd(), PollFlags::empty()),
-            PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
-        ];
-        let _ = poll(&mut watched, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
-        let [caller, pipe] = watched.map(|one| one.any().unwrap_or(false));
-        (caller, pipe)
-    }
+/// Waits until something happens: whether the caller has gone, and whether there is something to be read, if
+/// only the end of the pipe.
+fn look(caller: Option<&OwnedFd>, pipe: &OwnedFd, limit: Duration) -> (bool, bool) {
+    let mut watched = vec![PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    // No event is asked of stdout: what poll(2) tells without being asked is that nobody is left to read it.
+    watched.extend(caller.map(|caller| PollFd::new(caller.as_fd(), PollFlags::empty())));
+    let _ = poll(&mut watched, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
+    let has_event = |place| watched.get(place).and_then(PollFd::any).unwrap_or(false);
+    (has_event(1), has_event(0))
 }

@@ -46,24 +46,44 @@ impl Work<'_> {
     ) -> Result<Rest, Error> {
         let (policy, user) = (self.rules.read_policy()?, &target.account().name);
         let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?);
-        if action == "spawn" {
-            let properties = list_properties(&policy, read_limits(granted), user, server_name);
-            let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
-            let request = path(self.request.as_raw_fd());
-            unit.start(target, &properties, &request, &path(self.wire.reports.as_raw_fd()))?;
+        let started = match action {
+            "spawn" => {
+                let properties = list_properties(&policy, read_limits(granted), user, server_name);
+                let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
+                let (request, reports) = (&self.request, &self.wire.reports);
+                let (request, reports) = (path(request.as_raw_fd()), path(reports.as_raw_fd()));
+                unit.start(target, &properties, &request, &reports)
+            }
+            _ => Ok(()),
+        };
+        let done = started.and_then(|()| self.answer_about(&unit));
+        if let Ok(true) = done {
+            return Ok(Rest::Nothing);
         }
+        // Also after a failure: systemd may have begun, and only be late to say so.
+        let ended = match action {
+            "spawn" => unit.undo(),
+            "stop" => unit.stop(),
+            _ => Ok(()),
+        };
+        done.and(ended).map(|()| Rest::Mediator)
+    }
+
+    /// Answers the mediator's words; whether the last one says that all is done.
+    fn answer_about(&mut self, unit: &Unit) -> Result<bool, Error> {
         while let Some(word) = self.call.read_word(&self.wire.delivered) {
             match word {
-                DELIVERED => return Ok(Rest::Nothing),
+                DELIVERED => return Ok(true),
                 ASK_STATE => self.wire.send(&Report::Unit(unit.show()?)),
                 ASK_STOP => {
                     let ours = unit.end_processes()?;
-                    // Nobody needs to wait for the rest.
                     self.wire.send(&Report::Unit(String::new()));
+                    // Nobody needs to wait for the rest.
+                    self.call.forget_caller();
                     if ours {
                         unit.forget()?;
                     }
-                    return Ok(Rest::Nothing);
+                    return Ok(true);
                 }
                 ASK_JOURNAL => {
                     unit.print_journal(&self.wire.reports);
@@ -72,11 +92,6 @@ impl Work<'_> {
                 _ => break,
             }
         }
-        match action {
-            "spawn" => unit.undo()?,
-            "stop" => unit.stop()?,
-            _ => {}
-        }
-        Ok(Rest::Mediator)
+        Ok(false)
     }
 }

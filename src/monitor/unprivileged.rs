@@ -26,12 +26,21 @@ impl Monitor {
     /// # Errors
     /// [`Denial::LaunchFailed`](crate::denial::Denial::LaunchFailed).
     pub fn spawn(self, request: &[u8], name: &ServerName, limits: Limits) -> Result<Link, Error> {
+        match self.leave_request(request, name) {
+            Ok(()) => self.attend("spawn", name, limits),
+            Err(error) => {
+                self.tell("spawn", error.code());
+                Err(error)
+            }
+        }
+    }
+
+    fn leave_request(&self, request: &[u8], name: &ServerName) -> Result<(), Error> {
         self.request
             .write_all_at(&name_to_block(name), 0)
             .and_then(|()| self.request.write_all_at(request, BLOCK as u64))
             .map_err(|error| Error::at("writing the request")(to_errno(&error)))?;
-        fcntl(&self.request, FcntlArg::F_ADD_SEALS(SEALS)).map_err(Error::at("sealing"))?;
-        self.attend("spawn", name, limits)
+        fcntl(&self.request, FcntlArg::F_ADD_SEALS(SEALS)).map(drop).map_err(Error::at("sealing"))
     }
 
     /// Has the decision written down, and the monitor stay at hand for the server's unit.
@@ -69,16 +78,20 @@ impl From<Error> for Report {
 }
 
 impl Work<'_> {
-    /// Reads the rest of the policy and the request, starts the server, and becomes its supervisor;
-    /// returns only if that fails.
-    ///
-    /// # Errors
-    /// [`crate::denial::Denial::PolicyMalformed`], and as [`Plan::read`] and
-    /// [`process::become_supervisor`].
-    pub(super) fn start_server(&mut self, proof: &Unprivileged) -> Result<(), Error> {
-        let policy = self.rules.read_policy()?;
-        let plan = Plan::read(&mut self.request, &policy, proof)?;
-        let umask = self.inherited_umask;
-        Err(process::become_supervisor(&mut self.wire, &plan, &policy, umask, proof))
+    /// Reads the rest of the policy and the request, starts the server, and becomes its supervisor; returns only
+    /// if that fails, with the reason.
+    pub(super) fn start_server(&mut self, proof: &Unprivileged) -> Report {
+        let plan = self.rules.read_policy().map_err(Error::from).and_then(|policy| {
+            Plan::read(&mut self.request, &policy, proof).map(|plan| (plan, policy))
+        });
+        match plan {
+            Ok((plan, policy)) => {
+                let (wire, umask) = (&mut self.wire, self.inherited_umask);
+                // No denial, which nobody believes once there is a server.
+                let error = process::become_supervisor(wire, &plan, &policy, umask, proof);
+                Report::Failed(error.into())
+            }
+            Err(error) => error.into(),
+        }
     }
 }

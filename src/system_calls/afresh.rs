@@ -40,13 +40,8 @@ const FRESH_SLACK: u64 = 50_000;
 
 /// Has a command begin in a session of its own, with default signals, no descriptors but the first three,
 /// and these variables, and execute this file and no shell: what std calls, execvp(3), would give a script
-/// without a first line to one. `settle` is called in the new process before that.
-pub fn begin_afresh(
-    command: &mut Command,
-    program: CString,
-    variables: Vec<CString>,
-    settle: fn(),
-) {
+/// without a first line to one.
+pub fn begin_afresh(command: &mut Command, program: CString, variables: Vec<CString>) {
     // SAFETY: this program never starts a thread, so between fork and exec it may do whatever it could
     // before.
     unsafe {
@@ -54,13 +49,12 @@ pub fn begin_afresh(
             setsid()?;
             close_descriptors_on_exec();
             reset_signals();
-            settle();
             Err(execve(&program, &[&program], &variables).err().unwrap_or(Errno::ENOEXEC).into())
         });
     }
 }
 
-/// Has a command begin with nothing of the caller's but the session.
+/// Has a command begin with the limits and priorities of a fresh process.
 pub fn settle_at_start(command: &mut Command) {
     // SAFETY: as in `begin_afresh`.
     unsafe {

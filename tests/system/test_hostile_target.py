@@ -237,6 +237,31 @@ def test_a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked(
     assert state in ("inactive", "failed")
 
 
+def test_a_caller_that_has_its_reply_and_closes_keeps_its_server(mediator: RootMediator) -> None:
+    request = {"action": "spawn", "args": [], "env": {}}
+    for name in ("a", "b", "c", "d", "e", "f"):
+        call = mediator.start({**request, "server_name": name})
+        assert call.stdout is not None and call.stderr is not None
+        reply = json.loads(call.stdout.readline())
+        call.stdout.close()
+        call.wait()
+        call.stderr.close()
+        identity = {"pid": reply["pid"], "server_name": name, "unit": reply.get("unit", "")}
+        wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
+        status = mediator.call({"action": "status", **identity})
+        assert status.reply["alive"] is True, name
+        stop = {"action": "stop", "interrupt_seconds": 0, **identity}
+        assert mediator.call(stop).reply["alive"] is False
+
+
+def test_who_asks_for_help_is_not_killed(mediator: RootMediator) -> None:
+    for _ in range(30):
+        run = mediator.machine.run(
+            ["sudo", "-n", mediator.path, "--user=zoe", "--version"], user="rhea"
+        )
+        assert run.stdout.startswith("sudospawner-rs ")
+
+
 def test_a_stop_that_was_not_decided_ends_no_server_of_another_name(
     mediator: RootMediator,
 ) -> None:

@@ -14,7 +14,7 @@ from system.mediator import Mediator, RootMediator, wait_for_file
 
 CALLER = Path(__file__).with_name("caller.py")
 PLACE = "/opt/caller/caller.py"
-SPAWN = {"action": "spawn", "args": ["exit", "0"], "env": {}}
+SPAWN = {"action": "spawn", "args": ["exit", "0"], "env": {"HOME": "/home/zoe"}}
 # Names of the resource module, with a value that would end or cripple most programs.
 LIMITS = {
     "AS": 200 << 20, "CORE": 0, "CPU": 1, "DATA": 0, "FSIZE": 0, "LOCKS": 0, "MEMLOCK": 0,
@@ -107,11 +107,13 @@ def test_no_priority_of_the_caller_reaches_a_hook(hook: RootMediator, user: str)
     assert seen == fresh
 
 
-def test_without_the_memory_for_all_hooks_none_is_run(hook: RootMediator) -> None:
-    reply = call_by(hook, "root", "limit", "DATA", str(100 << 20))
-    assert hook.machine.run(["test", "-e", "/run/hook-seen"], check=False).returncode == 1
-    assert reply["code"] == "launch_failed"
-    assert "limit of memory" in reply["error"]
+def test_limits_of_the_caller_are_the_servers_and_not_the_monitors(hook: RootMediator) -> None:
+    hook.put_server("#!/bin/sh\nulimit -d >~/limit\nulimit -s >>~/limit\n")
+    reply = call_by(hook, "root", "limit", "DATA", str(100 << 20), "limit", "STACK", str(1 << 20))
+    assert [one["status"] for one in reply["hooks"]] == ["ok"]
+    wait_for_file(hook, "/home/zoe/limit")
+    assert hook.machine.read("/home/zoe/limit").split() == ["102400", "1024"]
+    hook.machine.run(["rm", "/home/zoe/limit"])
 
 
 @pytest.mark.parametrize("mode", ["user", "root"])
