@@ -260,7 +260,7 @@ def test_rlimits_log_file_umask_and_environment_are_as_the_policy_says(
 def test_the_decision_is_written_by_root(root_mediator: RootMediator) -> None:
     machine = root_mediator.machine
     machine.run(["journalctl", "--sync"])
-    shown = machine.run(["journalctl", "--lines=0", "--show-cursor"]).stdout
+    shown = machine.run(["journalctl", "--lines=1", "--show-cursor"]).stdout
     cursor = shown.strip().rpartition("-- cursor: ")[2]
     root_mediator.spawn("exit", "3")
     root_mediator.call({"action": "kill", "pid": 999999, "signal": 0})

@@ -15,10 +15,15 @@ TESTS = REPOSITORY / "spawner-py/tests"
 def test_the_packages_own_tests_pass_under(machine: Machine, version: str) -> None:
     place = f"/run/spawner-tests-{version}"
     machine.copy_in(TESTS, place)
-    python = cache_named(version).bin / "python"
+    environment = cache_named(version)
+    python = environment.bin / "python"
+    # The tests copy it as zoe, who can only execute the one that is installed.
+    binary = f"{place}/sudospawner"
+    machine.run(["install", "--mode=0755", environment.bin / "sudospawner", binary])
     run = machine.run([python, "-B", "-m", "pytest", "-q", "-c", "/dev/null", "-p",
                        "no:cacheprovider", "-o", "asyncio_mode=auto", place],
-                      user="zoe", check=False, timeout=900)  # fmt: skip
+                      user="zoe", env={"SUDOSPAWNER_BINARY": binary}, check=False,
+                      timeout=900)  # fmt: skip
     print(run.stdout)
     assert run.returncode == 0, run.stdout + run.stderr
 
