@@ -72,8 +72,9 @@ def exists(machine: Machine, path: Path | str) -> bool:
 def run_check(mediator: Mediator, *options: str, viewer: str = "root", forger: str = "") -> str:
     """What the check prints; it has to end by itself.
 
-    With a forger, whatever sudo starts for it is that program: what it says is the word of an account
-    that has taken the mediator over. The check itself is the real one, executed by a descriptor.
+    With a forger, whatever sudo starts for it is that program: what it says is the word of an
+    account that has taken the mediator over. The check itself is the real one, executed by a
+    descriptor.
     """
     words = [str(mediator.path), "check", "--hub-user=rhea", *options]
     machine = mediator.machine
