@@ -107,10 +107,11 @@ impl Caller {
     }
 }
 
-/// A uid or gid in decimal digits alone; 2^32-1 stands for "none" in the kernel's calls and is none.
+/// A uid or gid in decimal digits alone, without leading zeros; 2^32-1 stands for "none" in the kernel's calls and is none.
 #[must_use]
 pub fn parse_id(text: &str) -> Option<u32> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let has_zeros = text.len() > 1 && text.starts_with('0');
+    if text.is_empty() || has_zeros || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     text.parse().ok().filter(|id| *id != u32::MAX)
@@ -124,7 +125,9 @@ mod tests {
     fn a_uid_is_decimal_digits_and_nothing_else() {
         assert_eq!(parse_id("0"), Some(0));
         assert_eq!(parse_id("1000"), Some(1000));
-        for wrong in ["", "-1", "+1", " 1", "1 ", "0x1", "1e3", "4294967295", "4294967296"] {
+        for wrong in
+            ["", "-1", "+1", " 1", "1 ", "01", "00", "0x1", "1e3", "4294967295", "4294967296"]
+        {
             assert_eq!(parse_id(wrong), None, "{wrong:?}");
         }
     }

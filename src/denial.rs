@@ -40,6 +40,8 @@ pub enum Denial {
     },
     /// Others than root could replace our own binary.
     BinaryUntrusted(String),
+    /// Our own binary has a setuid or setgid bit.
+    BinarySetuid,
     /// There is no such account.
     TargetUnknown {
         /// The name or uid that was looked up.
@@ -89,6 +91,7 @@ impl Denial {
             Self::PolicyUnreadable { .. } => ("policy_unreadable", 1),
             Self::PolicyMalformed { .. } => ("policy_malformed", 1),
             Self::BinaryUntrusted(_) => ("binary_untrusted", 1),
+            Self::BinarySetuid => ("binary_setuid", 1),
             Self::TargetUnknown { .. } => ("target_unknown", 1),
             Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
             Self::HookFailed { .. } => ("hook_failed", 0),

@@ -10,33 +10,37 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use nix::sys::stat::Mode as FileMode;
-use nix::unistd::{geteuid, getuid};
+use nix::unistd::{getegid, geteuid, getgid, getuid};
 use sudospawner::account::Caller;
 use sudospawner::audit::{self, Record};
 use sudospawner::denial::Denial;
 use sudospawner::hooks::Prepared;
 use sudospawner::monitor::Monitor;
 use sudospawner::policy::Rules;
-use sudospawner::privileges::{Unprivileged, become_nobody, become_target};
+use sudospawner::privileges::{Unprivileged, become_nobody, become_target, give_back_ids};
 use sudospawner::root_options::{RootOptions, find_options};
 use sudospawner::{foreground, keeper, subcommands, supervisor, system_calls};
 
 fn main() -> ExitCode {
     let started_as =
         supervisor::run_if_asked().or_else(keeper::run_if_asked).or_else(foreground::run_if_asked);
-    if let Some(status) = started_as.or_else(subcommands::run_if_asked) {
+    if let Some(status) = started_as {
         return status;
     }
     let inherited_umask = system_calls::begin();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if getuid() != geteuid() || getgid() != getegid() {
+        // sudo makes this program who it is; a setuid bit does it for anyone. What it gave is given back.
+        return give_back_ids()
+            .map_or(ExitCode::FAILURE, |()| answer::deny(&words, Denial::BinarySetuid, Ok(())));
+    }
+    if let Some(status) = subcommands::run_if_asked() {
+        return status;
+    }
     let caller = Caller::identify();
     system_calls::clear_environment();
     let call = Call { caller, target: None, action: None, monitor: None, inherited_umask };
-    if geteuid().is_root() || getuid().is_root() {
-        call.give_up_root(&words)
-    } else {
-        call.answer_in_user_mode(&words)
-    }
+    if geteuid().is_root() { call.give_up_root(&words) } else { call.answer_in_user_mode(&words) }
 }
 
 /// What is known of this call, for its audit line.
@@ -53,8 +57,7 @@ impl Call {
     /// Root mode: decides whether root does anything, and for whom, and becomes that target; or nobody,
     /// to say that it does not.
     fn give_up_root(mut self, words: &[OsString]) -> ExitCode {
-        // Root's real uid alone is nothing that sudo makes, and no call for anybody.
-        let Some(options) = find_options(words).filter(|_| geteuid().is_root()) else {
+        let Some(options) = find_options(words) else {
             return become_nobody()
                 .map_or(ExitCode::FAILURE, |()| self.answer_without_target(words));
         };

@@ -122,38 +122,6 @@ enum Rest {
     Mediator,
 }
 
-/// What a mediator has decided.
-struct Decision {
-    action: String,
-    code: String,
-    server_name: String,
-    /// The limits of a spawn, in two lines.
-    limits: String,
-}
-
-impl Decision {
-    fn parse(text: &[u8]) -> Option<Self> {
-        let mut words = std::str::from_utf8(text).ok()?.splitn(4, '\n').map(str::to_owned);
-        Some(Self {
-            action: words.next()?,
-            code: words.next()?,
-            server_name: words.next().unwrap_or_default(),
-            limits: words.next().unwrap_or_default(),
-        })
-    }
-
-    /// What is known where the mediator has not decided: the words of the command line.
-    fn undecided(options: RootOptions<'_>) -> Self {
-        let action = options.action.filter(|action| ACTIONS.contains(action));
-        Self {
-            action: action.unwrap_or("?").to_owned(),
-            code: UNDECIDED.to_owned(),
-            server_name: options.server_name.unwrap_or_default().to_owned(),
-            limits: String::new(),
-        }
-    }
-}
-
 impl Work<'_> {
     /// Waits for the decision, writes it down, and acts on it.
     fn follow_decision(
@@ -164,28 +132,32 @@ impl Work<'_> {
     ) -> Result<Rest, Report> {
         self.wire.detach()?;
         become_wholly_root().map_err(Denial::at("becoming root"))?;
-        let text = self.call.read_words(decision, MAX_DECISION, LONGEST_DECISION);
-        let decided = text.as_deref().and_then(Decision::parse);
-        let is_undecided = decided.is_none();
-        let decision = decided.unwrap_or_else(|| Decision::undecided(options));
-        self.audit(target, &decision);
+        let told = self.call.read_words(decision, MAX_DECISION, LONGEST_DECISION);
+        let text = told.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+        let text = text.filter(|text| !text.is_empty());
+        let is_undecided = text.is_none();
+        let text = text.map_or_else(|| describe_undecided(options), str::to_owned);
+        let mut words = text.splitn(4, '\n').chain([""; 4]);
+        let mut next = || words.next().unwrap_or_default();
+        let (action, code, name, limits) = (next(), next(), next(), next());
+        self.audit(target, action, code);
         let launcher = self.rules.authority().server.launcher;
         if is_undecided {
             // At the end of the pipe it is about to end by itself; else it must not decide any more.
-            self.call.end_mediator(if text.is_some() { call::GRACE } else { Duration::ZERO });
+            self.call.end_mediator(if told.is_some() { call::GRACE } else { Duration::ZERO });
             // The caller has asked for the unit's end, and its user's processes do not decide that.
-            if launcher != Launcher::Systemd || decision.action != "stop" {
+            if launcher != Launcher::Systemd || action != "stop" {
                 return Ok(Rest::Nothing);
             }
-        } else if decision.code != "ok" {
+        } else if code != "ok" {
             return Ok(Rest::Nothing);
         }
-        let name = ServerName::parse(decision.server_name);
+        let name = ServerName::parse(name.to_owned());
         let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
-        match (launcher, decision.action.as_str()) {
+        match (launcher, action) {
             (Launcher::Process, "spawn") => self.start_beside(target, &name),
-            (Launcher::Systemd, action @ ("spawn" | "stop" | "status")) => {
-                Ok(self.attend_unit(action, target, &name, &decision.limits)?)
+            (Launcher::Systemd, "spawn" | "stop" | "status") => {
+                Ok(self.attend_unit(action, target, &name, limits)?)
             }
             _ => Ok(Rest::Nothing),
         }
@@ -202,9 +174,8 @@ impl Work<'_> {
         self.call.end_mediator(call::GRACE);
     }
 
-    fn audit(&self, target: &Target, decision: &Decision) {
+    fn audit(&self, target: &Target, action: &str, code: &str) {
         let (caller, target) = (Some(self.caller), Some(target.account().name.as_str()));
-        let Decision { action, code, .. } = decision;
         let record = Record { caller, target, action: Some(action), code };
         if let Err(line) = audit::write_record("sudospawner", &record) {
             audit::write_to_stderr(&line);
@@ -248,6 +219,13 @@ impl Work<'_> {
         });
         proof.map_or_else(Report::Denied, |proof| self.start_server(&proof))
     }
+}
+
+/// The words of a decision where there is none: what the command line says that it was about.
+fn describe_undecided(options: RootOptions<'_>) -> String {
+    let action = options.action.filter(|action| ACTIONS.contains(action)).unwrap_or("?");
+    let name = options.server_name.unwrap_or_default().replace(char::is_control, "?");
+    format!("{action}\n{UNDECIDED}\n{name}")
 }
 
 type Limit = (Resource, u64, u64);

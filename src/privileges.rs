@@ -6,7 +6,7 @@ pub mod lowered;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::Resource;
-use nix::unistd::{Gid, Uid, getgid, getgroups, getresgid, getresuid};
+use nix::unistd::{Gid, Uid, getgid, getgroups, getresgid, getresuid, getuid};
 use nix::unistd::{setgroups, setresgid, setresuid};
 
 use crate::account::Account;
@@ -38,8 +38,8 @@ impl Unprivileged {
     }
 }
 
-/// Makes this process root in every respect, for hooks: called through a setuid bit, the real uid and the
-/// groups are still the caller's, who could then signal what runs here.
+/// Makes this process root in every respect: `sudo -P` leaves the groups of whoever called, and a setuid bit, as
+/// `jsd-helper` may have, the real uid, by which the caller could signal what runs here.
 ///
 /// # Errors
 /// What the kernel says.
@@ -102,6 +102,16 @@ fn check_groups(gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
         }
         None => Ok(()),
     }
+}
+
+/// Takes the real ids, in place of those that a setuid or setgid bit gave.
+///
+/// # Errors
+/// What the kernel says.
+pub fn give_back_ids() -> Result<(), Errno> {
+    let (uid, gid) = (getuid(), getgid());
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)
 }
 
 /// Becomes nobody, for a call that is refused before there is a target: what is left to do is to say so.

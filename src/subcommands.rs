@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use log::LevelFilter;
-use nix::unistd::{geteuid, getuid};
+use nix::unistd::geteuid;
 
 use crate::account::{Account, Caller};
 use crate::check::{
@@ -21,7 +21,6 @@ use crate::policy::Mode;
 use crate::policy::file::Policy;
 use crate::reply;
 use crate::sudoers_fragment::{Fragment, Whom};
-use crate::system_calls;
 use crate::trusted_file::{check_trusted, open_trusted};
 use words::Words;
 
@@ -41,7 +40,6 @@ pub fn run_if_asked() -> Option<ExitCode> {
         "policy" => run_policy,
         _ => return None,
     };
-    system_calls::begin();
     diagnostics::start_logging("sudospawner", LevelFilter::Info);
     let outcome = become_caller().and_then(|()| run(Words::read(words)?));
     Some(outcome.unwrap_or_else(|sentence| {
@@ -50,13 +48,10 @@ pub fn run_if_asked() -> Option<ExitCode> {
     }))
 }
 
-/// Gives up what sudo, or a setuid bit, gave: this process is then who called, for good.
+/// Gives up what sudo gave: this process is then who called, for good.
 fn become_caller() -> Result<(), String> {
     let caller = Caller::identify().map_err(|error| error.to_string())?;
-    if !geteuid().is_root() {
-        return if getuid() == geteuid() { Ok(()) } else { Err(SETUID.to_owned()) };
-    }
-    if caller.uid.is_root() {
+    if !geteuid().is_root() || caller.uid.is_root() {
         return Ok(());
     }
     let account = Account::by_uid(caller.uid);
@@ -68,8 +63,6 @@ fn become_caller() -> Result<(), String> {
     );
     Ok(())
 }
-
-const SETUID: &str = "this file has the setuid bit of another account than root: remove it";
 
 fn run_check(mut words: Words) -> Result<ExitCode, String> {
     if words.take_switch("help")? {

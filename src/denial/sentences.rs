@@ -26,6 +26,10 @@ impl Display for Denial {
                 Errno::from_raw(*errno)
             ),
             Self::PolicyMalformed { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::BinarySetuid => write!(
+                f,
+                "this program's file has a setuid or setgid bit: remove it (chmod ug-s), and call the program through sudo"
+            ),
             Self::BinaryUntrusted(reason) => {
                 write!(f, "this program's own file is not trusted: {reason}")
             }
