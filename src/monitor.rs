@@ -118,7 +118,7 @@ enum Rest {
     Nothing,
     /// A server has been started beside the Hub.
     Launch(Launch),
-    /// Nobody waits for the mediator any more.
+    /// Nothing, but that the mediator ends: its account may have stopped it, and sudo with it.
     Mediator,
 }
 
@@ -157,7 +157,8 @@ impl Work<'_> {
         match (launcher, action) {
             (Launcher::Process, "spawn") => self.start_beside(target, &name),
             (Launcher::Systemd, "spawn" | "stop" | "status") => {
-                Ok(self.attend_unit(action, target, &name, limits)?)
+                self.attend_unit(action, target, &name, limits)?;
+                Ok(Rest::Mediator)
             }
             _ => Ok(Rest::Nothing),
         }
@@ -261,6 +262,7 @@ impl Launch {
         drop(reports);
         if call.read_word(&delivered) == Some(DELIVERED) {
             let _ = write(&self.deliver, &[DELIVERED]);
+            call.end_mediator(call::GRACE);
             if self.leaves_something {
                 // The Hub's log is not a keeper's.
                 let _ = dup2_stderr(std::io::stdin());

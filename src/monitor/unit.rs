@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
-use super::{Rest, Work};
+use super::Work;
 use crate::error::Error;
 use crate::policy::Target;
 use crate::report::Report;
@@ -43,7 +43,7 @@ impl Work<'_> {
         target: &Target,
         server_name: &ServerName,
         granted: &str,
-    ) -> Result<Rest, Error> {
+    ) -> Result<(), Error> {
         let (policy, user) = (self.rules.read_policy()?, &target.account().name);
         let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?);
         let started = match action {
@@ -58,7 +58,7 @@ impl Work<'_> {
         };
         let done = started.and_then(|()| self.answer_about(&unit));
         if let Ok(true) = done {
-            return Ok(Rest::Nothing);
+            return Ok(());
         }
         // Also after a failure: systemd may have begun, and only be late to say so.
         let ended = match action {
@@ -66,7 +66,7 @@ impl Work<'_> {
             "stop" => unit.stop(),
             _ => Ok(()),
         };
-        done.and(ended).map(|()| Rest::Mediator)
+        done.and(ended)
     }
 
     /// Answers the mediator's words; whether the last one says that all is done.
