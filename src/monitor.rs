@@ -85,7 +85,7 @@ impl Monitor {
         let (decision, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let request = File::from(memfd_create("request", flags).map_err(Denial::at("memfd"))?);
-        let call = Call::hold().map_err(Denial::at("pidfd_open"))?;
+        let call = Call::hold().map_err(Denial::at("dup"))?;
         match system_calls::fork().map_err(Denial::at("fork"))? {
             ForkResult::Parent { .. } => Ok(Self { decision: File::from(tell), request, link }),
             ForkResult::Child => {
