@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each module of the library may use of the others. What is not listed here is not allowed:
@@ -258,5 +258,47 @@ fn no_file_is_longer_than_what_one_reads_at_a_time() {
     for source in read_sources() {
         let lines = source.code.lines().count();
         assert!(lines <= 300, "{} has {lines} lines of code", source.path.display());
+    }
+}
+
+/// The modules of the Python package that a module imports, inside functions and for type checkers
+/// too.
+fn imported_python_modules(code: &str) -> BTreeSet<String> {
+    let names = |list: &str| -> BTreeSet<String> {
+        assert!(!list.contains('('), "import modules of the package on one line");
+        list.split(',').filter_map(|name| name.split_whitespace().next()).map(Into::into).collect()
+    };
+    code.lines()
+        .map(str::trim_start)
+        .filter_map(|line| line.strip_prefix("from .")?.split_once(" import "))
+        .flat_map(|(module, list)| match module {
+            "" => names(list),
+            module => names(module),
+        })
+        .collect()
+}
+
+#[test]
+fn no_module_of_the_python_package_imports_one_that_imports_it() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("spawner-py/sudospawner");
+    let mut imports = BTreeMap::new();
+    for entry in std::fs::read_dir(package).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "py") {
+            let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let code = std::fs::read_to_string(&path).unwrap();
+            assert!(
+                !code.contains("from sudospawner"),
+                "{module}: write `from .module import name`"
+            );
+            imports.insert(module, imported_python_modules(&code));
+        }
+    }
+    assert!(imports["spawner"].contains("mediator"));
+    // Modules that import nothing of what is left are taken away; what then remains is in a circle.
+    while !imports.is_empty() {
+        let left: BTreeSet<String> = imports.keys().cloned().collect();
+        imports.retain(|_, imported| !imported.is_disjoint(&left));
+        assert!(imports.len() < left.len(), "there is an import circle: {imports:?}");
     }
 }

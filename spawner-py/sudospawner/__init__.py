@@ -23,5 +23,5 @@ def __getattr__(name: str) -> Any:
     from .checking import check_when_the_hub_starts
     from .spawner import SudoSpawner
 
-    check_when_the_hub_starts()
+    check_when_the_hub_starts(SudoSpawner)
     return SudoSpawner

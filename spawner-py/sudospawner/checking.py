@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import pwd
 import sys
@@ -21,8 +22,7 @@ from .printable import escape_control_characters
 
 if TYPE_CHECKING:
     from jupyterhub.app import JupyterHub
-
-    from .spawner import SudoSpawner
+    from jupyterhub.spawner import Spawner
 
 # Seconds that the check may take: sudo may ask a directory service about each account.
 _LIMIT = 120.0
@@ -31,21 +31,29 @@ _tasks: set[asyncio.Task[None]] = set()
 _is_done = False
 
 
-def check_when_the_hub_starts() -> None:
-    """Have the check run once, if this process is a Hub that is starting; else do nothing."""
+def check_when_the_hub_starts(spawner_class: type[Spawner]) -> None:
+    """Have the check run once, if this process is a Hub that is starting; else do nothing.
+
+    :param spawner_class: SudoSpawner. Nothing is checked for a Hub whose spawners are no such.
+    """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return
     hub = _find_hub()
     if hub is not None:
-        _keep(loop.create_task(_check_as_configured(hub)))
+        _keep(loop.create_task(_check_as_configured(hub, spawner_class)))
 
 
-def check_once(spawner: SudoSpawner) -> None:
-    """Have the check run with a spawner's settings, unless it has: where the start was missed."""
-    if spawner.check_on_start and not _is_done:
-        _keep(asyncio.get_running_loop().create_task(_check(spawner)))
+def check_once(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
+    """Have the check run, unless it has: where the start of the Hub was missed.
+
+    :param sudospawner_path: the path of the mediator, exactly as sudoers names it.
+    :param mode: ``user`` or ``root``.
+    :param log: has the findings.
+    """
+    if not _is_done:
+        _keep(asyncio.get_running_loop().create_task(_check(sudospawner_path, mode, log)))
 
 
 def _find_hub() -> JupyterHub | None:
@@ -60,42 +68,39 @@ def _keep(task: asyncio.Task[None]) -> None:
     task.add_done_callback(_tasks.discard)
 
 
-async def _check_as_configured(hub: JupyterHub) -> None:
-    from .spawner import SudoSpawner  # It imports this module.
-
-    if not issubclass(hub.spawner_class, SudoSpawner):
+async def _check_as_configured(hub: JupyterHub, spawner_class: type[Spawner]) -> None:
+    if not issubclass(hub.spawner_class, spawner_class):
         return
     # Without a user, it has the Hub's configuration and the log, and nothing else.
     spawner = hub.spawner_class(parent=hub)
     if spawner.check_on_start:
-        await _check(spawner)
+        await _check(spawner.sudospawner_path, spawner.mode, spawner.log)
 
 
-async def _check(spawner: SudoSpawner) -> None:
+async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
     """Run ``sudospawner check`` and log each finding: a problem as an error, with its remedy."""
     global _is_done
     if _is_done:
         return
     _is_done = True
     try:
-        report = await asyncio.wait_for(_ask(_make_argv(spawner)), _LIMIT)
+        report = await asyncio.wait_for(_ask(_make_argv(sudospawner_path, mode)), _LIMIT)
     except (OSError, ValueError, asyncio.TimeoutError) as error:
-        spawner.log.error("sudospawner check could not be run: %s", error or "it took too long")
+        log.error("sudospawner check could not be run: %s", error or "it took too long")
         return
-    log = {"problem": spawner.log.error, "warning": spawner.log.warning}
+    say_of = {"problem": log.error, "warning": log.warning}
     for finding in report["findings"]:
         remedy = f"; as root: {finding['remedy']}" if finding.get("remedy") else ""
         text = f"{finding['area']}: {finding['sentence']}{remedy}"
-        say = log.get(finding["level"], spawner.log.debug)
+        say = say_of.get(finding["level"], log.debug)
         say("sudospawner check, %s", escape_control_characters(text))
     if report["ok"]:
-        spawner.log.info("sudospawner check: no problem was found")
+        log.info("sudospawner check: no problem was found")
 
 
-def _make_argv(spawner: SudoSpawner) -> list[str]:
+def _make_argv(sudospawner_path: str, mode: str) -> list[str]:
     """Return the call of the check, with all that the Hub knows of itself."""
-    argv = [spawner.sudospawner_path, "check", "--json", f"--mode={spawner.mode}"]
-    argv.append(f"--path={spawner.sudospawner_path}")
+    argv = [sudospawner_path, "check", "--json", f"--mode={mode}", f"--path={sudospawner_path}"]
     with contextlib.suppress(KeyError):  # A uid without an account is the check's to explain.
         argv.append(f"--hub-user={pwd.getpwuid(os.getuid()).pw_name}")
     hub = _find_hub()

@@ -2,59 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
-
-@dataclass(frozen=True)
-class Command:
-    """A call of the mediator.
-
-    :param argv: the whole command, sudo included.
-    :param program: the path of the mediator, as sudoers has to name it.
-    :param target: the account whose server it is about.
-    :param runas: the account that sudo becomes: the target, or root in root mode.
-    """
-
-    argv: tuple[str, ...]
-    program: str
-    target: str
-    runas: str
-
-    @property
-    def uses_sudo(self) -> bool:
-        """Whether the mediator is reached through sudo."""
-        return self.argv[0] != self.program
-
-    @property
-    def caller(self) -> str:
-        """The name of the account that the Hub runs as."""
-        try:
-            return pwd.getpwuid(os.getuid()).pw_name
-        except KeyError:
-            return f"#{os.getuid()}"
-
-    @property
-    def rule(self) -> str:
-        """The line in sudoers that allows this call."""
-        return f"{self.caller} ALL=({self.runas}) NOPASSWD: {self.program}"
-
-    @property
-    def advice(self) -> str:
-        """What to know of that line."""
-        if self.runas == self.target:
-            return "a group of targets is written as %group in the parentheses"
-        return "without arguments: for whom it acts, /etc/sudospawner/policy.toml decides"
-
-    @property
-    def trial(self) -> str:
-        """The command with which to try the configuration by hand."""
-        if self.runas == self.target:
-            return f"sudo -nH -u {self.target} {self.program} --help"
-        return f"sudo -nH {self.program} --user={self.target} --help"
+from .command import Command
 
 
 class Complaint(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tornado.web import HTTPError
@@ -56,3 +57,15 @@ def make_failure(code: str, sentence: str, stderr: str = "") -> HTTPError:
         failure = SpawnException(message, reason=code, log_message=log_message, status_code=500)
     failure.jupyterhub_message = message
     return failure
+
+
+def make_failed_start(code: str, sentence: str) -> asyncio.Future[None]:
+    """Make what the Hub keeps of a start that failed; needs the running event loop.
+
+    The parameters are those of :func:`make_failure`.
+    """
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_exception(make_failure(code, sentence))
+    # Looked at, so that asyncio does not complain when nobody opens the page.
+    future.exception()
+    return future

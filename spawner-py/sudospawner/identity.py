@@ -141,8 +141,12 @@ class ServerProcess:
             with suppress(OSError):
                 self._pidfd = os.pidfd_open(self.pid)
 
-    def vouch(self) -> None:
-        """Believe from now on that a hidden process with this pid is the server."""
+    def vouch(self, started: str = "") -> None:
+        """Believe from now on that a hidden process with this pid is the server.
+
+        :param started: when it started, where that was not known before.
+        """
+        self.started = self.started or started
         self._vouched_for = True
 
     def _hold_if_hidden(self) -> None:

@@ -13,7 +13,8 @@ import os
 from collections.abc import Awaitable
 from typing import Any, Callable
 
-from .complaints import Command, explain_complaint
+from .command import Command
+from .complaints import explain_complaint
 from .pipes import Pipes
 from .printable import escape_control_characters, last_lines
 from .reply import REPLY_LIMIT, ReplyParser
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between the moment when a mediator should end and SIGTERM, and then SIGKILL.
 GRACE = 5.0
+#: The longest duration that a request can have, in seconds.
+LONGEST_WAIT = 3600.0
 
 # What a program has written before its end is read within this time after it.
 _LEFT_TO_READ = 2.0

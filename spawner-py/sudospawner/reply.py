@@ -208,6 +208,14 @@ def get_error(reply: dict[str, Any]) -> str:
     return escape_control_characters(str(reply.get("error") or "the mediator gave no reason"))
 
 
+def describe_hooks_left_out() -> str:
+    """Say in one line what the event HOOKS_LEFT_OUT means."""
+    return (
+        f"of its hooks more is told than of {HOOK_LIMIT}, or more than {EVENT_LIMIT} bytes: what "
+        "is left out here comes with the reply, if anything does"
+    )
+
+
 def _read_integer(digits: str) -> int:
     if len(digits) > 20:
         raise ValueError("an integer that no field can have")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Callable
 
 from tornado.iostream import StreamClosedError
+
+from .printable import escape_control_characters
 
 #: A longer line is handed on in pieces of this size, so that no server can fill the Hub's memory.
 LINE_LIMIT = 16 * 1024
@@ -154,3 +157,15 @@ class ServerLog:
         self._buffer += chunk
         self._tail += chunk
         del self._tail[:-TAIL_LIMIT]
+
+
+async def read_lines(stderr: ServerLog) -> AsyncIterator[str]:
+    """Yield each line that is not empty as text, control characters written out."""
+    while not stderr.closed():
+        try:
+            line = await stderr.read_until(b"\n")
+        except StreamClosedError:
+            return
+        text = escape_control_characters(line.decode("utf-8", "replace").rstrip("\r\n"))
+        if text:
+            yield text

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
+import os
+import shutil
+import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Callable
 
+from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
+from traitlets import Bool, Enum, List, Unicode, default
 
-from . import settings
+from .account import get_env_of_account, refuse_name, select_sendable
 from .checking import check_once
+from .command import make_command
 from .ending import Ending
-from .failures import make_failure
-from .hooks import Hook
+from .failures import make_failed_start, make_failure
 from .identity import Liveness
-from .mediator import GRACE, MediatorError
-from .printable import escape_control_characters
-from .progress import StartNews
-from .reply import EVENT_LIMIT, HOOK_LIMIT, HOOKS_LEFT_OUT, get_error
-from .watching import WatchingSpawner
+from .mediator import LONGEST_WAIT, MediatorError, call
+from .reply import HOOKS_LEFT_OUT, describe_hooks_left_out, get_error
+from .server_log import ServerLog, read_lines
+from .settings import refuse_internal_ssl, warn_about_ignored_settings
+from .start import Start
+from .watch import Watch, describe_survivor
 
 # How often another port is tried when one that was chosen at random turns out to be taken.
 _PORT_TRIES = 3
-# The longest duration that the mediator takes, in seconds.
-_LONGEST = 3600.0
+# Seconds that a call other than spawn may take beside what it waits for.
+_CALL_LIMIT = 30.0
 
 
-class SudoSpawner(WatchingSpawner):
+class SudoSpawner(LocalProcessSpawner):
     """Starts each user's server through ``sudo -u USER sudospawner``, or as :attr:`mode` says.
 
     What can be overridden in subclasses: :meth:`do`, :meth:`make_preexec_fn`,
@@ -35,10 +40,72 @@ class SudoSpawner(WatchingSpawner):
     starting a process.
     """
 
-    _news: StartNews | None = None
-    # What became of the hooks of the spawn that is under way.
-    _hooks: tuple[Hook, ...] = ()
-    _chosen_port = 0
+    sudospawner_path = Unicode(
+        config=True,
+        help="""The path of the mediator, exactly as sudoers names it.
+
+        By default the `sudospawner` that PATH finds, else the one beside the Hub's Python.
+        """,
+    )
+    mode = Enum(
+        ["user", "root"],
+        "user",
+        config=True,
+        help="""Who the mediator is called as.
+
+        "user": `sudo -u USER sudospawner`; sudoers decides who may have a server.
+
+        "root": `sudo sudospawner --user=USER`; /etc/sudospawner/policy.toml decides, and root runs
+        the hooks of that policy before the server starts. Needs the policy, and the rule
+        `sudospawner-root-mode` in sudoers. Where the policy has the systemd launcher, `mem_limit`
+        and `cpu_limit` are limits of the server's unit: at most those of the policy.
+        """,
+    )
+    sudo_args = List(
+        ["-nH"],
+        config=True,
+        help='Arguments for sudo itself, beside `-u USER` where the mode is "user".',
+    )
+    mediator_log_level = Unicode(
+        "INFO",
+        config=True,
+        help="How much the mediator logs: debug, info, warning, error or none.",
+    )
+    wait_for_port = Bool(
+        True,
+        config=True,
+        help="""Whether a start waits until the server listens on its port.
+
+        The server's end while it waits fails the start at once, with its last lines of output;
+        and a port that another account has taken is noticed. Turn it off where
+        `sudospawner-singleuser` is a wrapper round a container or a remote machine, whose socket
+        does not belong to the user's account here.
+        """,
+    )
+    check_on_start = Bool(
+        False,
+        config=True,
+        help="""Whether `sudospawner check` is run once when the Hub starts, and logged.
+
+        A problem is an error in the Hub's log, with the command that mends it. The Hub starts in
+        any case, and does not wait.
+        """,
+    )
+
+    @default("sudospawner_path")
+    def _find_sudospawner(self) -> str:
+        beside_python = os.path.join(os.path.dirname(sys.executable), "sudospawner")
+        return shutil.which("sudospawner") or shutil.which(beside_python) or "sudospawner"
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a spawner without a server; the parameters are those of every spawner."""
+        super().__init__(**kwargs)
+        self._watch = Watch()
+        # The start that is under way, or the last one; before the first, one that is over.
+        self._latest_start = Start()
+        self._chosen_port = 0
+        self._stopping = False
+        self._forget_ending()
 
     # --- Start ---
 
@@ -48,73 +115,66 @@ class SudoSpawner(WatchingSpawner):
         :raises SpawnException: (before JupyterHub 6 HTTPError) if it does not start; then there
             is neither a server nor a pid.
         """
-        settings.refuse_internal_ssl(self)
-        settings.warn_about_ignored_settings(self)
-        check_once(self)
-        self._forget_server()
+        refuse_internal_ssl(self.internal_ssl)
+        warn_about_ignored_settings(self, self.mode)
+        if self.check_on_start:
+            check_once(self.sudospawner_path, self.mode, self.log)
+        self._watch.forget()
         self._forget_ending()
-        self._news = StartNews()
-        # Just under the Hub's own limit, so that the failure has our words.
-        limit = self.start_timeout - min(3.0, 0.05 * self.start_timeout)
-        self._start_deadline = asyncio.get_running_loop().time() + limit
-        starting = self._starting = asyncio.ensure_future(self._spawn(limit))
+        self._latest_start = Start(self.start_timeout)
         try:
-            # A little longer than the call's own limit, which has the better words.
-            await asyncio.wait({starting}, timeout=0.3 * limit + 0.7 * self.start_timeout)
-            if not starting.done():
-                raise MediatorError("start_timeout", f"The server was not up in {limit:.0f} s.")
-            if not starting.cancelled():
-                starting.result()
+            await self._latest_start.carry_out(self._spawn())
             if not self.pid:
                 raise MediatorError("start_given_up", "The server was stopped while it started.")
         except MediatorError as error:
             raise make_failure(error.code, error.sentence) from error
-        finally:
-            # Also when the Hub cancels us: the pipes are closed and sudo is ended with the task.
-            starting.cancel()
-            await asyncio.wait({starting}, timeout=GRACE)
-            self._starting = None
-            self._news.end()
         return self.ip or "127.0.0.1", self.port
 
-    async def _spawn(self, limit: float) -> None:
+    async def _spawn(self) -> None:
         for _ in range(_PORT_TRIES):
             if self.port in (0, self._chosen_port):
                 self.port = self._chosen_port = random_port()
-            self._hooks = ()
-            wait = {"port": self.port, "seconds": min(0.85 * limit, _LONGEST)}
-            reply = await self.do(
-                action="spawn",
-                args=self.get_args(),
-                env=settings.select_sendable(settings.get_env_of_account(self), self),
-                server_name=self.name,
-                events=True,
-                **({"wait": wait} if self.wait_for_port else {}),
-                **settings.get_limits(self),
-            )
+            self._latest_start.hooks = ()
+            reply = await self.do(action="spawn", **self._make_spawn_fields())
             if reply.get("code") != "port_taken" or self.port != self._chosen_port:
                 break
             self.log.warning("%s: %s", self._log_name, get_error(reply))
         # Nothing is awaited from the reply to the pid: whoever cancels, it is known or undone.
         self._take_server(reply)
 
+    def _make_spawn_fields(self) -> dict[str, Any]:
+        fields = {"args": self.get_args(), "server_name": self.name, "events": True}
+        env = get_env_of_account(self.get_env, self.user.name)
+        fields["env"], left_out = select_sendable(env)
+        for name in left_out:
+            self.log.warning(
+                "%s: the environment variable %s is not passed on: its name or value is not text",
+                self._log_name,
+                name,
+            )
+        if self.wait_for_port:
+            fields["wait"] = {"port": self.port, "seconds": self._latest_start.wait_seconds}
+        limits = self._find_limits()
+        return {**fields, "limits": limits} if limits else fields
+
+    def _find_limits(self) -> dict[str, Any]:
+        """Return the limits to ask for: those that the mediator cannot enforce, it refuses."""
+        asked = {"memory": self.mem_limit, "cpus": self.cpu_limit}
+        return {name: limit for name, limit in asked.items() if limit and self.mode == "root"}
+
     def _take_server(self, reply: dict[str, Any]) -> None:
         # Those that no event has told of.
-        for told in (reply.get("hooks") or [])[len(self._hooks) :]:
+        for told in (reply.get("hooks") or [])[len(self._latest_start.hooks) :]:
             self._take_hook(told)
         if not reply.get("ok"):
-            code = reply.get("code") or "spawn_failed"
-            last_words = reply.get("stderr") or ""
-            if code == "hook_failed" and self._hooks:
-                last_words = self._hooks[-1].output
-            raise make_failure(code, self._explain_early_end(reply), last_words)
+            raise self._latest_start.make_failure(reply, self._find_limits().get("memory"))
         pid = reply.get("pid")
         if not pid:
             raise make_failure(
                 "no_reply", "The mediator's reply has no pid that a process can have."
             )
-        self._watch(pid, reply.get("started") or "", vouched_for=True)
-        self._keep_unit(reply)
+        self._watch.follow(pid, reply.get("started") or "", vouched_for=True)
+        self._watch.keep_unit(reply)
         self.pid = pid
         if reply.get("listening") is False:
             self.log.warning(
@@ -123,49 +183,109 @@ class SudoSpawner(WatchingSpawner):
                 self.port,
             )
 
-    def _explain_early_end(self, reply: dict[str, Any]) -> str:
-        memory = settings.get_limits(self).get("limits", {}).get("memory")
-        explanation = None
-        if reply.get("code") == "exited_early":
-            explanation = Ending.read(reply).explain(memory)
-        return explanation or get_error(reply)
-
-    def _take_hook(self, told: dict[str, Any]) -> None:
-        if self.mode != "root":
-            return  # There are none: it is one of the user's processes that tells of them.
-        hook = Hook.read(told)
-        if self._news is not None:
-            self._news.announce(hook.describe())
-        if hook.is_over:
-            self._hooks += (hook,)
-            log = self.log.info if hook.succeeded else self.log.warning
-            log("%s: %s", self._log_name, hook.describe())
-
     def _take_event(self, event: dict[str, Any]) -> None:
+        """Take what the mediator tells of before its reply."""
         pid = event.get("pid")
         if event["event"] == "hook":
             self._take_hook(event)
         elif event["event"] == HOOKS_LEFT_OUT and self.mode == "root":
-            self.log.warning(
-                "%s: of its hooks more is told than of %d, or more than %d bytes: what is left out "
-                "here comes with the reply, if anything does",
-                self._log_name,
-                HOOK_LIMIT,
-                EVENT_LIMIT,
-            )
+            self.log.warning("%s: %s", self._log_name, describe_hooks_left_out())
         elif event["event"] == "started" and pid:
             # Not ours until the reply says so, but remembered: if the start is given up and the
             # mediator does not end it, stop() does.
-            self._watch(pid, event.get("started") or "", vouched_for=True)
-            if self._news is not None:
-                self._news.announce(f"Process {pid} has started, waiting for it to listen")
+            self._watch.follow(pid, event.get("started") or "", vouched_for=True)
+            self._latest_start.announce(f"Process {pid} has started, waiting for it to listen")
+
+    def _take_hook(self, told: dict[str, Any]) -> None:
+        if self.mode != "root":
+            return  # There are none: it is one of the user's processes that tells of them.
+        hook = self._latest_start.take_hook(told)
+        if hook.is_over:
+            log = self.log.info if hook.succeeded else self.log.warning
+            log("%s: %s", self._log_name, hook.describe())
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what is known of the start while it lasts."""
         yield {"progress": 10, "message": f"Starting the server as {self.user.name}"}
-        if self._news is not None:
-            async for message in self._news.follow():
-                yield {"progress": 50, "message": message}
+        async for message in self._latest_start.follow():
+            yield {"progress": 50, "message": message}
+
+    # --- Whether it lives, and how it ended ---
+
+    async def poll(self) -> int | None:
+        """Return None while the server runs or starts, else how it ended.
+
+        That is its exit status, the negative number of the signal that killed it, or 0 where it is
+        not known: only the service manager knows, of a server in a unit.
+
+        sudo is called when a server in a unit has ended, and where /proc hides a process that this
+        Hub has not seen start: once.
+        """
+        if self._latest_start.is_under_way or await self._signal(0):
+            return None
+        if self._watch.unit and self._asking is None and not self._stopping:
+            # One question for each end, whoever else polls meanwhile; none for one of our making.
+            asking = self._find_ending(self._identify(), self._watch.limits.get("memory"))
+            self._asking = asyncio.ensure_future(asking)
+        if self._asking is not None:
+            await asyncio.shield(self._asking)
+        self.clear_state()
+        return self._ending.status
+
+    async def _signal(self, sig: int) -> bool:
+        """Send a signal to the server and tell whether it was alive; 0 only asks."""
+        if sig == 0:
+            return await self._look() is Liveness.ALIVE
+        reply = await self.do("kill", signal=sig, **self._identify())
+        return bool(reply.get("alive"))
+
+    async def _look(self) -> Liveness:
+        """Tell whether the server lives; the mediator is asked only where /proc hides it."""
+        liveness = self._watch.look(self.pid, self.user.name)
+        process = self._watch.process
+        if process is None or liveness is not Liveness.HIDDEN:
+            return liveness
+        process.hold()  # Before the question, so that the answer is about the process that we hold.
+        reply = await self._ask(self._identify())
+        if not reply.get("ok"):
+            # Not known is not dead: the Hub would start a second server beside it.
+            reason = get_error(reply)
+            self.log.error("%s: does process %d live? %s", self._log_name, process.pid, reason)
+            return Liveness.ALIVE
+        if not reply.get("alive"):
+            return Liveness.GONE
+        process.vouch(reply.get("started") or "")
+        return Liveness.ALIVE
+
+    async def _find_ending(self, fields: dict[str, Any], memory: int | None) -> None:
+        reply = await self._ask(fields)
+        if not reply.get("ok"):
+            error = get_error(reply)
+            self.log.warning("%s: how its server ended is not known: %s", self._log_name, error)
+            return
+        ending = self._ending = Ending.read(reply)
+        if ending.status or ending.result:
+            self.log.warning("%s: its server was ended %s", self._log_name, ending.describe())
+        explanation = ending.explain(memory)
+        if explanation is not None:
+            self.log.warning("%s: %s", self._log_name, explanation)
+            # The Hub's page of a server that does not run shows what the last start failed with,
+            # and lets nobody but the user start it anew; it has nothing else to be told by.
+            if self._spawn_future is None:
+                self._spawn_future = make_failed_start("server_killed", explanation)
+
+    async def _ask(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the reply to ``status``; where there is none, one that is not ``ok``."""
+        try:
+            return await self.do("status", **fields)
+        except MediatorError as error:
+            return {"ok": False, "error": error.sentence}
+
+    def _identify(self) -> dict[str, Any]:
+        """Return the fields of a request that name the server."""
+        # In user mode, to which the Hub may have been changed, a server is its process.
+        fields = self._watch.identify(self.pid, by_unit=self.mode == "root")
+        return {**fields, "server_name": self.name}
 
     # --- Stop ---
 
@@ -174,9 +294,7 @@ class SudoSpawner(WatchingSpawner):
 
         :param now: leave out SIGINT and begin with SIGTERM.
         """
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait({self._starting}, timeout=GRACE)
+        await self._latest_start.give_up()
         self._stopping = True
         try:
             if await self._look() is Liveness.ALIVE:
@@ -217,24 +335,95 @@ class SudoSpawner(WatchingSpawner):
 
     async def _complain_if_alive(self) -> None:
         """Say in the log that a server which could not be ended runs on, and is forgotten."""
-        if await self._look() is not Liveness.ALIVE:
-            return
-        fields = self._identify()
-        unit = escape_control_characters(fields.get("unit", ""))
-        self.log.error(
-            "%s: its server could not be stopped and may be alive still, as process %d%s; the Hub "
-            "forgets it. Look as root what that is (%s), and end it",
-            self._log_name,
-            fields["pid"],
-            f" in the unit {unit}" if unit else "",
-            f"systemctl status {shlex.quote(unit)}" if unit else f"ps -fp {fields['pid']}",
-        )
+        if await self._look() is Liveness.ALIVE:
+            fields = self._identify()
+            survivor = describe_survivor(fields["pid"], fields.get("unit", ""))
+            self.log.error("%s: %s", self._log_name, survivor)
 
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
         """Refuse: only start() could, and it refuses too."""
-        settings.refuse_internal_ssl(self)
+        refuse_internal_ssl(self.internal_ssl)
         return paths
+
+    # --- State ---
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a restarted Hub needs: the pid, which process that is, and its unit."""
+        state = super().get_state()
+        return {**state, **self._watch.get_state(self.pid)} if self.pid else state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what get_state returned, or what another LocalProcessSpawner did: a pid."""
+        super().load_state(state)
+        self._forget_ending()
+        if self.pid:
+            self._watch.follow(self.pid, state.get("started", ""), vouched_for=False)
+            self._watch.keep_unit(state)
+
+    def clear_state(self) -> None:
+        """Forget the server."""
+        super().clear_state()
+        self._watch.forget()
+
+    def _forget_ending(self) -> None:
+        # How the last server ended, and the question about that.
+        self._ending = Ending()
+        self._asking: asyncio.Task[None] | None = None
+
+    # --- The mediator ---
+
+    async def do(self, action: str, **kwargs: Any) -> dict[str, Any]:
+        """Have the mediator carry out one request, and return its reply, be it ``ok`` or not.
+
+        :param action: ``spawn``, ``kill``, ``stop`` or ``status``.
+        :param kwargs: the other fields of the request. ``_skip_sudo=True`` calls the mediator
+            without sudo, as the Hub's own account: for tests of subclasses.
+        :raises MediatorError: (a RuntimeError) if there is no reply.
+        """
+        skip_sudo = kwargs.pop("_skip_sudo", False)
+        refuse_name(self.user.name)
+        command = make_command(
+            action,
+            self.user.name,
+            program=self.sudospawner_path,
+            mode=self.mode,
+            sudo_args=None if skip_sudo else self.sudo_args,
+            log_level=self.mediator_log_level,
+            server_name=kwargs.get("server_name") or "",
+        )
+        self.log.debug("%s: calling %s for %s", self._log_name, list(command.argv), action)
+        return await call(
+            command,
+            {**kwargs, "action": action},
+            time_limit=self._limit_call(action, kwargs),
+            relay_log=self.relog_stderr,
+            on_event=self._take_event,
+            outlives_call=action == "spawn",
+            preexec_fn=self.make_preexec_fn(),
+        )
+
+    def make_preexec_fn(self) -> Callable[[], None] | None:
+        """Return what is to be called in the child before sudo is executed: by default nothing."""
+        return None
+
+    async def relog_stderr(self, stderr: ServerLog) -> None:
+        """Write the mediator's stderr, which becomes the server's log, to the Hub's log.
+
+        :param stderr: has ``await read_until(b"\\n")``, which raises StreamClosedError at the
+            end, and ``closed()``. Lines of more than 16 KiB come in pieces; of a flood of lines
+            most are left out, and a line says how many.
+        """
+        async for line in read_lines(stderr):
+            self.log.info("%s: %s", self._log_name, line)
+
+    def _limit_call(self, action: str, fields: dict[str, Any]) -> float:
+        """Return how many seconds a call may take."""
+        if action == "spawn":
+            left = self._latest_start.find_time_left()
+            return left if left > 0 else self.start_timeout
+        waits = (fields.get(f"{phase}_seconds", 0) for phase in ("interrupt", "term", "kill"))
+        return _CALL_LIMIT + sum(waits)
 
 
 def _limit_wait(seconds: int) -> float:
-    return max(0.0, min(float(seconds), _LONGEST))
+    return max(0.0, min(float(seconds), LONGEST_WAIT))

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 
 from sudospawner import SudoSpawner, mediator, settings
-from sudospawner.complaints import Command
+from sudospawner.command import Command
 
 #: Generous: what takes longer than this on any machine hangs.
 LIMIT = 60.0

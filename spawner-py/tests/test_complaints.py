@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from sudospawner.complaints import Command, explain_complaint
+from sudospawner.command import Command
+from sudospawner.complaints import explain_complaint
 
 PROGRAM = "/opt/jupyterhub/bin/sudospawner"
 COMMAND = Command(("sudo", "-u", "zoe", "-nH", PROGRAM), PROGRAM, "zoe", "zoe")

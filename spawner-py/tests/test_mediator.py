@@ -11,7 +11,7 @@ from conftest import LIMIT
 from tornado.iostream import StreamClosedError
 
 from sudospawner import mediator
-from sudospawner.complaints import Command
+from sudospawner.command import Command
 from sudospawner.mediator import MediatorError
 from sudospawner.reply import REPLY_LIMIT
 from sudospawner.server_log import LINE_LIMIT

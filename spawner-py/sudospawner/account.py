@@ -1,0 +1,70 @@
+"""The account of a user: its name, its uid, and the environment of its server."""
+
+from __future__ import annotations
+
+import pwd
+from typing import Any, Callable
+
+from .failures import make_failure
+from .printable import escape_control_characters
+
+
+def refuse_name(name: str) -> None:
+    """Raise a failure for a name that sudo would take for a uid or an option."""
+    if not name or name[0] in "#-":
+        raise make_failure(
+            "target_unknown",
+            f"{name!r} cannot be the name of an account: rename the user, or map the name in the "
+            "authenticator.",
+        )
+
+
+def find_uid(name: str) -> int | None:
+    """Return the uid of an account, or None if there is none (any more)."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, TypeError):
+        return None
+
+
+def get_env_of_account(get_env: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return the environment of the server, or raise a failure if there is no such account.
+
+    :param get_env: makes the environment, and raises KeyError where the account is missing.
+    :param name: the account's name.
+    """
+    try:
+        return get_env()
+    except KeyError as error:
+        if find_uid(name) is not None:
+            raise
+        raise make_failure(
+            "target_unknown",
+            f"There is no account named {name} on this machine: create it, or check with `getent "
+            f"passwd {name}` why the directory service does not know it.",
+        ) from error
+
+
+def select_sendable(env: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that a request can carry, and the names of the others.
+
+    :param env: what ``get_env`` returned; values that are no strings are written as such.
+    :returns: the names are fit for a log: their control characters are written out.
+    """
+    sendable, left_out = {}, []
+    for name, value in env.items():
+        text = _as_sendable(name), _as_sendable(value)
+        if text[0] and text[1] is not None and "=" not in text[0]:
+            sendable[text[0]] = text[1]
+        else:
+            left_out.append(escape_control_characters(str(name)))
+    return sendable, left_out
+
+
+def _as_sendable(value: Any) -> str | None:
+    text = str(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # bytes from the Hub's own environment that are not UTF-8
+        return None
+    return None if value is None or "\0" in text else text
