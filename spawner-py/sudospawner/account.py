@@ -27,12 +27,29 @@ def find_uid(name: str) -> int | None:
         return None
 
 
-def get_env_of_account(get_env: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return the environment of the server, or raise a failure if there is no such account.
+def collect_environment(
+    get_env: Callable[[], dict[str, Any]], name: str, warn: Callable[[str], None]
+) -> dict[str, str]:
+    """Return the variables that a request can carry, or raise a failure without such an account.
 
     :param get_env: makes the environment, and raises KeyError where the account is missing.
     :param name: the account's name.
+    :param warn: is told in a sentence of each variable that is left out.
     """
+    sendable = {}
+    for variable, value in _get_env_of_account(get_env, name).items():
+        text = _as_sendable(variable), _as_sendable(value)
+        if text[0] and text[1] is not None and "=" not in text[0]:
+            sendable[text[0]] = text[1]
+        else:
+            warn(
+                f"the environment variable {escape_control_characters(str(variable))} is not "
+                "passed on: its name or value is not text"
+            )
+    return sendable
+
+
+def _get_env_of_account(get_env: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
     try:
         return get_env()
     except KeyError as error:
@@ -43,22 +60,6 @@ def get_env_of_account(get_env: Callable[[], dict[str, Any]], name: str) -> dict
             f"There is no account named {name} on this machine: create it, or check with `getent "
             f"passwd {name}` why the directory service does not know it.",
         ) from error
-
-
-def select_sendable(env: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
-    """Return the variables that a request can carry, and the names of the others.
-
-    :param env: what ``get_env`` returned; values that are no strings are written as such.
-    :returns: the names are fit for a log: their control characters are written out.
-    """
-    sendable, left_out = {}, []
-    for name, value in env.items():
-        text = _as_sendable(name), _as_sendable(value)
-        if text[0] and text[1] is not None and "=" not in text[0]:
-            sendable[text[0]] = text[1]
-        else:
-            left_out.append(escape_control_characters(str(name)))
-    return sendable, left_out
 
 
 def _as_sendable(value: Any) -> str | None:

@@ -27,6 +27,8 @@ GRACE = 5.0
 #: The longest duration that a request can have, in seconds.
 LONGEST_WAIT = 3600.0
 
+# Seconds that a call may take beside what it waits for.
+_CALL_LIMIT = 30.0
 # What a program has written before its end is read within this time after it.
 _LEFT_TO_READ = 2.0
 # Held here, since asyncio itself keeps only weak references to tasks.
@@ -45,6 +47,17 @@ class MediatorError(RuntimeError):
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
+
+
+def limit_wait(seconds: float) -> float:
+    """Return the duration nearest to this one that a request can have, in seconds."""
+    return max(0.0, min(float(seconds), LONGEST_WAIT))
+
+
+def limit_call(request: dict[str, Any]) -> float:
+    """Return how many seconds a call other than spawn may take."""
+    waits = (request.get(f"{phase}_seconds", 0) for phase in ("interrupt", "term", "kill"))
+    return _CALL_LIMIT + sum(waits)
 
 
 async def read_and_forget(stderr: ServerLog) -> None:

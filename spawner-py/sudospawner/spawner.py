@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -13,14 +14,14 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Enum, List, Unicode, default
 
-from .account import get_env_of_account, refuse_name, select_sendable
+from .account import collect_environment, refuse_name
 from .checking import check_once
 from .command import make_command
 from .ending import Ending
 from .failures import make_failed_start, make_failure
 from .identity import Liveness
-from .mediator import LONGEST_WAIT, MediatorError, call
-from .reply import HOOKS_LEFT_OUT, describe_hooks_left_out, get_error
+from .mediator import MediatorError, call, limit_call, limit_wait
+from .reply import get_error
 from .server_log import ServerLog, read_lines
 from .settings import refuse_internal_ssl, warn_about_ignored_settings
 from .start import Start
@@ -28,8 +29,6 @@ from .watch import Watch, describe_survivor
 
 # How often another port is tried when one that was chosen at random turns out to be taken.
 _PORT_TRIES = 3
-# Seconds that a call other than spawn may take beside what it waits for.
-_CALL_LIMIT = 30.0
 
 
 class SudoSpawner(LocalProcessSpawner):
@@ -102,7 +101,7 @@ class SudoSpawner(LocalProcessSpawner):
         super().__init__(**kwargs)
         self._watch = Watch()
         # The start that is under way, or the last one; before the first, one that is over.
-        self._latest_start = Start()
+        self._latest_start = self._prepare_start()
         self._chosen_port = 0
         self._stopping = False
         self._forget_ending()
@@ -121,7 +120,7 @@ class SudoSpawner(LocalProcessSpawner):
             check_once(self.sudospawner_path, self.mode, self.log)
         self._watch.forget()
         self._forget_ending()
-        self._latest_start = Start(self.start_timeout)
+        self._latest_start = self._prepare_start()
         try:
             await self._latest_start.carry_out(self._spawn())
             if not self.pid:
@@ -130,52 +129,33 @@ class SudoSpawner(LocalProcessSpawner):
             raise make_failure(error.code, error.sentence) from error
         return self.ip or "127.0.0.1", self.port
 
+    def _prepare_start(self) -> Start:
+        return Start(self.start_timeout, self.mode == "root", self._tell)
+
     async def _spawn(self) -> None:
         for _ in range(_PORT_TRIES):
             if self.port in (0, self._chosen_port):
                 self.port = self._chosen_port = random_port()
-            self._latest_start.hooks = ()
-            reply = await self.do(action="spawn", **self._make_spawn_fields())
+            self._latest_start.forget_hooks()
+            wait = {"port": self.port, "seconds": self._latest_start.wait_seconds}
+            limits = self._find_limits()
+            reply = await self.do(
+                action="spawn",
+                args=self.get_args(),
+                env=collect_environment(self.get_env, self.user.name, self._warn),
+                server_name=self.name,
+                events=True,
+                **({"wait": wait} if self.wait_for_port else {}),
+                **({"limits": limits} if limits else {}),
+            )
             if reply.get("code") != "port_taken" or self.port != self._chosen_port:
                 break
-            self.log.warning("%s: %s", self._log_name, get_error(reply))
+            self._warn(get_error(reply))
         # Nothing is awaited from the reply to the pid: whoever cancels, it is known or undone.
-        self._take_server(reply)
-
-    def _make_spawn_fields(self) -> dict[str, Any]:
-        fields = {"args": self.get_args(), "server_name": self.name, "events": True}
-        env = get_env_of_account(self.get_env, self.user.name)
-        fields["env"], left_out = select_sendable(env)
-        for name in left_out:
-            self.log.warning(
-                "%s: the environment variable %s is not passed on: its name or value is not text",
-                self._log_name,
-                name,
-            )
-        if self.wait_for_port:
-            fields["wait"] = {"port": self.port, "seconds": self._latest_start.wait_seconds}
-        limits = self._find_limits()
-        return {**fields, "limits": limits} if limits else fields
-
-    def _find_limits(self) -> dict[str, Any]:
-        """Return the limits to ask for: those that the mediator cannot enforce, it refuses."""
-        asked = {"memory": self.mem_limit, "cpus": self.cpu_limit}
-        return {name: limit for name, limit in asked.items() if limit and self.mode == "root"}
-
-    def _take_server(self, reply: dict[str, Any]) -> None:
-        # Those that no event has told of.
-        for told in (reply.get("hooks") or [])[len(self._latest_start.hooks) :]:
-            self._take_hook(told)
-        if not reply.get("ok"):
-            raise self._latest_start.make_failure(reply, self._find_limits().get("memory"))
-        pid = reply.get("pid")
-        if not pid:
-            raise make_failure(
-                "no_reply", "The mediator's reply has no pid that a process can have."
-            )
-        self._watch.follow(pid, reply.get("started") or "", vouched_for=True)
+        self._latest_start.take_reply(reply, self._find_limits().get("memory"))
+        self._watch.follow(reply["pid"], reply.get("started") or "", vouched_for=True)
         self._watch.keep_unit(reply)
-        self.pid = pid
+        self.pid = reply["pid"]
         if reply.get("listening") is False:
             self.log.warning(
                 "%s does not listen on port %d yet; waiting for it to answer",
@@ -183,26 +163,18 @@ class SudoSpawner(LocalProcessSpawner):
                 self.port,
             )
 
+    def _find_limits(self) -> dict[str, Any]:
+        """Return the limits to ask for: those that the mediator cannot enforce, it refuses."""
+        asked = {"memory": self.mem_limit, "cpus": self.cpu_limit}
+        return {name: limit for name, limit in asked.items() if limit and self.mode == "root"}
+
     def _take_event(self, event: dict[str, Any]) -> None:
         """Take what the mediator tells of before its reply."""
-        pid = event.get("pid")
-        if event["event"] == "hook":
-            self._take_hook(event)
-        elif event["event"] == HOOKS_LEFT_OUT and self.mode == "root":
-            self.log.warning("%s: %s", self._log_name, describe_hooks_left_out())
-        elif event["event"] == "started" and pid:
+        if event["event"] == "started" and event.get("pid"):
             # Not ours until the reply says so, but remembered: if the start is given up and the
             # mediator does not end it, stop() does.
-            self._watch.follow(pid, event.get("started") or "", vouched_for=True)
-            self._latest_start.announce(f"Process {pid} has started, waiting for it to listen")
-
-    def _take_hook(self, told: dict[str, Any]) -> None:
-        if self.mode != "root":
-            return  # There are none: it is one of the user's processes that tells of them.
-        hook = self._latest_start.take_hook(told)
-        if hook.is_over:
-            log = self.log.info if hook.succeeded else self.log.warning
-            log("%s: %s", self._log_name, hook.describe())
+            self._watch.follow(event["pid"], event.get("started") or "", vouched_for=True)
+        self._latest_start.take_event(event)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what is known of the start while it lasts."""
@@ -249,8 +221,8 @@ class SudoSpawner(LocalProcessSpawner):
         reply = await self._ask(self._identify())
         if not reply.get("ok"):
             # Not known is not dead: the Hub would start a second server beside it.
-            reason = get_error(reply)
-            self.log.error("%s: does process %d live? %s", self._log_name, process.pid, reason)
+            question = f"does process {process.pid} live?"
+            self._tell(logging.ERROR, f"{question} {get_error(reply)}")
             return Liveness.ALIVE
         if not reply.get("alive"):
             return Liveness.GONE
@@ -260,15 +232,14 @@ class SudoSpawner(LocalProcessSpawner):
     async def _find_ending(self, fields: dict[str, Any], memory: int | None) -> None:
         reply = await self._ask(fields)
         if not reply.get("ok"):
-            error = get_error(reply)
-            self.log.warning("%s: how its server ended is not known: %s", self._log_name, error)
+            self._warn(f"how its server ended is not known: {get_error(reply)}")
             return
         ending = self._ending = Ending.read(reply)
         if ending.status or ending.result:
-            self.log.warning("%s: its server was ended %s", self._log_name, ending.describe())
+            self._warn(f"its server was ended {ending.describe()}")
         explanation = ending.explain(memory)
         if explanation is not None:
-            self.log.warning("%s: %s", self._log_name, explanation)
+            self._warn(explanation)
             # The Hub's page of a server that does not run shows what the last start failed with,
             # and lets nobody but the user start it anew; it has nothing else to be told by.
             if self._spawn_future is None:
@@ -310,9 +281,9 @@ class SudoSpawner(LocalProcessSpawner):
         try:
             reply = await self.do(
                 "stop",
-                interrupt_seconds=0 if now else _limit_wait(self.interrupt_timeout),
-                term_seconds=_limit_wait(self.term_timeout),
-                kill_seconds=_limit_wait(self.kill_timeout),
+                interrupt_seconds=0 if now else limit_wait(self.interrupt_timeout),
+                term_seconds=limit_wait(self.term_timeout),
+                kill_seconds=limit_wait(self.kill_timeout),
                 **self._identify(),
             )
         except MediatorError as error:
@@ -321,10 +292,9 @@ class SudoSpawner(LocalProcessSpawner):
             reply = {"ok": False, "error": error.sentence}
         if not reply.get("ok"):
             # A wrapper round a mediator that knows no more than spawn and kill.
-            self.log.warning("%s: stop failed: %s", self._log_name, get_error(reply))
+            self._warn(f"stop failed: {get_error(reply)}")
             await super().stop(now)
-            await self._complain_if_alive()
-        elif reply.get("alive"):
+        if not reply.get("ok") or reply.get("alive"):
             await self._complain_if_alive()
         elif reply.get("leftovers_killed"):
             self.log.info(
@@ -337,8 +307,7 @@ class SudoSpawner(LocalProcessSpawner):
         """Say in the log that a server which could not be ended runs on, and is forgotten."""
         if await self._look() is Liveness.ALIVE:
             fields = self._identify()
-            survivor = describe_survivor(fields["pid"], fields.get("unit", ""))
-            self.log.error("%s: %s", self._log_name, survivor)
+            self._tell(logging.ERROR, describe_survivor(fields["pid"], fields.get("unit", "")))
 
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
         """Refuse: only start() could, and it refuses too."""
@@ -392,13 +361,14 @@ class SudoSpawner(LocalProcessSpawner):
             server_name=kwargs.get("server_name") or "",
         )
         self.log.debug("%s: calling %s for %s", self._log_name, list(command.argv), action)
+        is_spawn = action == "spawn"
         return await call(
             command,
             {**kwargs, "action": action},
-            time_limit=self._limit_call(action, kwargs),
+            time_limit=self._latest_start.find_time_left() if is_spawn else limit_call(kwargs),
             relay_log=self.relog_stderr,
             on_event=self._take_event,
-            outlives_call=action == "spawn",
+            outlives_call=is_spawn,
             preexec_fn=self.make_preexec_fn(),
         )
 
@@ -414,16 +384,11 @@ class SudoSpawner(LocalProcessSpawner):
             most are left out, and a line says how many.
         """
         async for line in read_lines(stderr):
-            self.log.info("%s: %s", self._log_name, line)
+            self._tell(logging.INFO, line)
 
-    def _limit_call(self, action: str, fields: dict[str, Any]) -> float:
-        """Return how many seconds a call may take."""
-        if action == "spawn":
-            left = self._latest_start.find_time_left()
-            return left if left > 0 else self.start_timeout
-        waits = (fields.get(f"{phase}_seconds", 0) for phase in ("interrupt", "term", "kill"))
-        return _CALL_LIMIT + sum(waits)
+    def _tell(self, level: int, sentence: str) -> None:
+        """Write a sentence about this server to the Hub's log; the level is one of logging."""
+        self.log.log(level, "%s: %s", self._log_name, sentence)
 
-
-def _limit_wait(seconds: int) -> float:
-    return max(0.0, min(float(seconds), LONGEST_WAIT))
+    def _warn(self, sentence: str) -> None:
+        self._tell(logging.WARNING, sentence)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any
-
-from tornado.web import HTTPError
+from typing import Any, Callable
 
 from .ending import Ending
 from .failures import make_failure
 from .hooks import Hook
 from .mediator import GRACE, LONGEST_WAIT, MediatorError
-from .reply import get_error
+from .reply import HOOKS_LEFT_OUT, describe_hooks_left_out, get_error
 
 
 class Start:
@@ -21,18 +20,25 @@ class Start:
     It is under way while :meth:`carry_out` is, and over before and after.
     """
 
-    def __init__(self, start_timeout: float = 0.0) -> None:
+    def __init__(
+        self, start_timeout: float, has_hooks: bool, tell: Callable[[int, str], None]
+    ) -> None:
         """Prepare a start.
 
         :param start_timeout: seconds after which the Hub gives it up.
+        :param has_hooks: whether root runs hooks; else what is told of such is ignored, since it
+            is one of the user's processes that tells of them.
+        :param tell: writes a sentence to the log; the first argument is a level of logging.
         """
         self._start_timeout = start_timeout
+        self._has_hooks = has_hooks
+        self._tell = tell
         # Just under the Hub's own limit, so that the failure has our words.
         self._limit = start_timeout - min(3.0, 0.05 * start_timeout)
         self._deadline = 0.0
         self._task: asyncio.Task[None] | None = None
-        #: What became of the hooks that have ended.
-        self.hooks: tuple[Hook, ...] = ()
+        # What became of the hooks that have ended.
+        self._hooks: list[Hook] = []
         self._messages: list[str] = []
 
     @property
@@ -46,8 +52,9 @@ class Start:
         return min(0.85 * self._limit, LONGEST_WAIT)
 
     def find_time_left(self) -> float:
-        """Return the seconds until it is given up: not more than 0 if it is not under way."""
-        return self._deadline - asyncio.get_running_loop().time()
+        """Return the seconds until it is given up: all that the Hub gives if it is over."""
+        left = self._deadline - asyncio.get_running_loop().time()
+        return left if left > 0 else self._start_timeout
 
     async def carry_out(self, work: Awaitable[None]) -> None:
         """Have the work of the start done, within its time.
@@ -82,15 +89,50 @@ class Start:
 
     # --- What becomes known of it ---
 
-    def take_hook(self, told: Mapping[str, Any]) -> Hook:
-        """Take what an event or a reply tells of a hook, and tell all watchers."""
-        hook = Hook.read(told)
-        self.announce(hook.describe())
-        if hook.is_over:
-            self.hooks += (hook,)
-        return hook
+    def forget_hooks(self) -> None:
+        """Forget what was told of hooks: they run anew."""
+        self._hooks = []
 
-    def announce(self, message: str) -> None:
+    def take_event(self, event: Mapping[str, Any]) -> None:
+        """Take what the mediator tells of before its reply."""
+        if event["event"] == "hook":
+            self._take_hook(event)
+        elif event["event"] == HOOKS_LEFT_OUT and self._has_hooks:
+            self._tell(logging.WARNING, describe_hooks_left_out())
+        elif event["event"] == "started" and event.get("pid"):
+            self._announce(f"Process {event['pid']} has started, waiting for it to listen")
+
+    def take_reply(self, reply: Mapping[str, Any], memory: int | None) -> None:
+        """Take the mediator's reply to ``spawn``.
+
+        :param memory: bytes that the server may use, None if there is no limit.
+        :raises SpawnException: (before JupyterHub 6 HTTPError) if it tells of no server.
+        """
+        # Those that no event has told of.
+        for told in (reply.get("hooks") or [])[len(self._hooks) :]:
+            self._take_hook(told)
+        if not reply.get("ok"):
+            code = reply.get("code") or "spawn_failed"
+            last_words = reply.get("stderr") or ""
+            if code == "hook_failed" and self._hooks:
+                last_words = self._hooks[-1].output
+            explanation = Ending.read(reply).explain(memory) if code == "exited_early" else None
+            raise make_failure(code, explanation or get_error(reply), last_words)
+        if not reply.get("pid"):
+            raise make_failure(
+                "no_reply", "The mediator's reply has no pid that a process can have."
+            )
+
+    def _take_hook(self, told: Mapping[str, Any]) -> None:
+        if not self._has_hooks:
+            return
+        hook = Hook.read(told)
+        self._announce(hook.describe())
+        if hook.is_over:
+            self._hooks.append(hook)
+            self._tell(logging.INFO if hook.succeeded else logging.WARNING, hook.describe())
+
+    def _announce(self, message: str) -> None:
         """Tell all watchers while it is under way; the message is one line of text."""
         if self.is_under_way:
             self._messages.append(message)
@@ -109,15 +151,3 @@ class Start:
     def _wake_watchers(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-    def make_failure(self, reply: Mapping[str, Any], memory: int | None) -> HTTPError:
-        """Make the exception for a reply that is not ``ok``.
-
-        :param memory: bytes that the server might use, None if there was no limit.
-        """
-        code = reply.get("code") or "spawn_failed"
-        last_words = reply.get("stderr") or ""
-        if code == "hook_failed" and self.hooks:
-            last_words = self.hooks[-1].output
-        explanation = Ending.read(reply).explain(memory) if code == "exited_early" else None
-        return make_failure(code, explanation or get_error(reply), last_words)
