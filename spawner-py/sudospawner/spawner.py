@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import shutil
@@ -17,7 +16,6 @@ from traitlets import Bool, Enum, List, Unicode, default
 from .account import collect_environment, refuse_name
 from .checking import check_once
 from .command import make_command
-from .ending import Ending
 from .failures import make_failed_start, make_failure
 from .identity import Liveness
 from .mediator import MediatorError, call, limit_call, limit_wait
@@ -99,12 +97,11 @@ class SudoSpawner(LocalProcessSpawner):
     def __init__(self, **kwargs: Any) -> None:
         """Make a spawner without a server; the parameters are those of every spawner."""
         super().__init__(**kwargs)
-        self._watch = Watch()
+        self._watch = Watch(self._ask_status, self._tell, self._tell_user)
         # The start that is under way, or the last one; before the first, one that is over.
         self._latest_start = self._prepare_start()
         self._chosen_port = 0
         self._stopping = False
-        self._forget_ending()
 
     # --- Start ---
 
@@ -119,7 +116,7 @@ class SudoSpawner(LocalProcessSpawner):
         if self.check_on_start:
             check_once(self.sudospawner_path, self.mode, self.log)
         self._watch.forget()
-        self._forget_ending()
+        self._watch.forget_ending()
         self._latest_start = self._prepare_start()
         try:
             await self._latest_start.carry_out(self._spawn())
@@ -195,14 +192,10 @@ class SudoSpawner(LocalProcessSpawner):
         """
         if self._latest_start.is_under_way or await self._signal(0):
             return None
-        if self._watch.unit and self._asking is None and not self._stopping:
-            # One question for each end, whoever else polls meanwhile; none for one of our making.
-            asking = self._find_ending(self._identify(), self._watch.limits.get("memory"))
-            self._asking = asyncio.ensure_future(asking)
-        if self._asking is not None:
-            await asyncio.shield(self._asking)
+        # Nobody is asked about an end that stop() brings about.
+        ending = await self._watch.find_ending(self._identify(), may_ask=not self._stopping)
         self.clear_state()
-        return self._ending.status
+        return ending.status
 
     async def _signal(self, sig: int) -> bool:
         """Send a signal to the server and tell whether it was alive; 0 only asks."""
@@ -214,43 +207,19 @@ class SudoSpawner(LocalProcessSpawner):
     async def _look(self) -> Liveness:
         """Tell whether the server lives; the mediator is asked only where /proc hides it."""
         liveness = self._watch.look(self.pid, self.user.name)
-        process = self._watch.process
-        if process is None or liveness is not Liveness.HIDDEN:
-            return liveness
-        process.hold()  # Before the question, so that the answer is about the process that we hold.
-        reply = await self._ask(self._identify())
-        if not reply.get("ok"):
-            # Not known is not dead: the Hub would start a second server beside it.
-            question = f"does process {process.pid} live?"
-            self._tell(logging.ERROR, f"{question} {get_error(reply)}")
-            return Liveness.ALIVE
-        if not reply.get("alive"):
-            return Liveness.GONE
-        process.vouch(reply.get("started") or "")
-        return Liveness.ALIVE
+        return await self._watch.ask(self._identify()) if liveness is Liveness.HIDDEN else liveness
 
-    async def _find_ending(self, fields: dict[str, Any], memory: int | None) -> None:
-        reply = await self._ask(fields)
-        if not reply.get("ok"):
-            self._warn(f"how its server ended is not known: {get_error(reply)}")
-            return
-        ending = self._ending = Ending.read(reply)
-        if ending.status or ending.result:
-            self._warn(f"its server was ended {ending.describe()}")
-        explanation = ending.explain(memory)
-        if explanation is not None:
-            self._warn(explanation)
-            # The Hub's page of a server that does not run shows what the last start failed with,
-            # and lets nobody but the user start it anew; it has nothing else to be told by.
-            if self._spawn_future is None:
-                self._spawn_future = make_failed_start("server_killed", explanation)
+    async def _ask_status(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return await self.do("status", **fields)
 
-    async def _ask(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the reply to ``status``; where there is none, one that is not ``ok``."""
-        try:
-            return await self.do("status", **fields)
-        except MediatorError as error:
-            return {"ok": False, "error": error.sentence}
+    def _tell_user(self, sentence: str) -> None:
+        """Have the Hub's page of a server that does not run say why.
+
+        The Hub shows there what the last start failed with, and lets nobody but the user start it
+        anew; it has nothing else to be told by.
+        """
+        if self._spawn_future is None:
+            self._spawn_future = make_failed_start("server_killed", sentence)
 
     def _identify(self) -> dict[str, Any]:
         """Return the fields of a request that name the server."""
@@ -297,11 +266,8 @@ class SudoSpawner(LocalProcessSpawner):
         if not reply.get("ok") or reply.get("alive"):
             await self._complain_if_alive()
         elif reply.get("leftovers_killed"):
-            self.log.info(
-                "%s left %s processes behind, which were ended",
-                self._log_name,
-                reply["leftovers_killed"],
-            )
+            count = reply["leftovers_killed"]
+            self.log.info("%s left %s processes behind, which were ended", self._log_name, count)
 
     async def _complain_if_alive(self) -> None:
         """Say in the log that a server which could not be ended runs on, and is forgotten."""
@@ -324,7 +290,7 @@ class SudoSpawner(LocalProcessSpawner):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what get_state returned, or what another LocalProcessSpawner did: a pid."""
         super().load_state(state)
-        self._forget_ending()
+        self._watch.forget_ending()
         if self.pid:
             self._watch.follow(self.pid, state.get("started", ""), vouched_for=False)
             self._watch.keep_unit(state)
@@ -333,11 +299,6 @@ class SudoSpawner(LocalProcessSpawner):
         """Forget the server."""
         super().clear_state()
         self._watch.forget()
-
-    def _forget_ending(self) -> None:
-        # How the last server ended, and the question about that.
-        self._ending = Ending()
-        self._asking: asyncio.Task[None] | None = None
 
     # --- The mediator ---
 
