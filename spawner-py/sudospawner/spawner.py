@@ -127,7 +127,7 @@ class SudoSpawner(LocalProcessSpawner):
         return self.ip or "127.0.0.1", self.port
 
     def _prepare_start(self) -> Start:
-        return Start(self.start_timeout, self.mode == "root", self._tell)
+        return Start(self.start_timeout, has_hooks=self.mode == "root", tell=self._tell)
 
     async def _spawn(self) -> None:
         for _ in range(_PORT_TRIES):
@@ -161,7 +161,10 @@ class SudoSpawner(LocalProcessSpawner):
             )
 
     def _find_limits(self) -> dict[str, Any]:
-        """Return the limits to ask for: those that the mediator cannot enforce, it refuses."""
+        """Return the limits that are asked for: in user mode none, since nothing enforces them.
+
+        In root mode the mediator refuses what it cannot enforce, or what exceeds the policy.
+        """
         asked = {"memory": self.mem_limit, "cpus": self.cpu_limit}
         return {name: limit for name, limit in asked.items() if limit and self.mode == "root"}
 

@@ -17,11 +17,11 @@ from .reply import HOOKS_LEFT_OUT, describe_hooks_left_out, get_error
 class Start:
     """One start of a server, with news that any number of watchers follow from its beginning.
 
-    It is under way while :meth:`carry_out` is, and over before and after.
+    It is under way while :meth:`carry_out` runs, and over before and after that.
     """
 
     def __init__(
-        self, start_timeout: float, has_hooks: bool, tell: Callable[[int, str], None]
+        self, start_timeout: float, *, has_hooks: bool, tell: Callable[[int, str], None]
     ) -> None:
         """Prepare a start.
 
@@ -52,7 +52,7 @@ class Start:
         return min(0.85 * self._limit, LONGEST_WAIT)
 
     def find_time_left(self) -> float:
-        """Return the seconds until it is given up: all that the Hub gives if it is over."""
+        """Return how many seconds a call may take: until the deadline, if there is one ahead."""
         left = self._deadline - asyncio.get_running_loop().time()
         return left if left > 0 else self._start_timeout
 
