@@ -65,7 +65,8 @@ MUTANTS = [
            hangs=True),
     mutant("1", "a level of logging that only the command line sets", "src/diagnostics.rs",
            ".filter_level(level)", ".filter_level(level).parse_default_env()",
-           "cli the_environment_does_not_choose_what_is_logged"),
+           "cli the_environment_does_not_choose_what_is_logged",
+           reason="the environment is forgotten before anything is logged."),
     # 2. The executables.
     mutant("2", "trust in the own binary", "src/policy.rs",
            "        check_own_binary()?;", "        let _ = check_own_binary();",
@@ -179,10 +180,14 @@ MUTANTS = [
     mutant("6", "refusal of what is no regular file", TRUSTED,
            "if !is_kind(&stat, SFlag::S_IFREG) {", "if false && !is_kind(&stat, SFlag::S_IFREG) {",
            POLICY_OF_OTHERS),
-    mutant("6", "an environment of their own", "src/hooks.rs",
-           'variables.map(|(name, value)| format!("{name}={value}").into()).collect()',
-           'variables.map(|(name, value)| (name.to_owned(), value)).chain(std::env::vars())\n'
-           '.map(|(name, value)| format!("{name}={value}").into()).collect()', HOOKS_IN_ORDER),
+    Mutant("6", "an environment of their own", (
+               Edit("src/hooks.rs",
+                    'variables.map(|(name, value)| format!("{name}={value}").into()).collect()',
+                    "variables.map(|(name, value)| (name.to_owned(), value))\n"
+                    ".chain(std::env::vars())\n"
+                    '.map(|(name, value)| format!("{name}={value}").into()).collect()'),
+               Edit("src/main.rs", "    system_calls::clear_environment();\n", ""),
+           ), HOOKS_IN_ORDER),
     Mutant("6", "/dev/null as stdin", (
                Edit(RUNNER, "        command.stdin(Stdio::null());\n", ""),
                Edit("src/report.rs", "dup2_stdin(&null).and_then(|()| dup2_stdout(&null))",
@@ -304,6 +309,10 @@ MUTANTS = [
     mutant("8", "comparing the moment of the start", "src/process.rs",
            "if identity.started.is_some() &&", "if false && identity.started.is_some() &&",
            MEDIATOR + "a_recycled_pid_is_never_signalled"),
+    mutant("8", "comparing the moment of the start, of a pid that has been given anew",
+           "src/process.rs",
+           "if identity.started.is_some() &&", "if false && identity.started.is_some() &&",
+           MEDIATOR + "what_has_a_servers_pid_after_it_is_left_alone"),
     Mutant("8", "becoming the target before a signal", (
                Edit(PRIVILEGES, "    if target.mode() == Mode::Root {\n",
                     "    if target.mode() == Mode::Root && false {\n"),
@@ -407,8 +416,8 @@ MUTANTS = [
     mutant("hostile", "an end of the server by the monitor", "src/monitor.rs",
            "        call.forget_caller();\n        end_children(GRACE);\n",
            "        call.forget_caller();\n",
-           HOSTILE + "a_spawn_whose_processes_all_get_a_signal_leaves_no_server",
-           only="process-KILL", hangs=True),
+           HOSTILE + "a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone",
+           only="process", hangs=True),
     mutant("hostile", "a keeper that does not let its supervisor be stopped", "src/keeper.rs",
            "Some(WaitPidFlag::WUNTRACED)", "Some(WaitPidFlag::empty())",
            HOSTILE + "a_server_that_ends_under_a_stopped_supervisor_takes_roots_keeper_along",
@@ -416,7 +425,11 @@ MUTANTS = [
     mutant("hostile", "waking what a target has stopped", "src/process/stop.rs",
            "        let _ = supervisor.signal(libc::SIGCONT);\n", "",
            HOSTILE + "a_supervisor_that_its_target_stops_holds_up_no_stop_and_no_process_of_roots",
-           only="process"),
+           only="process and alone"),
+    mutant("hostile", "an end of a supervisor that is stopped for ever", "src/keeper.rs",
+           "let stays = times_stopped < MOST_STOPS;", "let stays = times_stopped < u32::MAX;",
+           HOSTILE + "a_supervisor_that_is_stopped_for_ever_is_ended_with_its_server",
+           only="process", hangs=True),
     mutant("10", "agreement of command line and request", "src/cli.rs",
            "        if is_other {", "        if is_other && false {",
            HOSTILE + "command_line_and_request_have_to_agree", only="process"),
@@ -435,7 +448,7 @@ MUTANTS = [
            "test_libraries_for_accounts_see_nothing_of_the_callers_environment"),
     mutant("2", "trust in the interpreter", "src/trusted_file/program.rs",
            "        Some(Err(distrust)) => Err(distrust),",
-           "        Some(Err(_)) => Ok((file, stat)),", EXECUTABLE, only="python3"),
+           "        Some(Err(_)) => Ok((file, stat)),", EXECUTABLE, only="change7 or change8"),
     mutant("4", "refusal of accounts that have expired", "src/policy.rs",
            "if account.has_expired() {", "if false && account.has_expired() {",
            INHERITED + "an_account_that_has_expired_has_no_server"),
@@ -453,6 +466,12 @@ BEYOND = {
     "arguments_and_variables_arrive_unchanged_and_unseen":
         "what systemd is never told has no line that could be taken out",
     "nobody_else_sees_what_a_server_was_given": "as the one before",
+    "a_target_that_stops_its_mediators_keeps_no_process_of_roots":
+        "many lines together; those for one moment each are above",
+    "nothing_is_taken_out_of_the_processes_that_act_for_a_target":
+        "the kernel's check, by the mode of the file; the flag is for other modes",
+    "in_user_mode_too_nothing_is_taken_out_of_a_mediator": "as the one before",
+    "root_never_reads_the_request": "of each byte, the test beside it tells the same",
     "closed_descriptors_are_no_way_to_write_elsewhere": "Rust's own start opens /dev/null",
     "a_site_that_records_sudo_has_servers_no_lasting_sudo_and_no_tokens_on_record":
         "what is never written has no line that could be taken out",

@@ -229,9 +229,9 @@ def test_a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked(
             give_up(stop_by_command_line(mediator, spawned))
         kill_sudo(mediator)
         wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
+    state = mediator.machine.run(["systemctl", "is-active", UNIT], check=False).stdout.strip()
     # Beside the Hub a server can only be ended by its account's own processes.
     mediator.kill_processes()
-    state = mediator.machine.run(["systemctl", "is-active", UNIT], check=False).stdout.strip()
     assert state in ("inactive", "failed")
 
 
@@ -289,10 +289,11 @@ def test_command_line_and_request_have_to_agree(mediator: RootMediator) -> None:
         assert answer.reply.get("code") == code, options
 
 
+@pytest.mark.parametrize("hook", [DAEMON, "#!/bin/sh\n"], ids=["kept", "alone"])
 def test_a_supervisor_that_its_target_stops_holds_up_no_stop_and_no_process_of_roots(
-    mediator: RootMediator,
+    mediator: RootMediator, hook: str
 ) -> None:
-    mediator.add_hook("10-daemon", DAEMON)
+    mediator.add_hook("10-hook", hook)
     spawned = mediator.spawn("leave")
     if "unit" not in spawned.reply:
         wait_until(lambda: len(mediator.list_processes()) == 4, "all that the server starts")
