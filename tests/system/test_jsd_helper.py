@@ -180,7 +180,7 @@ def assert_refused(helper: Helper, words: list[str], sentence: str = "", **how: 
     [
         ({"uid": "0"}, "root is never a target"),
         ({"uid": "root"}, "root is never a target"),
-        ({"uid": "00"}, "root is never a target"),
+        ({"uid": "00"}, "no account"),
         ({"uid": "1"}, "below targets.min_uid"),
         ({"uid": "daemon"}, "below targets.min_uid"),
         ({"uid": "rhea"}, "is one of hub_users"),
