@@ -8,7 +8,6 @@ use super::commands::find_program;
 use super::finding::{Area, Finding};
 use super::remedy::{find_mount_with, quote, restore_trust};
 use super::scene::Scene;
-use crate::policy::Mode;
 use crate::trusted_file::{Distrust, check_trusted};
 
 /// Looks at who could replace the mediator, and whether sudo can give rights at all.
@@ -18,12 +17,10 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     if let Some(mode) = fs::metadata(own).ok().map(|file| file.mode())
         && mode & 0o6000 != 0
     {
-        let sentence = format!("{} has a setuid or setgid bit, which it needs not", own.display());
+        let sentence =
+            format!("every call is refused: {} has a setuid or setgid bit", own.display());
         let remedy = format!("chmod ug-s {}", quote(own));
-        findings.push(match scene.mode {
-            Mode::User => Finding::problem(Area::Binary, "setuid", sentence, remedy),
-            Mode::Root => Finding::warning(Area::Binary, "setuid", sentence, Some(remedy)),
-        });
+        findings.push(Finding::problem(Area::Binary, "setuid", sentence, remedy));
     }
     findings.push(look_at_mode(own));
     findings.push(look_at_sudo());

@@ -177,7 +177,6 @@ IN_USER_MODE = [
     Breakage("binary_writable", "binary_untrusted", f"chmod g+w {PATH}"),
     Breakage("binary_owned_by_a_user", "binary_untrusted", f"chown zoe {PATH}"),
     Breakage("directory_writable", "binary_untrusted", f"chmod o+w {BIN}"),
-    Breakage("setuid_bit", "setuid", f"chmod u+s {PATH}", viewers=ROOT_ALONE),
     Breakage("sudo_without_setuid", "sudo_not_setuid", "chmod u-s /usr/bin/sudo"),
     Breakage(
         "sudo_on_nosuid",
@@ -382,6 +381,21 @@ def break_and_mend(checked: Checked, breakage: Breakage) -> None:
 def test_what_breaks_user_mode_is_found_and_mended(checked: Checked, breakage: Breakage) -> None:
     checked.enter("user")
     break_and_mend(checked, breakage)
+
+
+@pytest.mark.parametrize("mode", ["user", "root"])
+def test_a_setuid_bit_is_for_root_to_find_since_it_refuses_all_others(
+    checked: Checked, mode: str
+) -> None:
+    checked.enter(mode)
+    checked.run(f"chmod u+s {PATH}")
+    run = checked.machine.run([PATH, "check", "--json"], user="rhea", check=False)
+    [found] = checked.find("setuid", "--user=zoe")
+    checked.apply(found)
+    assert (json.loads(run.stdout)["code"], run.returncode) == ("binary_setuid", 1)
+    assert "chmod ug-s" in run.stderr
+    assert found["level"] == "problem"
+    assert checked.find_problems("--user=zoe") == []
 
 
 @pytest.mark.parametrize("breakage", IN_ROOT_MODE, ids=lambda breakage: breakage.name)
