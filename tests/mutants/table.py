@@ -468,6 +468,7 @@ BEYOND = {
     "nobody_else_sees_what_a_server_was_given": "as the one before",
     "a_target_that_stops_its_mediators_keeps_no_process_of_roots":
         "many lines together; those for one moment each are above",
+    "a_spawn_whose_processes_all_get_a_signal_leaves_no_server": "as the one before",
     "nothing_is_taken_out_of_the_processes_that_act_for_a_target":
         "the kernel's check, by the mode of the file; the flag is for other modes",
     "in_user_mode_too_nothing_is_taken_out_of_a_mediator": "as the one before",
