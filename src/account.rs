@@ -107,7 +107,8 @@ impl Caller {
     }
 }
 
-/// A uid or gid in decimal digits alone, without leading zeros; 2^32-1 stands for "none" in the kernel's calls and is none.
+/// A uid or gid in decimal digits alone, without leading zeros; 2^32-1 stands for "none" in the kernel's calls
+/// and is none.
 #[must_use]
 pub fn parse_id(text: &str) -> Option<u32> {
     let has_zeros = text.len() > 1 && text.starts_with('0');

@@ -157,7 +157,7 @@ fn check_account(account: &Account, least: u32) -> Result<(), Denial> {
         return Err(Denial::TargetIsRoot);
     }
     // Hooks and policy make paths of the name.
-    if [".", ".."].contains(&account.name.as_str()) || account.name.contains('/') {
+    if [".", ".."].contains(&account.name.as_str()) {
         return Err(refuse(account, "its name is no name of a file"));
     }
     if account.uid.as_raw() < least {
