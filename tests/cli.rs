@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The binary in a directory of its own, removed at the end.
+/// The mediator and the program of its subcommands in a directory of its own, removed at the end.
 struct Installed {
     directory: tempfile::TempDir,
 }
@@ -23,8 +23,12 @@ impl Installed {
         let directory = tempfile::tempdir().unwrap();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(directory.path(), open).unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_sudospawner"), directory.path().join("sudospawner"))
-            .unwrap();
+        for (name, built) in [
+            ("sudospawner", env!("CARGO_BIN_EXE_sudospawner")),
+            ("sudospawner-setup", env!("CARGO_BIN_EXE_sudospawner-setup")),
+        ] {
+            std::fs::copy(built, directory.path().join(name)).unwrap();
+        }
         Self { directory }
     }
 

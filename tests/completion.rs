@@ -27,9 +27,9 @@ fn every_option_of_help_is_offered_and_no_other() {
         let path = format!("{}/src/{name}.txt", env!("CARGO_MANIFEST_DIR"));
         offered_options(&std::fs::read_to_string(path).unwrap())
     };
-    assert_eq!(complete(&["--"]), offered_by("help"));
+    assert_eq!(complete(&["--"]), offered_by("target/help"));
     for name in ["check", "sudoers", "policy"] {
-        assert_eq!(complete(&[name, "--"]), offered_by(&format!("subcommands/{name}")), "{name}");
+        assert_eq!(complete(&[name, "--"]), offered_by(&format!("setup/help/{name}")), "{name}");
     }
 }
 

@@ -45,7 +45,7 @@ fn codes() -> BTreeSet<String> {
         let codes = body.split("=> (\"").skip(1);
         codes.map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    ["src/error.rs", "src/denial.rs"].into_iter().flat_map(read_from).collect()
+    ["src/target/error.rs", "src/ground/denial.rs"].into_iter().flat_map(read_from).collect()
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_policy_page_and_the_example_have_the_same_keys() {
 /// The codes of findings, as they stand in the sources: the first string behind what begins one.
 fn finding_codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
-    for (_, text) in read_all("src/check") {
+    for (_, text) in read_all("src/setup/check") {
         let code = text.split("#[cfg(test)]").next().unwrap();
         let words: Vec<&str> = code.split_whitespace().collect();
         let joined = words.join(" ");
@@ -152,48 +152,15 @@ fn every_test_that_the_security_page_names_exists() {
 }
 
 #[test]
-fn the_security_page_says_how_much_code_can_run_as_root() {
-    // The first table is the mediator's; that of jsd-helper stands further down, and has no bound.
-    let mut sum = 0;
-    let page = read("docs/security.md");
-    let (mediator, _) = page.split_once("## The numbered checks").unwrap();
-    for (row, is_mediator) in
-        page.lines().enumerate().map(|(line, row)| (row, line < mediator.lines().count()))
-    {
-        let Some((path, rest)) = row.strip_prefix("| `src/").and_then(|row| row.split_once("` | "))
-        else {
-            continue;
-        };
-        let said: usize = rest.split(' ').next().unwrap().parse().unwrap();
-        let text = read(&format!("src/{path}"));
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
-        let counted = code.lines().filter(is_code).count();
-        assert!(counted.abs_diff(said) <= 10, "src/{path} has {counted} lines, not {said}");
-        sum += if is_mediator { counted } else { 0 };
-    }
-    assert!((1000..=1860).contains(&sum), "{sum} lines");
-    // And what is said above each further table is its sum.
-    for section in page.split("\n## ").filter(|section| section.contains("in addition to the list"))
-    {
-        let said = section.split("in addition to the list above: ").nth(1).unwrap();
-        let said: usize = said.split(' ').next().unwrap().parse().unwrap();
-        let rows =
-            section.lines().filter_map(|row| row.strip_prefix("| `src/")?.split(" | ").nth(1));
-        let sum: usize = rows.map(|lines| lines.parse::<usize>().unwrap()).sum();
-        assert_eq!(said, sum);
-    }
-}
-
-#[test]
-fn the_architecture_names_every_module() {
+fn the_architecture_has_a_paragraph_on_every_member() {
     let architecture = read("docs/architecture.md");
+    let mut members = 0;
     for entry in std::fs::read_dir(format!("{}/src", env!("CARGO_MANIFEST_DIR"))).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "lib") {
-            assert!(architecture.contains(&format!("`{module}")), "{module} is not on the map");
-        }
+        assert!(architecture.contains(&format!("**`src/{name}")), "src/{name} is not on the map");
+        members += 1;
     }
+    assert!(members > 5);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod help;
 use std::collections::BTreeSet;
 
 use help::offered_options;
-use sudospawner::{cli, jsd_helper, roothooks};
+use target::cli;
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -53,7 +53,7 @@ fn the_page_has_the_options_of_each_subcommand_and_no_others() {
     assert_eq!(parts.len(), 3);
     for part in parts {
         let (name, part) = part.split_once('\n').unwrap();
-        let help = read(&format!("src/subcommands/{name}.txt"));
+        let help = read(&format!("src/setup/help/{name}.txt"));
         assert_eq!(options_in(part), offered_options(&help), "{name}");
     }
 }

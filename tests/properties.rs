@@ -9,21 +9,19 @@ mod checks;
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use ground::denial::Denial;
+use ground::escape::{Lines, escape_control_characters};
+use ground::report::{End, HookResult, HookStatus, Refusal, Report, Setback};
+use ground::server_name::{ServerName, escaping::escape_name};
+use ground::unit_name::{SliceName, UnitTemplate};
+use ground::wire::Wire;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sudospawner::denial::Denial;
-use sudospawner::environment::Environment;
-use sudospawner::error::Setback;
-use sudospawner::escape::{Lines, escape_control_characters};
-use sudospawner::hooks::{HookResult, HookStatus};
-use sudospawner::policy::file::{self, Policy};
-use sudospawner::process::{End, Started};
-use sudospawner::report::{Report, Wire};
-use sudospawner::server::Refusal;
-use sudospawner::server_name::{ServerName, escaping::escape_name};
-use sudospawner::unit_name::{SliceName, UnitTemplate};
+use root::policy::file::{self, Policy};
+use target::environment::Environment;
+use target::process::identity::Started;
 
 /// Text in which what escaping is about is frequent.
 fn text() -> impl Strategy<Value = String> {
@@ -371,7 +369,7 @@ proptest! {
 
     #[test]
     fn a_request_is_what_another_reader_of_json_sees_in_it(text in request()) {
-        if sudospawner::request::Request::parse(text.as_bytes()).is_ok() {
+        if target::request::Request::parse(text.as_bytes()).is_ok() {
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
             prop_assert!(value.is_object());
         }

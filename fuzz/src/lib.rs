@@ -6,13 +6,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
-use sudospawner::cli::{self, Command};
-use sudospawner::environment::Environment;
-use sudospawner::error::Error;
-use sudospawner::policy::file::{self, Policy, find_resource};
-use sudospawner::process::Identity;
-use sudospawner::request::Request;
-use sudospawner::server_name::ServerName;
+use ground::server_name::ServerName;
+use root::policy::file::{self, Policy};
+use root::policy::units::find_resource;
+use target::cli::{self, Command};
+use target::environment::Environment;
+use target::error::Error;
+use target::process::identity::Identity;
+use target::request::Request;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::unistd::{chdir, execvpe};
 
-use super::Failure;
-use crate::account::Account;
-use crate::privileges::Unprivileged;
-use crate::privileges::container::Ids;
-use crate::system_calls;
+use crate::failure::Failure;
+use crate::ids::Ids;
+use ground::system_calls;
+use root::account::Account;
+use root::privileges::Unprivileged;
 
 /// A command that is ready to be executed.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ impl Execution {
             let words: Result<_, _> = words.into_iter().map(CString::new).collect();
             words.map_err(|_| Failure::Usage("a word has a NUL byte".to_owned()))
         };
-        let variables = list_variables(std::env::vars_os().collect(), proof.ids().account.as_ref());
+        let variables =
+            list_variables(std::env::vars_os().collect(), proof.target().account.as_ref());
         Ok(Self {
             argv: to_words(command.iter().map(|word| word.as_bytes().to_owned()).collect())?,
             variables: to_words(variables)?,

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Uid};
 
-use crate::hooks::runner::{Runner, Surroundings};
-use crate::hooks::{Found, HookResult, HookStatus, Prepared, find_hooks, run_found};
-use crate::privileges::container::Ids;
+use crate::ids::Ids;
+use ground::report::{HookResult, HookStatus};
+use root::hooks::runner::{Runner, Surroundings};
+use root::hooks::{Found, Prepared, find_hooks, run_found};
 
 /// Whose hooks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

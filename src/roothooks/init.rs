@@ -1,7 +1,6 @@
 //! `--init`: stays beside the command as a container's first process has to: passes signals on, reaps
 //! what nobody else reaps, and exits as the command does. By then it has given up root, too.
 
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -13,9 +12,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
-use super::Failure;
 use super::execution::Execution;
-use crate::system_calls;
+use crate::failure::Failure;
+use ground::pidfd::Pidfd;
+use ground::system_calls;
 
 /// What shells add to a signal's number to make an exit status of it.
 const KILLED: i32 = 128;
@@ -56,7 +56,7 @@ impl HeldSignals {
                 system_calls::exit_now(failure.exit_status().into())
             }
         };
-        let pidfd = system_calls::open_pidfd(command).map_err(failed("pidfd_open"))?;
+        let pidfd = Pidfd::open(command).map_err(failed("pidfd_open"))?;
         loop {
             match self.arrived.read_signal() {
                 Ok(Some(signal)) if is_about_children(&signal) => {
@@ -67,7 +67,7 @@ impl HeldSignals {
                 Ok(Some(signal)) if has_reached_all(&signal) => {}
                 Ok(Some(signal)) => {
                     let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
-                    let _ = system_calls::send_signal(pidfd.as_fd(), number);
+                    let _ = pidfd.send_signal(number);
                 }
                 Ok(None) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Failure::SystemError { step: "signalfd", errno }),

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 use nix::unistd::{Gid, Uid};
 
-use super::Failure;
 use super::hooks::{ContainerHooks, Trust};
-use crate::privileges::container::Escalation;
+use crate::failure::{Failure, usage};
+use crate::ids::Escalation;
 use values::{parse_level, parse_own_id, parse_timeout};
 use words::{Words, set_once};
 
@@ -134,10 +134,6 @@ pub fn parse(
         stay,
         command,
     }))
-}
-
-fn usage(sentence: &str) -> Failure {
-    Failure::Usage(sentence.to_owned())
 }
 
 #[cfg(test)]

@@ -38,8 +38,13 @@ class Mediator:
         self._rules = Path("/etc/sudoers.d") / place
 
     def install_binary(self, binary: Path) -> None:
-        """Lay it there as docs/sudo.md says: to be executed by all, and read by root alone."""
+        """Lay it there as docs/sudo.md says: to be executed by all, and read by root alone.
+
+        The program of its subcommands goes beside it.
+        """
         self.machine.run(["install", "-D", "--mode=0711", binary, self.path])
+        beside = "sudospawner-setup"
+        self.machine.run(["install", binary.with_name(beside), self.path.with_name(beside)])
 
     def permit(self, runas: str = "%jupyterhub", more: str = "") -> None:
         """Let rhea call it as these accounts; `more` are further lines of sudoers."""

@@ -176,7 +176,6 @@ IN_USER_MODE = [
     # The binary, and sudo
     Breakage("binary_writable", "binary_untrusted", f"chmod g+w {PATH}"),
     Breakage("binary_owned_by_a_user", "binary_untrusted", f"chown zoe {PATH}"),
-    Breakage("directory_writable", "binary_untrusted", f"chmod o+w {BIN}"),
     Breakage("sudo_without_setuid", "sudo_not_setuid", "chmod u-s /usr/bin/sudo"),
     Breakage(
         "sudo_on_nosuid",
@@ -395,6 +394,19 @@ def test_a_setuid_bit_is_for_root_to_find_since_it_refuses_all_others(
     assert (json.loads(run.stdout)["code"], run.returncode) == ("binary_setuid", 1)
     assert "chmod ug-s" in run.stderr
     assert found["level"] == "problem"
+    assert checked.find_problems("--user=zoe") == []
+
+
+def test_root_executes_no_program_of_subcommands_that_others_could_have_written(
+    checked: Checked,
+) -> None:
+    checked.enter("user")
+    checked.run(f"chmod o+w {BIN}")
+    run = checked.machine.run([PATH, "check"], check=False)
+    [found] = checked.find("binary_untrusted", "--user=zoe", viewer="rhea")
+    checked.apply(found)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert f"chmod go-w {BIN}" in run.stderr
     assert checked.find_problems("--user=zoe") == []
 
 

@@ -24,7 +24,7 @@ from machine.hub import Hub
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
 
-BINARIES = ("sudospawner", "jupyterhub-roothooks", "jsd-helper")
+BINARIES = ("sudospawner", "sudospawner-setup", "jupyterhub-roothooks", "jsd-helper")
 PAGES = sorted((REPOSITORY / "docs/man").iterdir())
 COMPLETION = "share/bash-completion/completions/sudospawner"
 MEDIATOR = "/usr/bin/sudospawner"

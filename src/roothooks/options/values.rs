@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::usage;
-use crate::account::parse_id;
-use crate::roothooks::Failure;
+use crate::failure::{Failure, usage};
+use root::account::parse_id;
 
 /// The longest time that can be asked for, in seconds: a day.
 const MAX_TIMEOUT: f64 = 86_400.0;

@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::usage;
-use crate::roothooks::Failure;
+use crate::failure::{Failure, usage};
 
 /// What can be said once each, as it was written.
 #[derive(Default)]

@@ -1,0 +1,121 @@
+//! What the part of this program that is root can refuse, or fail to do.
+//!
+//! Here it is data. The sentences that people read of it are in `sentences`, and said by a process that is
+//! the target, or nobody, as everything else is: see [`target::error`].
+
+mod sentences;
+
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+/// Where the policy file is. Fixed when compiled: never from argv, environment or request.
+pub const POLICY_PATH: &str = "/etc/sudospawner/policy.toml";
+
+/// Why root did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Denial {
+    /// Who called cannot be told.
+    CallerUnknown(String),
+    /// The caller may not call root mode.
+    CallerNotPermitted {
+        /// Who called.
+        uid: u32,
+    },
+    /// Root mode without a policy file.
+    PolicyMissing,
+    /// Others than root could have written the policy file.
+    PolicyUntrusted(String),
+    /// The policy file cannot be read by the target, whose process this is in user mode.
+    PolicyUnreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// The number of what open(2) said.
+        errno: i32,
+    },
+    /// The policy file says something that it cannot say.
+    PolicyMalformed {
+        /// The file.
+        path: PathBuf,
+        /// Line and key.
+        reason: String,
+    },
+    /// Others than root could replace our own binary.
+    BinaryUntrusted(String),
+    /// Our own binary has a setuid or setgid bit.
+    BinarySetuid,
+    /// There is no such account.
+    TargetUnknown {
+        /// The name or uid that was looked up.
+        asked: String,
+    },
+    /// The policy does not let this account have a server.
+    TargetNotPermitted {
+        /// The account.
+        target: String,
+        /// Which rule says so.
+        reason: String,
+    },
+    /// A hook did not succeed, and the policy says that this matters.
+    HookFailed {
+        /// The hook.
+        name: String,
+    },
+    /// The server name is longer than a unit or file name can hold.
+    ServerNameTooLong,
+    /// The unit of a server exists, and cannot be made free.
+    AlreadyRunning {
+        /// The unit.
+        unit: String,
+        /// Why it was left as it is.
+        reason: String,
+    },
+    /// The launcher that the policy names cannot work here.
+    LauncherUnavailable(String),
+    /// uid 0 is never a target.
+    TargetIsRoot,
+    /// Ids or capabilities that would let the server become someone else.
+    PrivilegesLeft(String),
+    /// A system call on the way to the server failed.
+    LaunchFailed {
+        /// What was being done.
+        step: String,
+        /// The number of what the kernel said.
+        errno: i32,
+    },
+    /// Nobody reads the reply any more, so the server that was started has been ended.
+    CallerGone,
+}
+
+impl Denial {
+    /// For `map_err`: the failure of a system call on the way to the server.
+    pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::LaunchFailed { step: step.to_owned(), errno: errno as i32 }
+    }
+
+    /// Code and exit status; see [`target::error::Error::classify`].
+    #[must_use]
+    pub fn classify(&self) -> (&'static str, u8) {
+        match self {
+            Self::CallerUnknown(_) => ("caller_unknown", 1),
+            Self::CallerNotPermitted { .. } => ("caller_not_permitted", 1),
+            Self::PolicyMissing => ("policy_missing", 1),
+            Self::PolicyUntrusted(_) => ("policy_untrusted", 1),
+            Self::PolicyUnreadable { .. } => ("policy_unreadable", 1),
+            Self::PolicyMalformed { .. } => ("policy_malformed", 1),
+            Self::BinaryUntrusted(_) => ("binary_untrusted", 1),
+            Self::BinarySetuid => ("binary_setuid", 1),
+            Self::TargetUnknown { .. } => ("target_unknown", 1),
+            Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
+            Self::HookFailed { .. } => ("hook_failed", 0),
+            Self::ServerNameTooLong => ("server_name_too_long", 1),
+            Self::AlreadyRunning { .. } => ("already_running", 0),
+            Self::LauncherUnavailable(_) => ("launcher_unavailable", 0),
+            Self::TargetIsRoot => ("target_is_root", 1),
+            Self::PrivilegesLeft(_) => ("privileges_left", 1),
+            Self::LaunchFailed { .. } => ("launch_failed", 0),
+            Self::CallerGone => ("caller_gone", 0),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What people read of a denial, with what mends it.
+
+use std::fmt::{Display, Formatter, Result};
+
+use nix::errno::Errno;
+
+use super::{Denial, POLICY_PATH};
+
+impl std::error::Error for Denial {}
+
+impl Display for Denial {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::CallerUnknown(reason) => write!(f, "the caller is unknown: {reason}"),
+            Self::CallerNotPermitted { uid } => write!(
+                f,
+                "the account with uid {uid} may not call root mode: add it to hub_users in the policy if it is the Hub's"
+            ),
+            Self::PolicyMissing => write!(f, "root mode needs the policy file {POLICY_PATH}"),
+            Self::PolicyUntrusted(reason) => write!(f, "the policy file is not trusted: {reason}"),
+            Self::PolicyUnreadable { path, errno } => write!(
+                f,
+                "{} cannot be read: {}; its mode is 0644, and its directories are open to all",
+                path.display(),
+                Errno::from_raw(*errno)
+            ),
+            Self::PolicyMalformed { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::BinarySetuid => write!(
+                f,
+                "this program's file has a setuid or setgid bit: remove it (chmod ug-s), and call the program through sudo"
+            ),
+            Self::BinaryUntrusted(reason) => {
+                write!(f, "this program's own file is not trusted: {reason}")
+            }
+            Self::TargetUnknown { asked } => {
+                write!(f, "there is no account with {asked}; check `getent passwd`")
+            }
+            Self::TargetNotPermitted { target, reason } => {
+                write!(f, "{target} may not have a server: {reason}")
+            }
+            Self::HookFailed { name } => write!(
+                f,
+                "the hook {name} did not succeed, so the server was not started (hooks.on_failure)"
+            ),
+            Self::ServerNameTooLong => f.write_str(
+                "the server name is too long: escaped for a file name, it may have at most 238 bytes",
+            ),
+            Self::AlreadyRunning { unit, reason } => {
+                write!(f, "the unit {unit} exists already: {reason}")
+            }
+            Self::LauncherUnavailable(reason) => write!(
+                f,
+                "servers cannot be started as units: {reason}; where systemd does not run, set server.launcher = \"process\" in the policy"
+            ),
+            Self::TargetIsRoot => f.write_str(
+                "root is never a target: call this program as `sudo -nH -u USER …`, with the account whose server it is",
+            ),
+            Self::PrivilegesLeft(what) => write!(
+                f,
+                "privileges are left, or could not be given up ({what}): call this program through sudo, and give it no setuid bit and no capabilities"
+            ),
+            Self::LaunchFailed { step, errno } => {
+                let errno = Errno::from_raw(*errno);
+                write!(f, "the server could not be launched: {step}: {errno}")
+            }
+            Self::CallerGone => f.write_str("the caller went away before the server was up"),
+        }
+    }
+}

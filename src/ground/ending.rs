@@ -1,0 +1,89 @@
+//! Ends all that descends from this process, without ever meeting a stranger.
+//!
+//! This process is a subreaper: a dead child's children become its own, in whatever session they are,
+//! so that signals to the direct children reach everything in the end. A child's pid is not given anew
+//! before this process has reaped it.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::waiting::wait_for_any;
+
+/// How long SIGTERM may take before SIGKILL follows.
+pub const GRACE: Duration = Duration::from_secs(3);
+/// While something is to be ended, how often to look for children that were just handed to us.
+pub const INTERVAL: Duration = Duration::from_millis(50);
+/// After this time an ending is over, a supervisor's as well: what cannot be killed is not waited for.
+pub const LONGEST_ENDING: Duration = Duration::from_secs(15);
+/// After SIGKILL, what has not ended in this time cannot be ended, and is not waited for.
+const LAST_WAIT: Duration = Duration::from_secs(7);
+
+/// An ending under way: SIGTERM first, SIGKILL after the grace.
+#[derive(Debug)]
+pub struct Ending {
+    since: Instant,
+    grace: Duration,
+    /// Those who have had their SIGTERM.
+    warned: Vec<Pid>,
+}
+
+impl Ending {
+    /// Begins an ending.
+    #[must_use]
+    pub fn begin(grace: Duration) -> Self {
+        Self { since: Instant::now(), grace, warned: Vec::new() }
+    }
+
+    /// Sends these children what is due to them now.
+    pub fn signal(&mut self, children: &[Pid]) {
+        let out_of_patience = self.since.elapsed() >= self.grace;
+        self.warned.retain(|warned| children.contains(warned));
+        for child in children {
+            if out_of_patience {
+                let _ = kill(*child, Signal::SIGKILL);
+            } else if !self.warned.contains(child) {
+                let _ = kill(*child, Signal::SIGTERM);
+                self.warned.push(*child);
+            }
+        }
+    }
+
+    /// Whether there is nothing more to be done, even if something is left.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.since.elapsed() >= self.grace.saturating_add(LAST_WAIT)
+    }
+}
+
+/// Ends every child of this process, and theirs, and waits for it.
+pub fn end_children(grace: Duration) {
+    let mut ending = Ending::begin(grace);
+    while has_children() && !ending.is_over() {
+        ending.signal(&list_children());
+        let _ = wait_for_any(&mut [], INTERVAL);
+    }
+}
+
+/// The children of this process, which has one thread.
+#[must_use]
+pub fn list_children() -> Vec<Pid> {
+    let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.map(Pid::from_raw).collect()
+}
+
+/// Reaps what has ended; whether children are left.
+#[must_use]
+pub fn has_children() -> bool {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What every part of the program may use: the kernel, text, names, time limits, and the wire between its
+//! processes. Nothing here decides anything, and nothing here knows with whose rights it runs.
+
+pub mod system_calls;
+pub mod pidfd;
+pub mod waiting;
+pub mod ending;
+pub mod output;
+pub mod escape;
+pub mod server_name;
+pub mod unit_name;
+pub mod denial;
+pub mod report;
+pub mod wire;
+#[cfg(feature = "diagnostics")]
+pub mod diagnostics;

@@ -1,0 +1,114 @@
+//! What the processes of a launch tell the mediator.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::denial::Denial;
+
+/// One report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// A hook runs, or has run.
+    Hook(HookResult),
+    /// The server's process has been made; its pid.
+    Server(i32),
+    /// The server's process could not become the server.
+    Refused(Refusal),
+    /// There is no server, for a reason of root's.
+    Denied(Denial),
+    /// There is no server.
+    Failed(Setback),
+    /// The server has ended, and this was its last output.
+    Ended(End, String),
+    /// The state of the server's unit, as systemctl(1) shows it.
+    Unit(String),
+}
+
+impl From<Denial> for Report {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// What became of a hook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HookResult {
+    /// The file's name; a path for what was refused as a whole.
+    pub name: String,
+    /// How it went.
+    pub status: HookStatus,
+    /// Its exit status.
+    pub exit: Option<i32>,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The last 4 KiB that it wrote, as text, or why it was not run.
+    pub output: String,
+}
+
+/// How a hook went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookStatus {
+    /// It is running now; in events alone.
+    Running,
+    /// It exited with status 0.
+    Ok,
+    /// It exited with another status, was killed, or could not be executed.
+    Failed,
+    /// It took too long, and was ended with all that it had started.
+    Timeout,
+    /// It was not run, since others than root could have written it.
+    Refused,
+}
+
+impl HookResult {
+    /// What is said of a hook while it runs, or that was not run at all.
+    #[must_use]
+    pub fn new(name: &Path, status: HookStatus, output: String) -> Self {
+        let name = name.display().to_string();
+        Self { name, status, exit: None, signal: None, seconds: 0.0, output }
+    }
+}
+
+/// Why a server was not executed, with the number of the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The home could not be entered.
+    Home(i32),
+    /// The file could not be executed.
+    Execution(i32),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+}
+
+impl End {
+    /// One number as Python's subprocess has it: the exit status, or the negative signal.
+    #[must_use]
+    pub fn as_upstream(&self) -> i32 {
+        match *self {
+            Self::Exited(status) => status,
+            Self::Killed(signal) => signal.saturating_neg(),
+        }
+    }
+}
+
+/// A failure of a process that is the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setback {
+    /// Its code.
+    pub code: String,
+    /// Its sentence.
+    pub sentence: String,
+    /// The exit status that it makes.
+    pub exit_status: u8,
+}

@@ -1,0 +1,131 @@
+//! How programs begin that root starts: as if nobody had called us.
+
+use std::ffi::{CString, c_long};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::personality::{self, Persona};
+use nix::sys::prctl;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::unistd::{Pid, execve, setsid};
+use rustix::process::setpriority_process;
+
+use super::{call, close_descriptors_on_exec, join_new_session_keyring, reset_signals};
+
+/// The limits of setrlimit(2), soft and hard, that a service of systemd's begins with. What the kernel
+/// leaves open to root anyway has no limit here.
+const FRESH_LIMITS: [Limit; 16] = [
+    (Resource::RLIMIT_AS, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_CORE, 0, RLIM_INFINITY),
+    (Resource::RLIMIT_CPU, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_DATA, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_FSIZE, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_LOCKS, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_MSGQUEUE, 819_200, 819_200),
+    (Resource::RLIMIT_NICE, 0, 0),
+    (Resource::RLIMIT_NOFILE, 1024, 524_288),
+    (Resource::RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_RSS, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_RTPRIO, 0, 0),
+    (Resource::RLIMIT_RTTIME, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_SIGPENDING, RLIM_INFINITY, RLIM_INFINITY),
+    (Resource::RLIMIT_STACK, 8 << 20, RLIM_INFINITY),
+];
+
+/// The timer slack of a fresh process, in nanoseconds. Zero would mean the caller's.
+const FRESH_SLACK: u64 = 50_000;
+
+/// Has a command begin in a session of its own, with default signals, no descriptors but the first three,
+/// and these variables, and execute this file and no shell: what std calls, execvp(3), would give a script
+/// without a first line to one.
+pub fn begin_afresh(command: &mut Command, program: CString, variables: Vec<CString>) {
+    do_before_execution(command, move || {
+        setsid()?;
+        close_descriptors_on_exec();
+        reset_signals();
+        Err(execve(&program, &[&program], &variables).err().unwrap_or(Errno::ENOEXEC))
+    });
+}
+
+/// Has a command begin with the limits and priorities of a fresh process.
+pub fn settle_at_start(command: &mut Command) {
+    do_before_execution(command, || {
+        settle();
+        Ok(())
+    });
+}
+
+fn do_before_execution(
+    command: &mut Command,
+    mut act: impl FnMut() -> Result<(), Errno> + Send + Sync + 'static,
+) {
+    // SAFETY: this program never starts a thread, so between fork and exec it may do whatever it could
+    // before.
+    unsafe {
+        command.pre_exec(move || Ok(act()?));
+    }
+}
+
+/// Takes away what this process has inherited from whoever called: all limits of setrlimit(2), nice value,
+/// scheduling, CPUs, priority of input and output, timer slack, the standing with the out-of-memory killer,
+/// personality and session keyring. What may not be changed here, as in a container without
+/// CAP_SYS_RESOURCE, stays.
+pub fn settle() {
+    let _ = refresh_limits();
+    reset_scheduling();
+    let mut cpus = CpuSet::new();
+    for cpu in 0..CpuSet::count() {
+        let _ = cpus.set(cpu);
+    }
+    let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
+    let _ = prctl::set_timerslack(FRESH_SLACK);
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+    let _ = personality::set(Persona::empty());
+    let _ = join_new_session_keyring();
+}
+
+/// A limit of setrlimit(2), soft and hard.
+pub type Limit = (Resource, u64, u64);
+
+/// Gives this process the limits of a fresh one, as far as it may have them. What comes back are those that it
+/// had.
+pub fn refresh_limits() -> Vec<Limit> {
+    let find = |resource| getrlimit(resource).map(|(soft, hard)| (resource, soft, hard));
+    let inherited = FRESH_LIMITS.iter().filter_map(|(one, ..)| find(*one).ok()).collect();
+    for (resource, soft, hard) in FRESH_LIMITS {
+        let _ = set_limit(resource, soft, hard);
+    }
+    inherited
+}
+
+/// Sets a limit. What only a hard limit could raise, and may not be raised here (without privilege, or in
+/// a container without CAP_SYS_RESOURCE), becomes that limit.
+///
+/// # Errors
+/// What setrlimit(2) says.
+pub fn set_limit(resource: Resource, soft: u64, hard: u64) -> Result<(), Errno> {
+    match setrlimit(resource, soft, hard) {
+        Err(Errno::EPERM) => {
+            let (_, old) = getrlimit(resource)?;
+            setrlimit(resource, soft.min(old), hard.min(old))
+        }
+        result => result,
+    }
+}
+
+fn reset_scheduling() {
+    const WHO_PROCESS: c_long = 1;
+    const THIS: c_long = 0;
+    const NO_PRIORITY: c_long = 0;
+    let plain = libc::sched_param { sched_priority: 0 };
+    // SAFETY: sched_setscheduler(2) reads `plain`, which outlives the call.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const plain);
+    }
+    let _ = setpriority_process(None, 0);
+    let _ = call(libc::SYS_ioprio_set, [WHO_PROCESS, THIS, NO_PRIORITY, 0]);
+}

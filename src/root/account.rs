@@ -1,0 +1,135 @@
+//! Who is who: accounts as NSS knows them (files, LDAP, SSSD), and who called.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, getuid};
+
+use ground::denial::Denial;
+use ground::system_calls;
+
+/// An account of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: Uid,
+    /// Its primary group.
+    pub gid: Gid,
+    /// Its home directory; nothing is known of whether it exists.
+    pub home: PathBuf,
+    /// Its login shell.
+    pub shell: PathBuf,
+}
+
+impl Account {
+    /// The account with this uid.
+    #[must_use]
+    pub fn by_uid(uid: Uid) -> Option<Self> {
+        User::from_uid(uid).ok()?.map(Self::from)
+    }
+
+    /// The account with exactly this name. Directories that do not tell letters' cases apart, or that
+    /// know one account by several names, answer with another name, which is not accepted.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        User::from_name(name).ok()?.map(Self::from).filter(|account| account.name == name)
+    }
+
+    /// All groups of the account, with `gid` as its primary one. Slow where systemd or a directory has to
+    /// be asked.
+    ///
+    /// # Errors
+    /// What the account database says.
+    pub fn list_groups(&self, gid: Gid) -> Result<Vec<Gid>, Errno> {
+        getgrouplist(&CString::new(self.name.as_str()).map_err(|_| Errno::EINVAL)?, gid)
+    }
+
+    /// Whether the account has expired, as pam_unix(8) and `chage --expiredate` mean it. Root alone can ask;
+    /// an account that has no entry in the shadow database has no such day.
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
+        let Ok(name) = CString::new(self.name.as_str()) else { return true };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let today = now.as_secs() / SECONDS_OF_A_DAY;
+        system_calls::find_day_of_expiry(&name).is_some_and(|day| today >= day)
+    }
+
+    /// Whether the login shell is one that lets nobody in, as nologin(8) and false(1).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shell.file_name().is_some_and(|name| name == "nologin" || name == "false")
+    }
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self { name: user.name, uid: user.uid, gid: user.gid, home: user.dir, shell: user.shell }
+    }
+}
+
+/// The account that called us. In user mode it is no proof, since whoever may run us as the target
+/// may set the environment as well; in root mode sudo, or the kernel, says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Its uid.
+    pub uid: Uid,
+}
+
+/// The variables by which other programs than sudo (doas, pkexec) say who called.
+pub const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
+
+impl Caller {
+    /// Reads who called: our real uid if a setuid bit made us another, else `SUDO_UID` as sudo sets
+    /// it, else nobody but ourselves.
+    ///
+    /// # Errors
+    /// [`Denial::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which say
+    /// other things in other words.
+    pub fn identify() -> Result<Self, Denial> {
+        for foreign in FOREIGN {
+            if std::env::var_os(foreign).is_some() {
+                return Err(Denial::CallerUnknown(format!(
+                    "{foreign} is set; call this program through sudo or sudo-rs"
+                )));
+            }
+        }
+        let own = Self { uid: getuid() };
+        let Some(word) = std::env::var_os("SUDO_UID") else { return Ok(own) };
+        let said = word.to_str().and_then(parse_id).map(|uid| Self { uid: Uid::from_raw(uid) });
+        let said = said.ok_or_else(|| Denial::CallerUnknown("SUDO_UID is no uid".to_owned()))?;
+        // Whoever starts a setuid copy chooses its environment.
+        Ok(if getuid() != geteuid() { own } else { said })
+    }
+}
+
+/// A uid or gid in decimal digits alone, without leading zeros; 2^32-1 stands for "none" in the kernel's calls
+/// and is none.
+#[must_use]
+pub fn parse_id(text: &str) -> Option<u32> {
+    let has_zeros = text.len() > 1 && text.starts_with('0');
+    if text.is_empty() || has_zeros || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_is_decimal_digits_and_nothing_else() {
+        assert_eq!(parse_id("0"), Some(0));
+        assert_eq!(parse_id("1000"), Some(1000));
+        for wrong in
+            ["", "-1", "+1", " 1", "1 ", "01", "00", "0x1", "1e3", "4294967295", "4294967296"]
+        {
+            assert_eq!(parse_id(wrong), None, "{wrong:?}");
+        }
+    }
+}

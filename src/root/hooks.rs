@@ -1,0 +1,144 @@
+//! Hooks: what root runs, in order of their names, before a server starts.
+
+pub mod runner;
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+
+use crate::policy::Target;
+use crate::policy::file::{Hooks, OnFailure};
+use crate::trusted_file::{Distrust, TrustedDirectory};
+use ground::denial::Denial;
+use ground::report::{HookResult, HookStatus};
+use ground::server_name::ServerName;
+use runner::{Runner, Surroundings};
+
+/// Somebody whose hooks have run, or who has none: a [`Target`], or in a container the ids of its
+/// command. Only this module makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Prepared<W = Target> {
+    whom: W,
+}
+
+impl<W> Prepared<W> {
+    /// Whom the hooks were run for.
+    pub fn into_inner(self) -> W {
+        self.whom
+    }
+
+    /// For whoever has no hooks, or none any more.
+    pub fn without_hooks(whom: W) -> Self {
+        Self { whom }
+    }
+}
+
+/// A file that passed all checks, or the reason why it did not.
+pub type Found = Result<PathBuf, HookResult>;
+
+/// Runs the hooks of a server as root, in a mount namespace of their own if the policy says so, which
+/// this process and the server that it starts are in from then on. `report` is told before and after
+/// each.
+///
+/// # Errors
+/// [`Denial::HookFailed`] if one did not succeed and the policy says that this matters,
+/// [`Denial::LaunchFailed`] if there can be no mount namespace.
+pub fn run_hooks(
+    target: Target,
+    settings: &Hooks,
+    server_name: &ServerName,
+    mut report: impl FnMut(HookResult),
+) -> Result<Prepared, Denial> {
+    let found = find_hooks(&settings.dir);
+    if settings.private_mounts && found.iter().any(Result::is_ok) {
+        let step = "a mount namespace for the hooks (hooks.private_mounts)";
+        make_mounts_private().map_err(Denial::at(step))?;
+    }
+    let variables = list_variables(&target, server_name).into_iter();
+    let variables = variables.map(|(name, value)| format!("{name}={value}").into()).collect();
+    let runner = Runner { timeout: settings.timeout, variables, surroundings: Surroundings::Clean };
+    for hook in found {
+        let success = run_found(hook, &runner, &mut report);
+        if settings.on_failure == OnFailure::Fail {
+            success.map_err(|name| Denial::HookFailed { name })?;
+        }
+    }
+    Ok(Prepared { whom: target })
+}
+
+/// Runs a hook, unless it was refused. `report` is told before and after.
+///
+/// # Errors
+/// The name of one that did not succeed.
+pub fn run_found(
+    hook: Found,
+    runner: &Runner,
+    report: &mut impl FnMut(HookResult),
+) -> Result<(), String> {
+    let result = match hook {
+        Err(refused) => refused,
+        Ok(path) => {
+            let name = path.file_name().map_or(Path::new(""), Path::new);
+            report(HookResult::new(name, HookStatus::Running, String::new()));
+            runner.run(&path)
+        }
+    };
+    let success = if result.status == HookStatus::Ok { Ok(()) } else { Err(result.name.clone()) };
+    report(result);
+    success
+}
+
+/// The hooks in order of their names: regular files that can be executed. Nothing is said of other
+/// files; a missing directory is an empty one.
+#[must_use]
+pub fn find_hooks(directory: &Path) -> Vec<Found> {
+    let refuse = |path: &Path, distrust: Distrust| {
+        Err(HookResult::new(path, HookStatus::Refused, distrust.to_string()))
+    };
+    let listed = TrustedDirectory::open(directory).and_then(|opened| Ok((opened.list()?, opened)));
+    let (names, opened) = match listed {
+        Ok(listed) => listed,
+        Err(Distrust::Missing(_)) => return Vec::new(),
+        Err(distrust) => return vec![refuse(directory, distrust)],
+    };
+    let executable = (Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH).bits();
+    names
+        .into_iter()
+        .filter_map(|name| match opened.open_file(&name) {
+            Ok((_, stat)) if stat.st_mode & executable == 0 => None,
+            Ok(_) => Some(Ok(directory.join(name))),
+            Err(Distrust::Kind(..)) => None,
+            Err(distrust) => Some(refuse(&name, distrust)),
+        })
+        .collect()
+}
+
+/// What hooks get to know; nothing of the request but the server's name, which is validated.
+fn list_variables(target: &Target, server_name: &ServerName) -> [(&'static str, String); 11] {
+    let account = target.account();
+    let (uid, gid) = (account.uid.to_string(), account.gid.to_string());
+    [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("HOME", "/root".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("SUDOSPAWNER_USER", account.name.clone()),
+        ("SUDOSPAWNER_UID", uid.clone()),
+        ("SUDOSPAWNER_GID", gid.clone()),
+        ("SUDOSPAWNER_HOME", account.home.display().to_string()),
+        ("SUDOSPAWNER_SERVER_NAME", server_name.as_str().to_owned()),
+        ("NB_USER", account.name.clone()),
+        ("NB_UID", uid),
+        ("NB_GID", gid),
+    ]
+}
+
+/// A mount namespace whose own mounts nobody else sees, while those of the host still come in:
+/// automounters and NFS go on to work.
+fn make_mounts_private() -> Result<(), nix::errno::Errno> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)
+}

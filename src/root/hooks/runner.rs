@@ -1,0 +1,145 @@
+//! Runs one hook: with a time limit, and with everything that it starts under control.
+//!
+//! Whatever a hook does with sessions and double forks, what it started comes to the process above it,
+//! which is a subreaper. As soon as an earlier hook has left something there, each hook has a process of
+//! ours above it that is a subreaper of its own, so that the two can be told apart.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::prctl;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, pipe2, setsid};
+
+use ground::ending::{end_children, has_children};
+use ground::escape::{Lines, escape_control_characters};
+use ground::output::Output;
+use ground::report::{HookResult, HookStatus};
+use ground::system_calls::{self, afresh};
+
+/// So much of a hook's last output is kept, in bytes.
+const TAIL_BYTES: usize = 4096;
+/// Between SIGTERM and SIGKILL for a hook that took too long.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How hooks are run.
+#[derive(Debug)]
+pub struct Runner {
+    /// How long each may take.
+    pub timeout: Duration,
+    /// Their variables, as `NAME=value`, and no others.
+    pub variables: Vec<Vec<u8>>,
+    /// What else they find around them.
+    pub surroundings: Surroundings,
+}
+
+/// What a hook finds around it. Its stdin is empty, and it has a session of its own, in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surroundings {
+    /// The root directory, and nothing that whoever called could set; the last of its output is kept.
+    Clean,
+    /// Working directory, stdout, stderr and limits as this process has them.
+    Inherited,
+}
+
+impl Runner {
+    /// Runs one hook and waits for it. A daemon that a hook which succeeded leaves behind becomes this
+    /// process's child.
+    #[must_use]
+    pub fn run(&self, path: &Path) -> HookResult {
+        let name = path.file_name().map_or(path, Path::new);
+        // What comes to this process when a hook fails has to be that hook's. Where it is the one to which
+        // orphans come, and has none from an earlier hook, that is so.
+        let result = if prctl::get_child_subreaper() == Ok(true) && !has_children() {
+            self.run_here(path, name)
+        } else {
+            self.run_apart(path, name)
+        };
+        result.unwrap_or_else(|errno| {
+            HookResult::new(name, HookStatus::Failed, format!("it could not be run: {errno}"))
+        })
+    }
+
+    fn run_apart(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
+        let (result, report) = pipe2(OFlag::O_CLOEXEC)?;
+        match system_calls::fork()? {
+            ForkResult::Child => {
+                drop(result);
+                let text = setsid()
+                    .and_then(|_| prctl::set_child_subreaper(true))
+                    .and_then(|()| self.run_here(path, name))
+                    .map(|result| serde_json::to_vec(&result).unwrap_or_default());
+                let _ = File::from(report).write_all(&text.unwrap_or_default());
+                system_calls::exit_now(0)
+            }
+            ForkResult::Parent { child } => {
+                drop(report);
+                let mut text = Vec::new();
+                let _ = File::from(result).read_to_end(&mut text);
+                let _ = waitpid(child, None);
+                serde_json::from_slice(&text).map_err(|_| Errno::ECHILD)
+            }
+        }
+    }
+
+    /// In the process above the hook, which receives its orphans.
+    #[allow(clippy::disallowed_methods)]
+    fn run_here(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
+        let mut command = std::process::Command::new(path);
+        command.stdin(Stdio::null());
+        let mut output = Output::default();
+        if self.surroundings == Surroundings::Clean {
+            let (kept, input) = Output::keep(TAIL_BYTES)?;
+            output = kept;
+            let copy = input.try_clone().map_err(|_| Errno::EMFILE)?;
+            command.current_dir("/").stdout(copy).stderr(input);
+            afresh::settle_at_start(&mut command);
+        }
+        let to_word = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
+        let variables = self.variables.iter().map(|one| to_word(one)).collect::<Result<_, _>>()?;
+        let program = to_word(path.as_os_str().as_bytes())?;
+        afresh::begin_afresh(&mut command, program, variables);
+        let begin = Instant::now();
+        let started = command.spawn();
+        // It holds the other end of the output's pipe.
+        drop(command);
+        let mut hook = match started {
+            Ok(hook) => hook,
+            Err(error) => {
+                let reason = format!("it could not be executed: {error}");
+                return Ok(HookResult::new(name, HookStatus::Failed, reason));
+            }
+        };
+        let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
+        let in_time = output.read_until_end_of(pid, self.timeout);
+        if in_time.is_err() {
+            end_children(GRACE);
+        }
+        let in_time = in_time?;
+        let end = in_time.then(|| hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1)));
+        let status = match end {
+            Some(end) if end.success() => HookStatus::Ok,
+            Some(_) => HookStatus::Failed,
+            None => HookStatus::Timeout,
+        };
+        if status != HookStatus::Ok {
+            end_children(GRACE);
+        }
+        output.read();
+        Ok(HookResult {
+            exit: end.and_then(|end| end.code()),
+            signal: end.and_then(|end| end.signal()),
+            seconds: (begin.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            output: escape_control_characters(&output.bytes, Lines::Many),
+            ..HookResult::new(name, status, String::new())
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! All of sudospawner that can run as root for a server, and nothing else.
+//!
+//! ```text
+//! options, caller ─► policy ─► Target ─► monitor ─► [target, in the same process]
+//!                                           └─► hooks ─► Prepared ─► privileges ─► Unprivileged ─► [target]
+//! ```
+//!
+//! Each arrow consumes a value that only the stage before can make. What goes on behind an [`Unprivileged`]
+//! is no longer here: `main` hands it over.
+//!
+//! [`Unprivileged`]: privileges::Unprivileged
+
+// The flow.
+pub mod options;
+pub mod account;
+pub mod policy;
+pub mod trusted_file;
+pub mod monitor;
+pub mod hooks;
+pub mod privileges;
+pub mod keeper;
+pub mod audit;
+
+// With servers in units.
+pub mod foreground;
+pub mod service_manager;
+pub mod unit_properties;
+
+// For those who set a machine up.
+pub mod subcommand;

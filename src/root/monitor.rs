@@ -1,0 +1,267 @@
+//! The monitor: the part of root mode that stays root while everything else is the target already.
+//!
+//! It is forked after checks 1 to 4, before a byte of the request has been read. The process that reads
+//! and parses the request has given up root by then, and tells the monitor no more than the decision,
+//! the action and the server's name, which are checked again here. The monitor writes the audit line.
+//! For a spawn it runs the hooks, has the server started, and stays until the caller has its reply: a child
+//! of it, which gives up root before it reads the request, becomes the server's supervisor, or systemd
+//! starts a unit.
+//!
+//! The target can stop and kill the mediator, which is its own process by then. So nothing here waits for a
+//! word of the mediator's without a limit and an eye on the caller (`Call`).
+
+mod call;
+mod unit;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use ground::denial::Denial;
+use ground::ending::{GRACE, LONGEST_ENDING, end_children, has_children};
+use ground::pidfd::Pidfd;
+use ground::report::Report;
+use ground::server_name::ServerName;
+use ground::system_calls;
+use ground::system_calls::afresh::{Limit, refresh_limits, set_limit};
+use ground::wire::{DELIVERED, Link, Wire};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode as FileMode;
+use nix::unistd::{ForkResult, Pid, dup2_stderr, pipe2, write};
+
+use crate::account::Caller;
+use crate::audit::{self, Record};
+use crate::hooks::{Prepared, run_hooks};
+use crate::keeper;
+use crate::options::RootOptions;
+use crate::policy::Target;
+use crate::policy::file::{Launcher, Policy};
+use crate::privileges::{Unprivileged, become_target, become_wholly_root};
+use call::Call;
+
+/// A decision is at most this long: the longest name, two words, and two numbers. The mediator writes it
+/// in one go, pipe(7).
+const MAX_DECISION: usize = 512;
+/// A request has a minute; what is undecided after this time never will be.
+const LONGEST_DECISION: Duration = Duration::from_secs(75);
+/// What is written down of a call that ended before the mediator had decided.
+const UNDECIDED: &str = "undecided";
+/// What a command line may say that a call is about.
+const ACTIONS: [&str; 4] = ["spawn", "kill", "stop", "status"];
+
+/// The mediator's end of its monitor. What is written to it is the mediator's, which is the target then.
+#[derive(Debug)]
+pub struct Monitor {
+    /// Takes the decision.
+    pub decision: File,
+    /// Takes the request of a spawn, before the decision.
+    pub request: File,
+    /// What the monitor has to say.
+    pub link: Link,
+}
+
+/// What a monitor is started with.
+pub struct Order<'a> {
+    /// What was decided by.
+    pub policy: &'a Policy,
+    /// What the command line says.
+    pub options: RootOptions<'a>,
+    /// Who called.
+    pub caller: Caller,
+    /// The caller's umask.
+    pub inherited_umask: FileMode,
+    /// What goes on in place of root where a server is started beside the Hub: reads the request from the
+    /// file, starts the server and becomes its supervisor. Comes back only if that fails, with the reason.
+    pub start_server: fn(&mut Wire, &mut File, &Policy, FileMode, &Unprivileged) -> Report,
+}
+
+impl Monitor {
+    /// Forks the monitor for a target that was admitted.
+    ///
+    /// # Errors
+    /// [`Denial::LaunchFailed`].
+    pub fn start(target: &Target, order: &Order<'_>) -> Result<Self, Denial> {
+        let (wire, link) = Wire::open()?;
+        let (decision, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let request = File::from(memfd_create("request", flags).map_err(Denial::at("memfd"))?);
+        let call = Call::hold().map_err(Denial::at("dup"))?;
+        match system_calls::fork().map_err(Denial::at("fork"))? {
+            ForkResult::Parent { .. } => Ok(Self { decision: File::from(tell), request, link }),
+            ForkResult::Child => {
+                drop((tell, link));
+                let mut work = Work { order, wire, request, call };
+                match work.follow_decision(&decision, target) {
+                    Ok(Rest::Nothing) => {}
+                    Ok(Rest::Launch(launch)) => launch.see_through(work.wire, work.call),
+                    Ok(Rest::Mediator) => work.give_up(None),
+                    Err(denial) => work.give_up(Some(denial)),
+                }
+                system_calls::exit_now(1)
+            }
+        }
+    }
+}
+
+/// The monitor's own state.
+struct Work<'a> {
+    order: &'a Order<'a>,
+    wire: Wire,
+    request: File,
+    call: Call,
+}
+
+/// What is left to do when a decision has been followed.
+enum Rest {
+    Nothing,
+    /// A server has been started beside the Hub.
+    Launch(Launch),
+    /// Nothing, but that the mediator ends: its account may have stopped it, and sudo with it.
+    Mediator,
+}
+
+impl Work<'_> {
+    /// Waits for the decision, writes it down, and acts on it.
+    fn follow_decision(&mut self, decision: &OwnedFd, target: &Target) -> Result<Rest, Denial> {
+        self.wire.detach()?;
+        become_wholly_root().map_err(Denial::at("becoming root"))?;
+        let told = self.call.read_words(decision, MAX_DECISION, LONGEST_DECISION);
+        let text = told.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+        let text = text.filter(|text| !text.is_empty());
+        let is_undecided = text.is_none();
+        let text = text.map_or_else(|| describe_undecided(self.order.options), str::to_owned);
+        let mut words = text.splitn(4, '\n').chain([""; 4]);
+        let mut next = || words.next().unwrap_or_default();
+        let (action, code, name, limits) = (next(), next(), next(), next());
+        self.audit(target, action, code);
+        let launcher = self.order.policy.server.launcher;
+        if is_undecided {
+            // At the end of the pipe it is about to end by itself; else it must not decide any more.
+            self.call.end_mediator(if told.is_some() { call::GRACE } else { Duration::ZERO });
+            // The caller has asked for the unit's end, and its user's processes do not decide that.
+            if launcher != Launcher::Systemd || action != "stop" {
+                return Ok(Rest::Nothing);
+            }
+        } else if code != "ok" {
+            return Ok(Rest::Nothing);
+        }
+        let name = ServerName::parse(name.to_owned());
+        let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
+        match (launcher, action) {
+            (Launcher::Process, "spawn") => self.start_beside(target, &name),
+            (Launcher::Systemd, "spawn" | "stop" | "status") => {
+                self.attend_unit(action, target, &name, limits)?;
+                Ok(Rest::Mediator)
+            }
+            _ => Ok(Rest::Nothing),
+        }
+    }
+
+    /// Ends what was started, and the mediator, once it has read why.
+    fn give_up(mut self, why: Option<Denial>) {
+        end_children(GRACE);
+        if let Some(denial) = why {
+            self.wire.send(&Report::Denied(denial));
+        }
+        // The mediator reads until this pipe ends.
+        drop(self.wire);
+        self.call.end_mediator(call::GRACE);
+    }
+
+    fn audit(&self, target: &Target, action: &str, code: &str) {
+        let (caller, target) = (Some(self.order.caller), Some(target.account().name.as_str()));
+        let record = Record { caller, target, action: Some(action), code };
+        if let Err(line) = audit::write_record("sudospawner", &record) {
+            audit::write_to_stderr(&line);
+        }
+    }
+
+    /// Runs the hooks, and has a child give up root and become the server's supervisor.
+    fn start_beside(&mut self, target: &Target, name: &ServerName) -> Result<Rest, Denial> {
+        // A caller's limit could end this process between two hooks. The server has them again.
+        let limits = refresh_limits();
+        let report = |result| self.wire.send(&Report::Hook(result));
+        let prepared = run_hooks(target.clone(), &self.order.policy.hooks, name, report)?;
+        if self.call.is_over(&self.wire.delivered) {
+            return Err(Denial::CallerGone);
+        }
+        let leaves_something = has_children();
+        let (delivered, deliver) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
+        match system_calls::fork().map_err(Denial::at("fork"))? {
+            ForkResult::Parent { child: supervisor } => {
+                Ok(Rest::Launch(Launch { supervisor, deliver, leaves_something }))
+            }
+            ForkResult::Child => {
+                drop(deliver);
+                self.wire.delivered = delivered;
+                let report = self.become_supervisor(prepared, &limits);
+                self.wire.send(&report);
+                system_calls::exit_now(1)
+            }
+        }
+    }
+
+    /// Gives up root, and becomes the server's supervisor; returns only if that fails.
+    fn become_supervisor(&mut self, prepared: Prepared, limits: &[Limit]) -> Report {
+        let Order { policy, inherited_umask, start_server, .. } = *self.order;
+        // A session of its own, so that nothing that is sent to the monitor's reaches it.
+        let proof = self.wire.detach().and_then(|()| {
+            let mut limits = limits.iter();
+            limits
+                .try_for_each(|(resource, soft, hard)| set_limit(*resource, *soft, *hard))
+                .map_err(Denial::at("setrlimit"))?;
+            become_target(prepared, policy)
+        });
+        proof.map_or_else(Report::Denied, |proof| {
+            start_server(&mut self.wire, &mut self.request, policy, inherited_umask, &proof)
+        })
+    }
+}
+
+/// The words of a decision where there is none: what the command line says that it was about.
+fn describe_undecided(options: RootOptions<'_>) -> String {
+    let action = options.action.filter(|action| ACTIONS.contains(action)).unwrap_or("?");
+    let name = options.server_name.unwrap_or_default().replace(char::is_control, "?");
+    format!("{action}\n{UNDECIDED}\n{name}")
+}
+
+/// A server that was started beside the Hub, until its caller knows.
+struct Launch {
+    /// The child that starts the server and becomes its supervisor.
+    supervisor: Pid,
+    /// Takes the word for the supervisor that the caller has its reply.
+    deliver: OwnedFd,
+    /// Whether a hook left a process.
+    leaves_something: bool,
+}
+
+impl Launch {
+    /// Stays until the caller has its reply; without one, server and supervisor are ended. Where hooks left a
+    /// process, this one becomes their keeper.
+    fn see_through(self, wire: Wire, mut call: Call) {
+        // The supervisor's end shows to the mediator when nobody else can write reports.
+        let Wire { reports, delivered } = wire;
+        drop(reports);
+        if call.read_word(&delivered) == Some(DELIVERED) {
+            let _ = write(&self.deliver, &[DELIVERED]);
+            call.end_mediator(call::GRACE);
+            if self.leaves_something {
+                // The Hub's log is not a keeper's.
+                let _ = dup2_stderr(std::io::stdin());
+                system_calls::execute_anew(&keeper::to_argv(self.supervisor));
+                keeper::keep(self.supervisor);
+            }
+            return;
+        }
+        // The supervisor ends the server, unless its user keeps it from that.
+        drop(self.deliver);
+        let _ = kill(self.supervisor, Signal::SIGCONT);
+        let _ = Pidfd::open(self.supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));
+        call.forget_caller();
+        end_children(GRACE);
+        call.end_mediator(call::GRACE);
+    }
+}

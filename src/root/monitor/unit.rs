@@ -1,0 +1,88 @@
+//! The monitor of a server that lives in a unit: it asks systemd, as root, for as long as the mediator has
+//! something to ask.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+
+use ground::denial::Denial;
+use ground::report::Report;
+use ground::server_name::ServerName;
+use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, DELIVERED};
+use nix::unistd::Pid;
+
+use super::Work;
+use crate::policy::Target;
+use crate::service_manager::Unit;
+use crate::unit_properties::{Limits, list_properties};
+
+/// Reads the limits that the mediator has granted, two lines; the policy's hold whatever these say.
+fn read_limits(granted: &str) -> Limits {
+    let (memory, cpus) = granted.split_once('\n').unwrap_or_default();
+    Limits { memory: memory.parse().ok(), cpus: cpus.parse().ok().filter(|cpus| *cpus > 0.0) }
+}
+
+impl Work<'_> {
+    /// Starts the server's unit, if that is asked for, and does what the mediator asks about it, until the
+    /// mediator says that it is done. If mediator or caller have gone by then, a unit that was to start is
+    /// ended, since its caller has no reply, and so is one that was to stop.
+    ///
+    /// # Errors
+    /// As [`Unit::start`] and [`Unit::show`].
+    pub(super) fn attend_unit(
+        &mut self,
+        action: &str,
+        target: &Target,
+        server_name: &ServerName,
+        granted: &str,
+    ) -> Result<(), Denial> {
+        let (policy, user) = (self.order.policy, &target.account().name);
+        let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?)?;
+        let started = match action {
+            "spawn" => {
+                let properties = list_properties(policy, read_limits(granted), user, server_name);
+                let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
+                let (request, reports) = (&self.request, &self.wire.reports);
+                let (request, reports) = (path(request.as_raw_fd()), path(reports.as_raw_fd()));
+                unit.start(target, &properties, &request, &reports)
+            }
+            _ => Ok(()),
+        };
+        let done = started.and_then(|()| self.answer_about(&unit));
+        if let Ok(true) = done {
+            return Ok(());
+        }
+        // Also after a failure: systemd may have begun, and only be late to say so.
+        let ended = match action {
+            "spawn" => unit.undo(),
+            "stop" => unit.stop(),
+            _ => Ok(()),
+        };
+        done.and(ended)
+    }
+
+    /// Answers the mediator's words; whether the last one says that all is done.
+    fn answer_about(&mut self, unit: &Unit) -> Result<bool, Denial> {
+        while let Some(word) = self.call.read_word(&self.wire.delivered) {
+            match word {
+                DELIVERED => return Ok(true),
+                ASK_STATE => self.wire.send(&Report::Unit(unit.show()?)),
+                ASK_STOP => {
+                    let ours = unit.end_processes()?;
+                    self.wire.send(&Report::Unit(String::new()));
+                    // Nobody needs to wait for the rest.
+                    self.call.forget_caller();
+                    if ours {
+                        unit.forget()?;
+                    }
+                    return Ok(true);
+                }
+                ASK_JOURNAL => {
+                    unit.print_journal(&self.wire.reports);
+                    break;
+                }
+                _ => break,
+            }
+        }
+        Ok(false)
+    }
+}

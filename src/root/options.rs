@@ -1,0 +1,85 @@
+//! Whom a call is for, and what it is about: the options that are read while this process is root.
+//!
+//! All other options, and whether the command line is right, are a matter for `target::cli`, which a
+//! process reads that is the target already, or nobody. The request, which says action and server once more,
+//! has to agree.
+
+use std::ffi::OsString;
+
+/// What root reads of a command line, as it stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootOptions<'a> {
+    /// The account of `--user`.
+    pub user: &'a str,
+    /// The action of `--action`.
+    pub action: Option<&'a str>,
+    /// The server of `--server-name`.
+    pub server_name: Option<&'a str>,
+}
+
+/// Reads the options, in the spellings that `target::cli` takes; `None` if `--user` is missing, or if one of
+/// them is there twice or without its value. What a command line says that is not right as a whole,
+/// `target::cli` refuses.
+#[must_use]
+pub fn find_options(words: &[OsString]) -> Option<RootOptions<'_>> {
+    let mut found: [Option<&str>; 3] = [None; 3];
+    let [user, action, server_name] = &mut found;
+    let mut words = words.iter().map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let option = word.and_then(|word| word.strip_prefix("--").or(word.strip_prefix('-')));
+        let Some(option) = option else { continue };
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        let (place, value) = match name {
+            "user" => (&mut *user, value.or_else(|| words.next().flatten())),
+            "action" => (&mut *action, value),
+            "server-name" | "server_name" => (&mut *server_name, value),
+            _ => continue,
+        };
+        if value.is_none() || place.is_some() {
+            return None;
+        }
+        *place = value;
+    }
+    let [user, action, server_name] = found;
+    Some(RootOptions { user: user?, action, server_name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to_words(line: &[&str]) -> Vec<OsString> {
+        line.iter().map(OsString::from).collect()
+    }
+
+    fn find_user(words: &[OsString]) -> Option<&str> {
+        find_options(words).map(|options| options.user)
+    }
+
+    #[test]
+    fn the_user_is_found_wherever_it_stands_and_only_where_it_is_given_once() {
+        for (line, user) in [
+            (&["--user=zoe"][..], Some("zoe")),
+            (&["-user=zoe", "--logging=info"], Some("zoe")),
+            (&["--logging=info", "--user", "zoe"], Some("zoe")),
+            (&["--user="], Some("")),
+            (&["--user=a=b"], Some("a=b")),
+            (&["--user", "--user=zoe"], Some("--user=zoe")),
+            (&[], None),
+            (&["--user"], None),
+            (&["--users=zoe"], None),
+            (&["---user=zoe"], None),
+            (&["--User=zoe"], None),
+            (&["user=zoe"], None),
+            (&["--user=zoe", "--user=zoe"], None),
+            (&["--user", "zoe", "-user=wash"], None),
+            (&["--user=zoe", "--action"], None),
+            (&["--user=zoe", "--server-name=a", "--server_name=a"], None),
+        ] {
+            assert_eq!(find_user(&to_words(line)), user, "{line:?}");
+        }
+    }
+}

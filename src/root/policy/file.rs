@@ -1,0 +1,294 @@
+//! The policy file: what root has written, as types with units.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::systemd::Systemd;
+use super::units::{Bytes, Umask, read_cpus, read_path, read_seconds};
+
+/// The whole policy. What a file does not say is as the defaults here.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// The names of those who may call root mode.
+    pub hub_users: Vec<String>,
+    /// For whom.
+    pub targets: Targets,
+    /// What root runs before a server.
+    pub hooks: Hooks,
+    /// The server.
+    pub server: Server,
+    /// Its environment.
+    pub environment: Environment,
+    /// What it may use.
+    pub limits: Limits,
+    /// Its unit.
+    pub systemd: Systemd,
+}
+
+/// `[targets]`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Targets {
+    /// Groups whose members may have servers.
+    pub groups: Vec<String>,
+    /// Accounts that may have servers.
+    pub users: Vec<String>,
+    /// No uid below this one may.
+    pub min_uid: u32,
+    /// Whether accounts whose shell lets nobody in may.
+    pub allow_nologin: bool,
+}
+
+/// `[hooks]`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hooks {
+    /// Their directory.
+    #[serde(deserialize_with = "read_path")]
+    pub dir: PathBuf,
+    /// How long each may take.
+    #[serde(rename = "timeout_seconds", deserialize_with = "read_seconds")]
+    pub timeout: Duration,
+    /// What becomes of the server if one fails.
+    pub on_failure: OnFailure,
+    /// Whether hooks and server share a mount namespace of their own.
+    pub private_mounts: bool,
+}
+
+/// What becomes of the server if a hook fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It is started all the same, and the reply tells.
+    Continue,
+    /// It is not started.
+    Fail,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Where it lives.
+    pub launcher: Launcher,
+    /// Where its executable is, if not beside our own.
+    #[serde(deserialize_with = "read_path")]
+    pub directory: Option<PathBuf>,
+    /// Where its log goes.
+    pub log: Log,
+    /// What becomes of the processes that it leaves behind.
+    pub leftovers: Leftovers,
+    /// Its umask; `None`, without a file, is the one that we were called with.
+    pub umask: Option<Umask>,
+    /// Whether it may gain privileges by sudo and other setuid programs.
+    pub no_new_privileges: bool,
+}
+
+/// Where a server lives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Launcher {
+    /// As a process beside us.
+    #[default]
+    Process,
+    /// In a unit of its own.
+    Systemd,
+}
+
+/// Where a server's log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    /// To the Hub's log, and to the journal once the Hub is gone.
+    Hub,
+    /// To the journal.
+    Journal,
+    /// To a file in the target's home.
+    File,
+}
+
+/// What becomes of the processes that a server leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leftovers {
+    /// They end with it.
+    Kill,
+    /// They go on.
+    Keep,
+}
+
+/// `[environment]`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Environment {
+    /// Patterns of names that do not pass.
+    pub remove: Vec<String>,
+    /// Patterns of names that pass; if it is there, no other does.
+    pub keep: Option<Vec<String>>,
+    /// What is set in any case.
+    pub set: BTreeMap<String, String>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open files of each process; `None`, without a file, is what we were called with.
+    pub open_files: Option<u64>,
+    /// Further limits of setrlimit(2), by the names of limits.conf(5).
+    pub rlimits: BTreeMap<String, u64>,
+    /// Memory of all processes of a server.
+    pub memory: Option<Bytes>,
+    /// CPUs of all processes of a server.
+    #[serde(deserialize_with = "read_cpus")]
+    pub cpus: Option<f64>,
+    /// How many processes and threads a server may have.
+    pub tasks: Option<NonZeroU64>,
+}
+
+impl Limits {
+    /// A limit that holds for a server as a whole, which only the systemd launcher can enforce.
+    #[must_use]
+    pub fn of_the_whole_server(&self) -> Option<&'static str> {
+        let memory = self.memory.map(|_| "memory");
+        memory.or(self.cpus.map(|_| "cpus")).or(self.tasks.map(|_| "tasks"))
+    }
+}
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self { groups: Vec::new(), users: Vec::new(), min_uid: 1000, allow_nologin: false }
+    }
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("/etc/sudospawner/roothooks.d"),
+            timeout: Duration::from_secs(5),
+            on_failure: OnFailure::Continue,
+            private_mounts: true,
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            launcher: Launcher::Process,
+            directory: None,
+            log: Log::Hub,
+            leftovers: Leftovers::Kill,
+            umask: Some(Umask(0o022)),
+            no_new_privileges: false,
+        }
+    }
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        let removed = ["PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV"];
+        Self { remove: removed.map(str::to_owned).to_vec(), keep: None, set: BTreeMap::new() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            open_files: Some(65536),
+            rlimits: BTreeMap::new(),
+            memory: None,
+            cpus: None,
+            tasks: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_policy_and_says_the_defaults() {
+        let example = Policy::parse(include_str!("../../../sudoers/policy.toml")).unwrap();
+        let default = Policy::default();
+        assert_eq!(format!("{:?}", example.hooks), format!("{:?}", default.hooks));
+        assert_eq!(format!("{:?}", example.server), format!("{:?}", default.server));
+        assert_eq!(format!("{:?}", example.environment), format!("{:?}", default.environment));
+        assert_eq!(format!("{:?}", example.limits), format!("{:?}", default.limits));
+        assert_eq!(format!("{:?}", example.systemd), format!("{:?}", default.systemd));
+        assert_eq!(example.hub_users, ["rhea"]);
+    }
+
+    #[test]
+    fn the_unit_of_a_server_is_said_in_the_words_of_systemdspawner() {
+        let policy = Policy::parse(
+            r#"
+            [server]
+            launcher = "systemd"
+            [limits]
+            cpus = 2
+            [systemd]
+            slice = "jhub"
+            unit_name = "jupyter-{USERNAME}-singleuser"
+            extra_paths = ["/opt/{user}/bin"]
+            read_only_paths = ["-/data", "/srv/{USERNAME}"]
+            properties = { Nice = "5", ReadOnlyPaths = ["/a", "/b"] }
+            "#,
+        );
+        let policy = policy.unwrap();
+        assert_eq!(policy.limits.cpus, Some(2.0));
+        assert_eq!(policy.systemd.slice.as_str(), "jhub.slice");
+        let properties = [("Nice", "5"), ("ReadOnlyPaths", "/a"), ("ReadOnlyPaths", "/b")];
+        assert_eq!(
+            policy.systemd.properties,
+            properties.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_line_and_key() {
+        for (text, part) in [
+            ("hub_users = []\nhub_user = []", "line 2"),
+            ("[targets]\nmin_uid = 0", "targets.min_uid"),
+            ("[targets]\nmin_uids = 0", "min_uids"),
+            ("[hooks]\ndir = 'hooks.d'", "line 2: a path has to be absolute (dir)"),
+            ("[server]\ndirectory = 'bin'", "(directory)"),
+            ("[hooks]\ntimeout_seconds = 0", "(timeout_seconds)"),
+            ("[hooks]\ntimeout_seconds = 1e-12", "line 2"),
+            ("[hooks]\ntimeout_seconds = -1.5", "line 2"),
+            ("[hooks]\ntimeout_seconds = 1e999", "line 2"),
+            ("[hooks]\ntimeout_seconds = 3601", "line 2"),
+            ("[hooks]\ntimeout_seconds = '5'", "line 2"),
+            ("[hooks]\non_failure = 'ignore'", "line 2"),
+            ("[server]\numask = '0999'", "octal"),
+            ("[server]\nlauncher = 'magic'", "line 2"),
+            ("[limits]\nmemory = 1000", "1 MiB"),
+            ("[limits]\ncpus = nan", "(cpus)"),
+            ("[limits]\ncpus = 0.001", "line 2"),
+            ("[limits]\ntasks = 0", "line 2"),
+            ("[systemd]\nslice = '-.slice'", "(slice)"),
+            ("[systemd]\nunit_name = 'jupyter-{server}'", "(unit_name)"),
+            ("[systemd]\ndefault_shell = 'bash'", "(default_shell)"),
+            ("[systemd]\nextra_paths = ['/a:/b']", "(extra_paths)"),
+            ("[systemd]\nextra_paths = ['-/a']", "(extra_paths)"),
+            ("[systemd]\nworking_directory = '/data/{USERID}'", "(working_directory)"),
+            ("[systemd]\nread_only_paths = ['data']", "(read_only_paths)"),
+            ("[systemd]\nread_write_paths = ['+/data']", "(read_write_paths)"),
+            ("[systemd]\nprivate_tmp = 'yes'", "(private_tmp)"),
+            ("[systemd]\nproperties = { 'Exec Start' = 'x' }", "\"Exec Start\""),
+            ("[systemd]\nproperties = { Nice = 5 }", "(properties)"),
+            ("[systemd]\nproperties = { A = \"b\\nC=d\" }", "\"A\""),
+            ("[systemd]\ndynamic_users = true", "dynamic_users"),
+            ("[limits]\nrlimits = { files = 3 }", "files"),
+            ("[environment]\nset = { 'A=B' = 'c' }", "environment.set"),
+            ("hub_users = ['a']\nhub_users = ['b']", "line 2"),
+        ] {
+            let error = Policy::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What root asks of systemd about the unit of one server: by systemd's own programs, in fixed words and
+//! with an empty environment. Nothing that is secret is among the words.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use crate::policy::Target;
+use crate::unit_properties::Property;
+use ground::denial::Denial;
+use ground::output::Output;
+use ground::system_calls::afresh;
+use ground::unit_name::UnitName;
+
+const RUN: &str = "/usr/bin/systemd-run";
+const CONTROL: &str = "/usr/bin/systemctl";
+const JOURNAL: &str = "/usr/bin/journalctl";
+/// A part of systemd since version 255. From then on it comes to start a unit's first process where it
+/// belongs, on cgroup v2, and has nothing to move.
+const EXECUTOR: &str = "/usr/lib/systemd/systemd-executor";
+/// Where the hierarchy of units is, on cgroup v2 and on v1, cgroups(7).
+pub const HIERARCHIES: [&str; 3] =
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+/// So many lines of the journal are shown of a server that ended early.
+const LAST_LINES: &str = "--lines=40";
+
+/// No call waits longer for systemd. With the policy's `TimeoutStopSec=` a unit ends sooner, and it starts sooner
+/// with `TimeoutStartSec=`.
+const LONGEST_CALL: Duration = Duration::from_secs(600);
+/// So much of an answer is read, in bytes.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// What is asked of a unit's state, systemctl(1).
+const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPID,ExecMainPID,ExecMainCode,\
+                     ExecMainStatus,Result,InvocationID,ControlGroup,MemoryMax";
+
+/// The last word of the command line of ours that a unit executes; see [`crate::foreground`].
+pub const FOREGROUND: &str = "--foreground";
+/// The word before it: the process that has started the unit, so that it knows its own.
+pub const STARTER: &str = "--started-by=";
+/// And before that the target's groups, so that they are looked up once. PID 1 answers a part of that
+/// question, and has other work while it starts a unit.
+pub const GROUPS: &str = "--groups=";
+
+/// The unit of a server.
+#[derive(Debug)]
+pub struct Unit {
+    name: UnitName,
+    /// The path of this program, which a unit of ours executes.
+    own: String,
+}
+
+impl Unit {
+    /// The unit with this name.
+    ///
+    /// # Errors
+    /// [`Denial::LauncherUnavailable`] if our own path is not text.
+    pub fn new(name: UnitName) -> Result<Self, Denial> {
+        let own = std::fs::read_link("/proc/self/exe").ok().and_then(|path| {
+            let path = path.into_os_string().into_string().ok()?;
+            // What the kernel says of a file that a new version of the package has replaced.
+            Some(path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned())
+        });
+        let own = own.ok_or_else(|| unavailable("our own path is not text".to_owned()))?;
+        Ok(Self { name, own })
+    }
+
+    /// Starts the unit, which executes this program in the foreground. It reads its stdin from, and writes
+    /// its reports to, files of this process, named by their path below `/proc`.
+    ///
+    /// # Errors
+    /// [`Denial::AlreadyRunning`] if a unit of that name is there that is not ours or cannot be ended, and
+    /// [`Denial::LauncherUnavailable`] with what systemd says.
+    pub fn start(
+        &self,
+        target: &Target,
+        properties: &[Property],
+        stdin: &Path,
+        reports: &Path,
+    ) -> Result<(), Denial> {
+        let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
+        let mut words = vec![
+            "--quiet".to_owned(),
+            "--no-ask-password".to_owned(),
+            format!("--unit={}", self.name.as_str()),
+            "--service-type=exec".to_owned(),
+            format!("--property=StandardInput=file:{}", stdin.display()),
+            format!("--property=StandardOutput=file:{}", reports.display()),
+            "--property=StandardError=journal".to_owned(),
+        ];
+        words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
+        words.extend([
+            "--".to_owned(),
+            self.own.clone(),
+            // In the words of a command, but not in its path, systemd expands what begins with a dollar.
+            format!("--user={}", target.account().name.replace('$', "$$")),
+            format!("{GROUPS}{}", groups.join(",")),
+            name_starter(),
+            FOREGROUND.to_owned(),
+        ]);
+        if call(RUN, &words)?.is_ok() {
+            return Ok(());
+        }
+        self.make_free()?;
+        call(RUN, &words)?.map(drop).map_err(unavailable)
+    }
+
+    /// Ends what may be left of an earlier server with this unit.
+    fn make_free(&self) -> Result<(), Denial> {
+        let shown = self.show()?;
+        let reason = if shown.contains("LoadState=not-found\n") {
+            return Ok(());
+        } else if self.is_ours(&shown) {
+            self.stop()?;
+            if self.show()?.contains("ActiveState=inactive\n") {
+                return Ok(());
+            }
+            "systemd could not end it; see systemctl status"
+        } else {
+            "it is not one of this program's, which leaves it alone; rename it, or choose another systemd.unit_name"
+        };
+        let unit = self.name.as_str().to_owned();
+        Err(Denial::AlreadyRunning { unit, reason: reason.to_owned() })
+    }
+
+    /// The unit's state, as lines of `Name=value`.
+    ///
+    /// # Errors
+    /// [`Denial::LauncherUnavailable`].
+    pub fn show(&self) -> Result<String, Denial> {
+        self.control(&["show", STATE])?.map_err(unavailable)
+    }
+
+    /// Ends every process of the unit, waits for that, and has systemd forget the unit; one that is not
+    /// ours is left alone.
+    ///
+    /// # Errors
+    /// [`Denial::LauncherUnavailable`].
+    pub fn stop(&self) -> Result<(), Denial> {
+        if self.end_processes()? { self.forget() } else { Ok(()) }
+    }
+
+    /// The same with the unit that this process has started, if another call has not replaced it since.
+    ///
+    /// # Errors
+    /// [`Denial::LauncherUnavailable`].
+    pub fn undo(&self) -> Result<(), Denial> {
+        if self.is_started_here(&self.show()?) { self.stop() } else { Ok(()) }
+    }
+
+    /// The first half of [`Unit::stop`]: ends every process, and waits for that; whether there was a unit of
+    /// ours.
+    ///
+    /// # Errors
+    /// [`Denial::LauncherUnavailable`].
+    pub fn end_processes(&self) -> Result<bool, Denial> {
+        let ours = self.is_ours(&self.show()?);
+        if ours {
+            let _ = self.control(&["stop"])?;
+        }
+        Ok(ours)
+    }
+
+    /// The second half: has systemd forget that the unit has failed, if it has.
+    ///
+    /// # Errors
+    /// [`Denial::LauncherUnavailable`].
+    pub fn forget(&self) -> Result<(), Denial> {
+        self.control(&["reset-failed"]).map(drop)
+    }
+
+    /// Writes the last lines that the unit that this process has started has in the journal; nothing where
+    /// there is no journal.
+    pub fn print_journal(&self, to: &File) {
+        let Ok(shown) = self.show() else { return };
+        let Ok(to) = to.try_clone() else { return };
+        if !self.is_started_here(&shown) {
+            return;
+        }
+        let find = |name| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");
+        let _ = call(JOURNAL, &["--sync".to_owned()]);
+        let only = [
+            format!("_SYSTEMD_INVOCATION_ID={}", find("InvocationID=")),
+            "+".to_owned(),
+            // What reaches the journal after the unit's end is not known to be of this start, but of this
+            // process.
+            format!("_SYSTEMD_UNIT={}", self.name.as_str()),
+            format!("_PID={}", find("ExecMainPID=")),
+        ];
+        let how = ["--quiet", "--no-pager", "--output=cat", "--boot", LAST_LINES];
+        let words: Vec<String> = how.into_iter().map(str::to_owned).chain(only).collect();
+        let journal = prepare(JOURNAL, &words).stdout(to).stderr(Stdio::null()).spawn();
+        let _ = journal.map(|journal| wait_for(journal, &mut Output::default()));
+    }
+
+    /// Whether it is a unit that this program has made: a transient one that executes it in the foreground.
+    fn is_ours(&self, shown: &str) -> bool {
+        let begin = format!("ExecStart={{ path={} ;", self.own);
+        let end = format!(" {FOREGROUND} ;");
+        let is_our_command = |line: &str| line.starts_with(&begin) && line.contains(&end);
+        shown.contains("Transient=yes\n") && shown.lines().any(is_our_command)
+    }
+
+    /// Whether it is the one that this process has started.
+    fn is_started_here(&self, shown: &str) -> bool {
+        self.is_ours(shown) && shown.contains(&format!(" {} {FOREGROUND} ;", name_starter()))
+    }
+
+    fn control(&self, words: &[&str]) -> Result<Result<String, String>, Denial> {
+        let how = ["--quiet", "--no-ask-password", "--", self.name.as_str()];
+        let words: Vec<String> = words.iter().chain(&how).map(|word| (*word).to_owned()).collect();
+        call(CONTROL, &words)
+    }
+}
+
+fn name_starter() -> String {
+    format!("{STARTER}{}", Pid::this())
+}
+
+#[allow(clippy::disallowed_methods)]
+fn prepare(program: &str, words: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+    // The caller's limits would end it in the middle.
+    afresh::settle_at_start(&mut command);
+    command
+}
+
+/// What one of systemd's programs wrote: if it failed, as an error of its own.
+fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denial> {
+    let failed = |reason: String| unavailable(format!("{program}: {reason}"));
+    let at = |errno: Errno| failed(errno.to_string());
+    let (mut output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
+    let copy = input.try_clone().map_err(|error| failed(error.to_string()))?;
+    let child = prepare(program, words).stdout(copy).stderr(input).spawn();
+    let child = child.map_err(|error| failed(error.to_string()))?;
+    if program == RUN {
+        begin_grace_period();
+    }
+    let success = wait_for(child, &mut output).map_err(at)?;
+    let success = success
+        .ok_or_else(|| failed(format!("no answer within {} seconds", LONGEST_CALL.as_secs())))?;
+    let text = String::from_utf8_lossy(&output.bytes).into_owned();
+    Ok(if success { Ok(text) } else { Err(text.trim().to_owned()) })
+}
+
+/// Whether a program succeeded; `None` if it did not end in time, and was killed.
+fn wait_for(mut child: Child, output: &mut Output) -> Result<Option<bool>, Errno> {
+    let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|_| Errno::ESRCH)?);
+    let in_time = output.read_until_end_of(pid, LONGEST_CALL);
+    if in_time != Ok(true) {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|_| Errno::ECHILD)?;
+    Ok(in_time?.then(|| status.success()))
+}
+
+/// Moves this process into the control group that it is in.
+///
+/// Before the kernel moves a process, as PID 1 does with the first one of a unit, every CPU has to pass a
+/// point where it reads nothing (an RCU grace period, for `cgroup_threadgroup_rwsem` in kernel/cgroup/cgroup.c):
+/// often longer than all the rest of a unit's start. Soon after one move the next need not wait, so the
+/// wait begins here, while systemd-run is still being loaded. Where this may not be written, PID 1 waits.
+fn begin_grace_period() {
+    if Path::new(EXECUTOR).exists() {
+        return;
+    }
+    let own_pid = Pid::this().to_string();
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for group in groups.lines().filter_map(|line| line.splitn(3, ':').last()) {
+        for folder in HIERARCHIES {
+            let members = format!("{folder}{group}/cgroup.procs");
+            let is_own = |text: String| text.lines().any(|pid| pid == own_pid);
+            if std::fs::read_to_string(&members).is_ok_and(is_own) {
+                let _ = std::fs::write(&members, &own_pid);
+                return;
+            }
+        }
+    }
+}
+
+fn unavailable(reason: String) -> Denial {
+    Denial::LauncherUnavailable(reason)
+}

@@ -1,0 +1,181 @@
+//! Files that only root can have written: the owner and mode of the open file, and of every directory
+//! above it, are looked at by descriptor, and no part of the path may be a symbolic link.
+
+pub mod program;
+
+use std::fmt;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+
+/// Why a file or directory is not trusted, or cannot be opened.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// There is no such file.
+    Missing(PathBuf),
+    /// The kernel does not open it for us.
+    Closed(PathBuf, Errno),
+    /// A part of the path is a symbolic link, behind which something else may be put.
+    Link(PathBuf),
+    /// Somebody else owns it.
+    Owner(PathBuf, u32),
+    /// Others can write to it.
+    Writable(PathBuf, u32),
+    /// It is a device, a pipe, or a directory where a file should be.
+    Kind(PathBuf, &'static str),
+    /// The path does not begin at the root, or has a `..`.
+    Relative(PathBuf),
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(f, "{} does not exist", path.display()),
+            Self::Closed(path, errno) => write!(f, "{} cannot be opened: {errno}", path.display()),
+            Self::Link(path) => {
+                write!(f, "{} is a symbolic link; name the file itself", path.display())
+            }
+            Self::Owner(path, uid) => write!(
+                f,
+                "{0} belongs to uid {uid} and has to belong to root (chown root {0})",
+                path.display()
+            ),
+            Self::Writable(path, mode) => write!(
+                f,
+                "{0} can be written by group or others, mode {mode:04o} (chmod go-w {0})",
+                path.display()
+            ),
+            Self::Kind(path, kind) => write!(f, "{} is not a {kind}", path.display()),
+            Self::Relative(path) => {
+                write!(f, "{} is not an absolute path without dots", path.display())
+            }
+        }
+    }
+}
+
+/// A directory that only root can change, with all directories above it.
+#[derive(Debug)]
+pub struct TrustedDirectory {
+    descriptor: OwnedFd,
+    path: PathBuf,
+}
+
+impl TrustedDirectory {
+    /// Opens a directory, and on the way checks every directory above it.
+    ///
+    /// # Errors
+    /// Every [`Distrust`].
+    pub fn open(path: &Path) -> Result<Self, Distrust> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut walked = PathBuf::from("/");
+        let root = open("/", flags, Mode::empty());
+        let mut descriptor = root.map_err(|errno| Distrust::Closed(walked.clone(), errno))?;
+        check(&descriptor, &walked, SFlag::S_IFDIR)?;
+        for component in path.components() {
+            let name = match component {
+                Component::RootDir => continue,
+                Component::Normal(name) if path.is_absolute() => name,
+                _ => return Err(Distrust::Relative(path.to_owned())),
+            };
+            walked.push(name);
+            descriptor = openat(&descriptor, name, flags, Mode::empty())
+                .map_err(|errno| explain(&walked, errno))?;
+            check(&descriptor, &walked, SFlag::S_IFDIR)?;
+        }
+        Ok(Self { descriptor, path: walked })
+    }
+
+    /// The names in it, sorted by their bytes.
+    ///
+    /// # Errors
+    /// [`Distrust::Closed`].
+    pub fn list(&self) -> Result<Vec<PathBuf>, Distrust> {
+        let opened = format!("/proc/self/fd/{}", self.descriptor.as_raw_fd());
+        let names = std::fs::read_dir(opened)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name().into())).collect());
+        let mut names: Vec<PathBuf> = names.map_err(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            Distrust::Closed(self.path.clone(), errno)
+        })?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Opens a file in it and checks the open file. `None` if it is no regular file.
+    ///
+    /// # Errors
+    /// Every [`Distrust`].
+    pub fn open_file(&self, name: &Path) -> Result<(File, FileStat), Distrust> {
+        // Non-blocking, since opening a pipe would wait for its other end.
+        self.open_file_as(OFlag::O_RDONLY | OFlag::O_NONBLOCK, name)
+    }
+
+    fn open_file_as(&self, how: OFlag, name: &Path) -> Result<(File, FileStat), Distrust> {
+        let path = self.path.join(name);
+        let flags = how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let descriptor = openat(&self.descriptor, name, flags, Mode::empty())
+            .map_err(|errno| explain(&path, errno))?;
+        let stat = check(&descriptor, &path, SFlag::S_IFREG)?;
+        Ok((File::from(descriptor), stat))
+    }
+}
+
+/// Opens a file and checks it and every directory above it.
+///
+/// # Errors
+/// Every [`Distrust`].
+pub fn open_trusted(path: &Path) -> Result<(File, FileStat), Distrust> {
+    let (directory, name) = open_directory_of(path)?;
+    directory.open_file(name)
+}
+
+/// Checks a file that this process may be unable to read, and every directory above it.
+///
+/// # Errors
+/// Every [`Distrust`].
+pub fn check_trusted(path: &Path) -> Result<FileStat, Distrust> {
+    let (directory, name) = open_directory_of(path)?;
+    directory.open_file_as(OFlag::O_PATH, name).map(|(_, stat)| stat)
+}
+
+fn open_directory_of(path: &Path) -> Result<(TrustedDirectory, &Path), Distrust> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Distrust::Relative(path.to_owned()));
+    };
+    Ok((TrustedDirectory::open(directory)?, Path::new(name)))
+}
+
+/// Looks at who owns what was opened, who can write to it, and what it is.
+fn check(descriptor: &OwnedFd, path: &Path, wanted: SFlag) -> Result<FileStat, Distrust> {
+    let stat = fstat(descriptor).map_err(|errno| Distrust::Closed(path.to_owned(), errno))?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    let path = path.to_owned();
+    if kind == SFlag::S_IFLNK {
+        return Err(Distrust::Link(path));
+    }
+    if stat.st_uid != 0 {
+        return Err(Distrust::Owner(path, stat.st_uid));
+    }
+    // An access control list that lets others write shows in the group's bits, acl(5).
+    if stat.st_mode & 0o022 != 0 {
+        return Err(Distrust::Writable(path, stat.st_mode & 0o7777));
+    }
+    if kind != wanted {
+        let wanted = if wanted == SFlag::S_IFDIR { "directory" } else { "regular file" };
+        return Err(Distrust::Kind(path, wanted));
+    }
+    Ok(stat)
+}
+
+fn explain(path: &Path, errno: Errno) -> Distrust {
+    match errno {
+        Errno::ENOENT => Distrust::Missing(path.to_owned()),
+        // What O_NOFOLLOW says of a link.
+        Errno::ELOOP => Distrust::Link(path.to_owned()),
+        errno => Distrust::Closed(path.to_owned(), errno),
+    }
+}

@@ -1,0 +1,115 @@
+//! `jupyterhub-roothooks`: a container's entrypoint. It runs root's hooks, gives up root, and becomes
+//! the command of its command line: what the monitor does for a server, without a policy and a Hub.
+//!
+//! The container's environment belongs to its administrator, so that hooks and command keep it. Nothing
+//! that a hook does keeps the command from being started.
+
+pub mod execution;
+pub mod failure;
+pub mod hooks;
+pub mod ids;
+pub mod init;
+pub mod options;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::ExitCode;
+
+use nix::unistd::{geteuid, getgid, getuid};
+
+use crate::ids::{Ids, take_ids};
+use execution::Execution;
+use failure::Failure;
+use ground::denial::Denial;
+use ground::report::{HookResult, HookStatus};
+use hooks::{ContainerHooks, run_hooks};
+use init::HeldSignals;
+use options::{Order, Stay};
+use root::hooks::Prepared;
+use root::privileges::Unprivileged;
+
+/// Carries out a command line; returns only if the command could not be started, or as the command's
+/// init, after its end.
+///
+/// # Errors
+/// Every [`Failure`].
+pub fn carry_out(order: &Order) -> Result<ExitCode, Failure> {
+    if getuid() != geteuid() {
+        return Err(Failure::Setuid);
+    }
+    let signals = match order.stay {
+        Stay::AsCommand => None,
+        // Held from now on, so that one that comes while a hook runs is the command's, too.
+        Stay::AsInit => Some(HeldSignals::hold()?),
+    };
+    let prepared = prepare(order)?;
+    let proof = take_ids(prepared, order.escalation).map_err(|error| match error {
+        Denial::PrivilegesLeft(step) => Failure::PrivilegesLeft(step),
+        other => Failure::PrivilegesLeft(other.to_string()),
+    })?;
+    start_command(order, signals, &proof)
+}
+
+fn prepare(order: &Order) -> Result<Prepared<Ids>, Failure> {
+    if geteuid().is_root() {
+        log_missing_directory(&order.hooks.directory);
+        let log = |result: HookResult| log_hook(&order.hooks, &result);
+        return Ok(run_hooks(&order.hooks, order.uid, order.gid, log));
+    }
+    if getuid() != order.uid {
+        let (own, asked) = (getuid().as_raw(), order.uid.as_raw());
+        return Err(Failure::NotRoot { own, asked });
+    }
+    // An image with root hooks is still of use where nobody is root, as on mybinder.org.
+    log::warn!("no hook is run: the container was started as uid {}, not as root", order.uid);
+    Ok(Prepared::without_hooks(Ids::look_up(order.uid, getgid())))
+}
+
+fn start_command(
+    order: &Order,
+    signals: Option<HeldSignals>,
+    proof: &Unprivileged<Ids>,
+) -> Result<ExitCode, Failure> {
+    let execution = Execution::prepare(&order.command, proof)?;
+    match signals {
+        None => Err(execution.execute()),
+        Some(signals) => signals.stay_beside(&execution),
+    }
+}
+
+fn log_missing_directory(directory: &Path) {
+    match fs::metadata(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            log::info!("no hook is run: there is no directory {}", directory.display());
+        }
+        _ => {}
+    }
+}
+
+fn log_hook(hooks: &ContainerHooks, result: &HookResult) {
+    // What was refused as a whole has its path for a name, and stays that when joined.
+    let path = hooks.directory.join(&result.name);
+    let (path, seconds) = (path.display(), result.seconds);
+    match (result.status, result.exit, result.signal) {
+        (HookStatus::Running, ..) => log::info!("executing {path}"),
+        (HookStatus::Ok, ..) => {
+            log::info!("Hook {path} finished with exit code 0 after {seconds} s");
+        }
+        (HookStatus::Failed, Some(exit), _) => {
+            log::warn!("Hook {path} finished with exit code {exit} after {seconds} s");
+        }
+        (HookStatus::Failed, None, Some(signal)) => {
+            log::warn!("Hook {path} was killed by signal {signal} after {seconds} s");
+        }
+        (HookStatus::Failed, None, None) => log::warn!("Hook {path}: {}", result.output),
+        (HookStatus::Timeout, ..) => log::warn!(
+            "Hook {path} took longer than {} s and was ended, with all that it had started",
+            hooks.timeout.as_secs_f64()
+        ),
+        (HookStatus::Refused, ..) => log::warn!(
+            "Hook {path} is not run: {} (--trust-hooks-dir: run it whoever could have written it)",
+            result.output
+        ),
+    }
+}

@@ -1,0 +1,68 @@
+//! `sudospawner check`: looks at a machine as it is set up, and says what is wrong with it and the command
+//! that mends it.
+//!
+//! A [`Finding`] is a value. Each file below `check/` looks at one area: its probes read the machine, and
+//! what follows from what they read is decided by functions that take and give values. Nothing here
+//! changes anything, and nothing here is part of a spawn.
+
+mod apart;
+mod binary;
+mod commands;
+mod finding;
+mod hearsay;
+mod hooks;
+mod hub;
+mod hub_files;
+mod hub_program;
+mod limits;
+mod mending;
+mod policy;
+mod policy_file;
+mod program_path;
+mod properties;
+mod remedy;
+mod render;
+mod scene;
+mod selinux;
+mod server;
+mod sudo;
+mod sudo_call;
+mod sudo_listing;
+mod sudo_refusal;
+mod target;
+mod unit;
+mod viewpoint;
+
+pub use finding::{Area, Finding, Level};
+pub use policy_file::read_text as read_policy_text;
+pub use render::{Report, render};
+pub use scene::Question;
+pub use sudo::find_dialect;
+
+use scene::Scene;
+
+/// Looks at everything that concerns this question, from this process's account.
+///
+/// # Errors
+/// A sentence where the question itself is wrong: an account that it names does not exist.
+pub fn look_at_machine(question: &Question) -> Result<Report, String> {
+    if question.own_account_only {
+        let findings = target::look_at_self(question.mode());
+        return Ok(Report::new(None, None, findings));
+    }
+    let scene = Scene::find(question)?;
+    let mut findings = binary::look(&scene);
+    findings.extend(program_path::look(&scene));
+    findings.extend(policy::look(&scene));
+    findings.extend(hooks::look(&scene));
+    findings.extend(hub::look(&scene));
+    findings.extend(unit::look(&scene));
+    findings.extend(sudo::look(&scene));
+    findings.extend(target::look(&scene));
+    findings.extend(limits::look(&scene));
+    findings.extend(selinux::look());
+    findings.extend(sudo_call::call_really(&scene, &findings));
+    findings.sort_by_key(|finding| finding.area);
+    let hub_user = scene.hub.as_ref().map(|hub| hub.name.clone());
+    Ok(Report::new(Some(scene.mode_name()), hub_user, findings))
+}

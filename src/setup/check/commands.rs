@@ -1,0 +1,83 @@
+//! The programs of this machine that are asked: sudo and systemctl. They are started by an absolute path
+//! and with an environment of ours, so that whoever calls `check` chooses neither.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::apart::{Silence, run_apart};
+use super::viewpoint::become_if_root;
+use root::account::Account;
+
+/// Where programs of the machine are looked for.
+const DIRECTORIES: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// How long a program may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How long sudo may take, which asks PAM, and perhaps a directory service, about each account.
+const LIMIT_OF_SUDO: Duration = Duration::from_secs(20);
+
+/// What a program said.
+#[derive(Debug)]
+pub struct Answer {
+    /// Whether it exited with status 0.
+    pub success: bool,
+    /// What it wrote to stdout.
+    pub output: String,
+    /// What it wrote to stderr.
+    pub complaint: String,
+}
+
+/// The path of a program of this machine; `None` if there is none of this name.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
+}
+
+/// Runs a program with these words, and waits for it.
+///
+/// # Errors
+/// A sentence if it is not there, or has not ended in time.
+pub fn ask(program: &str, words: &[&str]) -> Result<Answer, Silence> {
+    ask_as(None, program, words, "")
+}
+
+/// The same with this stdin, as this account if root asks.
+///
+/// # Errors
+/// As for [`ask`].
+#[allow(clippy::disallowed_methods)]
+pub fn ask_as(
+    account: Option<&Account>,
+    program: &str,
+    words: &[&str],
+    input: &str,
+) -> Result<Answer, Silence> {
+    let path =
+        find_program(program).ok_or_else(|| Silence(format!("{program} is not installed")))?;
+    let limit = if program == "sudo" { LIMIT_OF_SUDO } else { LIMIT };
+    let said = run_apart(program, limit, input.as_bytes(), |ends| {
+        if account.is_some_and(|account| become_if_root(account).is_err()) {
+            return false;
+        }
+        let mut command = Command::new(path);
+        command
+            .args(words)
+            .env_clear()
+            .env("PATH", DIRECTORIES.join(":"))
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(ends.input)
+            .stdout(ends.output)
+            .stderr(ends.complaint);
+        // It comes back only where the program cannot be executed.
+        let _ = command.exec();
+        false
+    })?;
+    Ok(Answer {
+        success: said.success,
+        output: String::from_utf8_lossy(&said.output).into_owned(),
+        complaint: String::from_utf8_lossy(&said.complaint).into_owned(),
+    })
+}

@@ -1,0 +1,150 @@
+//! Root's hooks: which would run, in which order, and what would keep one from it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::finding::{Area, Finding};
+use super::remedy::{quote, restore_trust};
+use super::scene::Scene;
+use root::trusted_file::{Distrust, TrustedDirectory};
+use target::mode::Mode;
+
+/// Looks at the folder of hooks and at each file in it.
+pub fn look(scene: &Scene) -> Vec<Finding> {
+    let Some(policy) = scene.policy.as_ref().filter(|_| scene.mode == Mode::Root) else {
+        return Vec::new();
+    };
+    let folder = match TrustedDirectory::open(&policy.hooks.dir) {
+        Ok(folder) => folder,
+        Err(distrust) => return vec![explain_folder(&distrust)],
+    };
+    let names = match folder.list() {
+        Ok(names) => names,
+        Err(distrust) => return vec![explain_folder(&distrust)],
+    };
+    let mut findings = Vec::new();
+    let mut order: Vec<String> = Vec::new();
+    for name in names {
+        let path = policy.hooks.dir.join(&name);
+        match folder.open_file(&name) {
+            Err(Distrust::Kind(..)) => {}
+            Err(distrust) => findings.push(explain_hook(&distrust)),
+            Ok((_, stat)) if stat.st_mode & 0o111 == 0 => {
+                let sentence = format!("{} is not executable, and so is not run", path.display());
+                let remedy = Some(format!("chmod a+x {}", quote(&path)));
+                findings.push(Finding::warning(Area::Hooks, "hook_off", sentence, remedy));
+            }
+            Ok((file, _)) => {
+                order.push(name.display().to_string());
+                findings.extend(look_at_beginning(&path, file));
+            }
+        }
+    }
+    let sentence = match order.as_slice() {
+        [] => format!("there are no hooks in {}", policy.hooks.dir.display()),
+        _ => format!("hooks run in this order: {}", order.join(", ")),
+    };
+    findings.push(Finding::ok(Area::Hooks, "hooks", sentence));
+    findings
+}
+
+fn explain_folder(distrust: &Distrust) -> Finding {
+    match (distrust, restore_trust(distrust)) {
+        (Distrust::Missing(path), _) => {
+            let sentence = format!("there are no hooks, since there is no {}", path.display());
+            Finding::ok(Area::Hooks, "hooks", sentence)
+        }
+        (Distrust::Closed(..), _) | (_, None) => {
+            Finding::warning(Area::Hooks, "hooks_unseen", distrust.to_string(), None)
+        }
+        (_, Some(remedy)) => {
+            let sentence = format!("no hook is run: {distrust}");
+            Finding::problem(Area::Hooks, "hooks_refused", sentence, remedy)
+        }
+    }
+}
+
+fn explain_hook(distrust: &Distrust) -> Finding {
+    match (distrust, restore_trust(distrust)) {
+        (Distrust::Closed(..), _) | (_, None) => {
+            Finding::warning(Area::Hooks, "hooks_unseen", distrust.to_string(), None)
+        }
+        (_, Some(remedy)) => {
+            let sentence = format!("a hook is refused, look at what is in it first: {distrust}");
+            Finding::problem(Area::Hooks, "hook_refused", sentence, remedy)
+        }
+    }
+}
+
+/// Whether the kernel can execute the file.
+fn look_at_beginning(path: &Path, file: File) -> Option<Finding> {
+    let mut head = Vec::new();
+    file.take(256).read_to_end(&mut head).ok()?;
+    let shown = path.display();
+    let quoted = quote(path);
+    let (sentence, remedy) = match judge_beginning(&head)? {
+        Mistake::NoFirstLine => (
+            format!("{shown} does not begin with #!, and cannot be executed"),
+            format!("sed -i '1i #!/bin/sh' {quoted}"),
+        ),
+        Mistake::WindowsLines => (
+            format!("the lines of {shown} end as on Windows: its interpreter is not found"),
+            format!("sed -i 's/\\r$//' {quoted}"),
+        ),
+        Mistake::Interpreter(interpreter) if interpreter.is_file() => return None,
+        Mistake::Interpreter(interpreter) => {
+            let sentence = format!(
+                "{shown} names the interpreter {}, which is not there",
+                interpreter.display()
+            );
+            let name = interpreter.file_name().map(PathBuf::from).unwrap_or_default();
+            let remedy = match super::commands::find_program(&name.to_string_lossy()) {
+                Some(found) => {
+                    let script = format!("1s|{}|{}|", interpreter.display(), found.display());
+                    format!("sed -i {} {quoted}", quote(script))
+                }
+                None => format!("chmod a-x {quoted}"),
+            };
+            (sentence, remedy)
+        }
+    };
+    Some(Finding::problem(Area::Hooks, "hook_not_executable", sentence, remedy))
+}
+
+/// What a file's beginning says of its execution.
+#[derive(Debug, PartialEq, Eq)]
+enum Mistake {
+    NoFirstLine,
+    WindowsLines,
+    /// None, if this is there.
+    Interpreter(PathBuf),
+}
+
+/// What could be wrong, by the first bytes; `None` for a binary.
+fn judge_beginning(head: &[u8]) -> Option<Mistake> {
+    if head.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let Some(rest) = head.strip_prefix(b"#!") else { return Some(Mistake::NoFirstLine) };
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.ends_with(b"\r") {
+        return Some(Mistake::WindowsLines);
+    }
+    let line = String::from_utf8_lossy(line);
+    Some(Mistake::Interpreter(PathBuf::from(line.split_whitespace().next().unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_tells_what_the_kernel_will_say() {
+        assert_eq!(judge_beginning(b"\x7fELF..."), None);
+        assert_eq!(judge_beginning(b"echo\n"), Some(Mistake::NoFirstLine));
+        assert_eq!(judge_beginning(b"#!/bin/sh\r\n"), Some(Mistake::WindowsLines));
+        let expected = Mistake::Interpreter(PathBuf::from("/bin/sh"));
+        assert_eq!(judge_beginning(b"#! /bin/sh -eu\n"), Some(expected));
+    }
+}

@@ -1,0 +1,147 @@
+//! The Hub's files: its configuration, and the programs on its PATH.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use serde::{Deserialize, Serialize};
+use target::mode::Mode;
+use target::server::read_interpreter;
+
+/// So much of a configuration is read, in bytes.
+const MAX_CONFIGURATION: u64 = 1024 * 1024;
+/// As long as a path can be, limits.h.
+const MAX_PATH: usize = 4096;
+
+/// What the Hub's configuration says of us, as far as its text shows it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Whether `c.SudoSpawner.mode` is root mode.
+    is_root_mode: Option<bool>,
+    /// `c.SudoSpawner.sudospawner_path`.
+    pub path: Option<PathBuf>,
+    /// Whether people log in through PAM, which is the default.
+    pub pam: Option<bool>,
+}
+
+impl Settings {
+    /// `c.SudoSpawner.mode`.
+    pub fn mode(&self) -> Option<Mode> {
+        self.is_root_mode.map(|is_root| if is_root { Mode::Root } else { Mode::User })
+    }
+}
+
+/// What has our name in a directory of the Hub's PATH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namesake {
+    /// Nothing, or what an earlier directory has as well.
+    None,
+    /// This file.
+    This,
+    /// The Python package's program.
+    Python,
+    /// Another program.
+    Other,
+}
+
+/// What the Hub's account sees of the Hub's files. No path is among it but the setting's.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Seen {
+    /// What the configuration says.
+    pub settings: Settings,
+    /// Whether the program that the Hub calls, where that is known, is the one that looks.
+    pub is_called: bool,
+    /// For each directory of the PATH.
+    pub namesakes: Vec<Namesake>,
+}
+
+/// Looks at the Hub's files; `named` is the program that it is said to call. This is done as the Hub's
+/// account, since the files can be anything.
+pub fn look_at_files(
+    own: &Path,
+    configuration: Option<&Path>,
+    named: Option<&Path>,
+    directories: &[PathBuf],
+) -> Seen {
+    let text = configuration.and_then(read_configuration);
+    let settings = text.map(|text| parse_settings(&text)).unwrap_or_default();
+    let called = named.or(settings.path.as_deref());
+    let is_called = called.is_some_and(|called| is_same_file(called, own));
+    Seen { is_called, namesakes: find_namesakes(own, directories), settings }
+}
+
+fn read_configuration(file: &Path) -> Option<String> {
+    let flags = OFlag::O_NONBLOCK.bits();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(file).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(MAX_CONFIGURATION).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Assignments of strings at the beginning of a line; whatever else Python may do is not seen.
+fn parse_settings(text: &str) -> Settings {
+    let mut settings = Settings { pam: Some(true), ..Settings::default() };
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let value = value.trim();
+        let word = value.strip_prefix(['"', '\'']).and_then(|rest| rest.split(['"', '\'']).next());
+        match (name.trim(), word) {
+            ("c.SudoSpawner.mode", Some("root")) => settings.is_root_mode = Some(true),
+            ("c.SudoSpawner.mode", Some("user")) => settings.is_root_mode = Some(false),
+            ("c.SudoSpawner.sudospawner_path", Some(path)) if path.len() < MAX_PATH => {
+                settings.path = Some(path.into());
+            }
+            ("c.JupyterHub.authenticator_class", word) => {
+                let class = word.unwrap_or(value).to_lowercase();
+                settings.pam = Some(class.contains("pam") || class.contains("local"));
+            }
+            _ => {}
+        }
+    }
+    settings
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identify = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    identify(one).is_some() && identify(one) == identify(other)
+}
+
+fn find_namesakes(own: &Path, directories: &[PathBuf]) -> Vec<Namesake> {
+    let mut known: Vec<PathBuf> = Vec::new();
+    let mut recognise = |directory: &PathBuf| {
+        let path = directory.join("sudospawner");
+        if is_same_file(&path, own) {
+            return Namesake::This;
+        }
+        if !path.is_file() || known.iter().any(|known| is_same_file(known, &path)) {
+            return Namesake::None;
+        }
+        let interpreter = read_interpreter(&path);
+        known.push(path);
+        let is_python = |file: PathBuf| file.to_string_lossy().contains("python");
+        if interpreter.is_some_and(is_python) { Namesake::Python } else { Namesake::Other }
+    };
+    directories.iter().map(&mut recognise).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_from_plain_assignments() {
+        let text = "c.SudoSpawner.mode = \"root\"  # why\nc.SudoSpawner.sudospawner_path='/b'\n\
+                    # c.SudoSpawner.mode = \"user\"\nc.JupyterHub.authenticator_class = 'dummy'\n";
+        let settings = parse_settings(text);
+        assert_eq!(settings.mode(), Some(Mode::Root));
+        assert_eq!(settings.path, Some(PathBuf::from("/b")));
+        assert_eq!(settings.pam, Some(false));
+        assert_eq!(parse_settings("").pam, Some(true));
+        assert_eq!(parse_settings("c.JupyterHub.authenticator_class = LDAP").pam, Some(false));
+    }
+}

@@ -1,0 +1,46 @@
+//! The text of a policy file.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use root::policy::file::Policy;
+use root::policy::reading::POLICY_PATH;
+use root::trusted_file::open_trusted;
+
+/// A policy is at most this large, in bytes.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// Reads the policy's text, if root alone can have written it, and what it means if it means anything.
+pub fn read() -> (String, Option<Policy>) {
+    let opened = open_trusted(Path::new(POLICY_PATH)).ok();
+    let text = opened.and_then(|(file, _)| read_from(file).ok());
+    let policy = text.as_ref().and_then(|text| Policy::parse(text).ok());
+    (text.unwrap_or_default(), policy)
+}
+
+/// Reads a file that may be a policy, up to the size that one may have.
+///
+/// # Errors
+/// A sentence without the file's name.
+pub fn read_text(path: &Path) -> Result<String, String> {
+    read_from(fs::File::open(path).map_err(|error| error.to_string())?)
+}
+
+/// Reads an open file in the same way.
+///
+/// # Errors
+/// A sentence without the file's name.
+pub fn read_from(file: fs::File) -> Result<String, String> {
+    let mut text = String::new();
+    if !file.metadata().is_ok_and(|file| file.is_file()) {
+        return Err("it is not a regular file".to_owned());
+    }
+    file.take(MAX_BYTES.saturating_add(1))
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(format!("it is larger than {MAX_BYTES} bytes"));
+    }
+    Ok(text)
+}

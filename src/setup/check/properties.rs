@@ -1,0 +1,88 @@
+//! What systemd says of a unit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::apart::Silence;
+use super::commands::ask;
+
+/// Properties that imply NoNewPrivileges= for a unit without root, systemd.exec(5), with what they are if
+/// they are not set, and how to unset them.
+pub const IMPLYING: [(&str, &str); 16] = [
+    ("NoNewPrivileges", "no"),
+    ("DynamicUser", "no"),
+    ("LockPersonality", "no"),
+    ("MemoryDenyWriteExecute", "no"),
+    ("PrivateDevices", "no"),
+    ("ProtectClock", "no"),
+    ("ProtectHostname", "no"),
+    ("ProtectKernelLogs", "no"),
+    ("ProtectKernelModules", "no"),
+    ("ProtectKernelTunables", "no"),
+    ("RestrictNamespaces", "no"),
+    ("RestrictRealtime", "no"),
+    ("RestrictSUIDSGID", "no"),
+    ("RestrictAddressFamilies", ""),
+    ("SystemCallArchitectures", ""),
+    ("SystemCallFilter", ""),
+];
+
+/// What else is asked.
+const OTHERS: [&str; 14] = [
+    "LoadState",
+    "User",
+    "ExecStart",
+    "WorkingDirectory",
+    "Environment",
+    "MainPID",
+    "KillMode",
+    "OOMPolicy",
+    "TasksMax",
+    "MemoryMax",
+    "ProtectHome",
+    "ProtectSystem",
+    "ReadWritePaths",
+    "CapabilityBoundingSet",
+];
+
+/// Properties of a unit, as systemctl shows them.
+pub type Properties = BTreeMap<String, String>;
+
+/// The unit that a Hub usually has, if this machine has it.
+pub fn find_usual() -> Option<String> {
+    let unit = "jupyterhub.service";
+    let properties = read_properties(unit).ok()?;
+    is_loaded(&properties).then(|| unit.to_owned())
+}
+
+/// The account that a unit runs as, if it is not root.
+pub fn read_user(unit: &str) -> Option<String> {
+    read_properties(unit).ok()?.remove("User").filter(|user| !user.is_empty())
+}
+
+/// The directories in which units find programs, unless they say otherwise.
+pub fn read_search_path() -> Option<String> {
+    let environment = ask("systemctl", &["show-environment"]).ok()?.output;
+    environment.lines().find_map(|line| Some(line.strip_prefix("PATH=")?.to_owned()))
+}
+
+/// Whether systemd knows the unit.
+#[must_use]
+pub fn is_loaded(properties: &Properties) -> bool {
+    properties.get("LoadState").is_some_and(|state| state == "loaded")
+}
+
+/// What systemd says of a unit.
+///
+/// # Errors
+/// A sentence if it does not.
+pub fn read_properties(unit: &str) -> Result<Properties, Silence> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Err(Silence("systemd does not run here".to_owned()));
+    }
+    let names: Vec<&str> = IMPLYING.iter().map(|(name, _)| *name).chain(OTHERS).collect();
+    let asked = format!("--property={}", names.join(","));
+    let answer = ask("systemctl", &["show", &asked, "--", unit])?;
+    let lines = answer.output.lines().filter_map(|line| line.split_once('='));
+    Ok(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}

@@ -1,0 +1,248 @@
+//! Commands that mend something: one line for root's shell each, with every name quoted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Uid};
+
+use root::account::Account;
+use root::trusted_file::{Distrust, TrustedDirectory, open_trusted};
+
+/// A word for the shell, in quotes where it needs them.
+pub fn quote(word: impl AsRef<Path>) -> String {
+    let word = word.as_ref().display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._+-@%:,=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// A command that changes or executes files, as whoever could change what they are: root executes nothing,
+/// and follows nothing, that somebody else could have laid there. `None` where several accounts could.
+pub fn run_as_owner(files: &[&Path], command: &str) -> Option<String> {
+    run_as(find_owner(files)?, command)
+}
+
+/// A command for root's shell that is done as this account, in a terminal of its own: a process of somebody
+/// else's that has root's could type into it, and read from it for as long as it likes.
+pub fn run_as(uid: Uid, command: &str) -> Option<String> {
+    if uid.is_root() {
+        return Some(command.to_owned());
+    }
+    let owner = Account::by_uid(uid)?;
+    Some(format!("runuser --pty -u {} -- sh -c {}", quote(owner.name), quote(command)))
+}
+
+/// Who else than root could change what these files are, else root; `None` where several accounts could.
+pub fn find_owner(files: &[&Path]) -> Option<Uid> {
+    let mut owners = BTreeSet::new();
+    for file in files {
+        owners.insert(match walk(file).end {
+            End::There(_) | End::Missing => 0,
+            End::Theirs { owner, .. } => owner,
+            End::Unknown => return None,
+        });
+    }
+    let others: Vec<u32> = owners.into_iter().filter(|uid| *uid != 0).collect();
+    match others.as_slice() {
+        [] => Some(Uid::from_raw(0)),
+        [uid] => Some(Uid::from_raw(*uid)),
+        _ => None,
+    }
+}
+
+/// The same where there has to be a command: what is in nobody's hand alone is first put into root's.
+pub fn mend_as_owner(file: &Path, command: &str) -> String {
+    run_as_owner(&[file], command).unwrap_or_else(|| {
+        let distrust = match TrustedDirectory::open(file) {
+            Err(Distrust::Kind(..)) => open_trusted(file).err(),
+            opened => opened.err(),
+        };
+        // Who has what of it, for a person to look at.
+        let show = || format!("namei --long {}", quote(file));
+        distrust.as_ref().and_then(restore_trust).unwrap_or_else(show)
+    })
+}
+
+/// As many links are followed on a path as by Linux, path_resolution(7).
+const MAX_LINKS: u8 = 40;
+
+/// A path, as far as it leads over nothing but what is root's alone, links and what they lead over too. What
+/// is behind somebody else's directory or link is not looked at: it could be anything, and hold root up.
+#[derive(Debug)]
+pub struct Way {
+    /// What it leads over, the end too, if that is root's.
+    pub passed: Vec<Step>,
+    /// What it leads to.
+    pub end: End,
+}
+
+/// One step of a way.
+#[derive(Debug)]
+pub struct Step {
+    /// Where it is.
+    pub path: PathBuf,
+    mode: u32,
+    gid: u32,
+}
+
+/// Where a way ends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// At this file, which is root's alone.
+    There(PathBuf),
+    /// Nothing is there.
+    Missing,
+    /// Somebody else owns it from here on.
+    Theirs {
+        /// Whose it is.
+        owner: u32,
+        /// Where theirs begins.
+        at: PathBuf,
+        /// Whether that is the end of the path, and no link.
+        is_last: bool,
+    },
+    /// Group or others can write there, or it is closed to us.
+    Unknown,
+}
+
+impl Step {
+    /// The bit that this account lacks to enter, or to execute, what root owns; access control lists are not
+    /// looked at.
+    pub fn find_lacking(&self, account: &Account) -> Option<&'static str> {
+        let groups = account.list_groups(account.gid).unwrap_or_default();
+        let is_member = groups.contains(&Gid::from_raw(self.gid));
+        let (bit, command) = if is_member { (0o010, "g+x") } else { (0o001, "o+x") };
+        (self.mode & bit == 0).then_some(command)
+    }
+}
+
+/// Follows a path.
+pub fn walk(path: &Path) -> Way {
+    let mut passed = Vec::new();
+    let end = walk_on(path, MAX_LINKS, &mut passed).unwrap_or(End::Unknown);
+    Way { passed, end }
+}
+
+fn walk_on(path: &Path, links: u8, passed: &mut Vec<Step>) -> Option<End> {
+    let mut walked = PathBuf::new();
+    let mut parts = path.components();
+    while let Some(part) = parts.next() {
+        walked.push(part);
+        let file = match fs::symlink_metadata(&walked) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Some(End::Missing),
+            file => file.ok()?,
+        };
+        let is_link = file.is_symlink();
+        if !is_link && file.mode() & 0o022 != 0 {
+            return None;
+        }
+        if file.uid() != 0 {
+            let is_last = !is_link && parts.as_path().as_os_str().is_empty();
+            return Some(End::Theirs { owner: file.uid(), at: walked, is_last });
+        }
+        if is_link {
+            let target = walked.parent()?.join(fs::read_link(&walked).ok()?);
+            return walk_on(&target.join(parts.as_path()), links.checked_sub(1)?, passed);
+        }
+        passed.push(Step { path: walked.clone(), mode: file.mode(), gid: file.gid() });
+    }
+    Some(End::There(walked))
+}
+
+/// What makes a file trusted again; `None` where no command does without knowing what is meant.
+pub fn restore_trust(distrust: &Distrust) -> Option<String> {
+    Some(match distrust {
+        Distrust::Owner(path, _) => format!("chown root {}", quote(path)),
+        Distrust::Writable(path, _) => format!("chmod go-w {}", quote(path)),
+        Distrust::Link(path) => {
+            let path = quote(path);
+            format!("real=$(readlink -f {path}) && rm {path} && cp -a \"$real\" {path}")
+        }
+        Distrust::Kind(path, _) => {
+            format!("mv {} {}", quote(path), quote(format!("{}.wrong", path.display())))
+        }
+        Distrust::Closed(path, _) => format!("chmod a+rX {}", quote(path)),
+        Distrust::Missing(_) | Distrust::Relative(_) => return None,
+    })
+}
+
+/// Sets lines of a unit's `[Service]` section, in a file of our own that is read last.
+pub fn add_to_unit(unit: &str, name: &str, lines: &[String]) -> String {
+    let folder = quote(format!("/etc/systemd/system/{unit}.d"));
+    let text: String = lines.iter().map(|line| format!("{line}\\n")).collect();
+    format!(
+        "mkdir -p {folder} && printf '[Service]\\n{text}' >{folder}/zz-sudospawner-{name}.conf && \
+         systemctl daemon-reload"
+    )
+}
+
+/// The directory of the first file system above a path that is mounted with this option; `None` if it is
+/// not. `mountinfo` is the text of /proc/self/mountinfo, proc(5).
+pub fn find_mount_with(mountinfo: &str, path: &Path, option: &str) -> Option<PathBuf> {
+    let mut best: Option<(PathBuf, bool)> = None;
+    for line in mountinfo.lines() {
+        let mut fields = line.split(' ').skip(4);
+        let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
+        let place = PathBuf::from(place.replace("\\040", " "));
+        // The later line hides an earlier one at the same place.
+        let is_nearer = best
+            .as_ref()
+            .is_none_or(|(known, _)| place.as_os_str().len() >= known.as_os_str().len());
+        if path.starts_with(&place) && is_nearer {
+            best = Some((place, options.split(',').any(|word| word == option)));
+        }
+    }
+    best.filter(|(_, has_option)| *has_option).map(|(place, _)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_the_shell_would_take_apart_is_quoted() {
+        assert_eq!(quote("/opt/jupyterhub/bin"), "/opt/jupyterhub/bin");
+        assert_eq!(quote("/a b/$(reboot)'s"), "'/a b/$(reboot)'\\''s'");
+        assert_eq!(quote(""), "''");
+    }
+
+    #[test]
+    fn root_touches_no_file_that_is_in_somebody_elses_place() {
+        let as_root = Some("true".to_owned());
+        assert_eq!(run_as_owner(&[Path::new("/etc/passwd")], "true"), as_root);
+        // Everyone can write to /tmp, whoever owns what is in it.
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        assert_eq!(run_as_owner(&[folder.path()], "true"), None);
+        let somebody = Account::by_uid(Uid::from_raw(65534)).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            let folder = tempfile::tempdir_in("/root").unwrap();
+            let file = folder.path().join("x");
+            fs::write(&file, "").unwrap();
+            nix::unistd::chown(folder.path(), Some(somebody.uid), None).unwrap();
+            let expected = format!("runuser --pty -u {} -- sh -c true", somebody.name);
+            // Through a link of root's as well, since it is what the link leads to.
+            let link = tempfile::tempdir_in("/root").unwrap();
+            std::os::unix::fs::symlink(folder.path(), link.path().join("link")).unwrap();
+            for path in [file, link.path().join("link/x")] {
+                assert_eq!(run_as_owner(&[&path], "true"), Some(expected.clone()));
+            }
+        }
+        let missing = Path::new("/etc/no-such-file");
+        assert_eq!(run_as_owner(&[missing], "true").as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn the_nearest_file_system_decides() {
+        let mounts = "1 0 8:1 / / rw,nosuid - ext4 d rw\n2 1 8:2 / /usr rw - ext4 d rw\n\
+                      3 2 8:3 / /usr/bin rw,nosuid shared:1 - ext4 d rw\n";
+        let find = |path: &str| find_mount_with(mounts, Path::new(path), "nosuid");
+        assert_eq!(find("/usr/bin/sudo"), Some(PathBuf::from("/usr/bin")));
+        assert_eq!(find("/usr/sbin/sudo"), None);
+        assert_eq!(find("/usrlocal"), Some(PathBuf::from("/")));
+    }
+}

@@ -1,0 +1,228 @@
+//! What a look begins with: who is meant, in which mode, and where the Hub runs.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Group, geteuid};
+
+use super::apart::Silence;
+use super::commands::ask;
+use super::hub_files::{Seen, Settings, look_at_files};
+use super::hub_program::{HubProgram, find_unit_of};
+use super::policy_file;
+use super::properties::{find_usual, read_properties, read_user};
+use super::sudo_listing::Listing;
+use super::viewpoint::look_as;
+use crate::mediator::find_mediator;
+use root::account::Account;
+use root::policy::file::Policy;
+use target::mode::Mode;
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+pub struct Question {
+    /// The accounts whose servers are asked about; without any, one that the rules permit.
+    pub users: Vec<String>,
+    /// Look at nothing but what concerns the account of this process: what the Hub asks through sudo.
+    pub own_account_only: bool,
+    /// The account of the Hub.
+    pub hub_user: Option<String>,
+    /// Whether root mode is meant.
+    pub mode: Option<Mode>,
+    /// The Hub's systemd unit.
+    pub unit: Option<String>,
+    /// What the Hub has as its `sudospawner_path`.
+    pub path: Option<PathBuf>,
+    /// Whether the Hub authenticates through PAM.
+    pub pam: Option<bool>,
+}
+
+impl Question {
+    /// The mode that is meant, user mode if nothing says otherwise.
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or(Mode::User)
+    }
+}
+
+/// As whom this process looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewpoint {
+    /// As root, who can look as everyone.
+    Root,
+    /// As the account of the Hub.
+    Hub,
+    /// As anyone else, who sees files alone.
+    Other,
+}
+
+/// What a look begins with.
+#[derive(Debug)]
+pub struct Scene {
+    /// The mediator's own file.
+    pub own: PathBuf,
+    /// As whom this process looks.
+    pub viewpoint: Viewpoint,
+    /// The account of the Hub, where it is known.
+    pub hub: Option<Account>,
+    /// The mode.
+    pub mode: Mode,
+    /// The policy, where there is one that root alone can have written and this account can read.
+    pub policy: Option<Policy>,
+    /// The policy's text.
+    pub policy_text: String,
+    /// The accounts whose servers are asked about.
+    pub targets: Vec<String>,
+    /// What sudo lists of the Hub's rules.
+    pub listing: Listing,
+    /// The Hub's program.
+    pub program: HubProgram,
+    /// The Hub's unit.
+    pub unit: Option<String>,
+    /// What the Hub's account sees of the Hub's files.
+    pub seen: Result<Seen, Silence>,
+    /// What the Hub has as its `sudospawner_path`, where that is known.
+    pub path: Option<PathBuf>,
+    /// Whether the Hub authenticates through PAM, where that is known.
+    pub pam: Option<bool>,
+    /// Whether the Hub's account is only known from who runs this.
+    pub hub_is_assumed: bool,
+}
+
+impl Scene {
+    /// Finds out what can be.
+    ///
+    /// # Errors
+    /// A sentence where the Hub's account does not exist.
+    pub fn find(question: &Question) -> Result<Self, String> {
+        let own = find_mediator();
+        let (policy_text, policy) = policy_file::read();
+        let named = find_hub_account(question, policy.as_ref())?;
+        let hub_is_assumed = named.is_none();
+        let own_account = Account::by_uid(geteuid()).filter(|account| !account.uid.is_root());
+        let hub = named.or(own_account);
+        let viewpoint = match &hub {
+            _ if geteuid().is_root() => Viewpoint::Root,
+            Some(hub) if hub.uid == geteuid() => Viewpoint::Hub,
+            _ => Viewpoint::Other,
+        };
+        let program = find_program(question, hub.as_ref(), viewpoint);
+        let seen = look_as_hub(question, &own, hub.as_ref(), &program);
+        let settings = seen.as_ref().map(|seen| &seen.settings).ok();
+        let listing = match (&hub, viewpoint) {
+            (Some(hub), Viewpoint::Root) => {
+                Listing::from_answer(ask("sudo", &["-n", "-ll", "-U", &hub.name]))
+            }
+            (Some(_), Viewpoint::Hub) => Listing::from_answer(ask("sudo", &["-n", "-ll"])),
+            _ => Listing::default(),
+        };
+        // Not the policy: its rules of root mode may be there before the Hub is in root mode.
+        let mode = question.mode.or(settings.and_then(Settings::mode));
+        let mode = mode.unwrap_or_else(|| listing.find_mode(&own));
+        let path = question.path.clone().or(settings.and_then(|said| said.path.clone()));
+        let pam = question.pam.or(settings.and_then(|said| said.pam));
+        let unit = question.unit.clone().or_else(|| program.unit.clone());
+        let mut scene = Self {
+            own,
+            viewpoint,
+            hub,
+            mode,
+            policy,
+            policy_text,
+            targets: question.users.clone(),
+            listing,
+            program,
+            unit: unit.or_else(find_usual),
+            seen,
+            path,
+            pam,
+            hub_is_assumed,
+        };
+        if scene.targets.is_empty() {
+            scene.targets.extend(scene.find_example());
+        }
+        Ok(scene)
+    }
+
+    /// The mode's name.
+    pub fn mode_name(&self) -> &'static str {
+        if self.mode == Mode::Root { "root" } else { "user" }
+    }
+
+    /// The groups whose members may have servers.
+    pub fn permitted_groups(&self) -> Vec<String> {
+        match (self.mode, &self.policy) {
+            (Mode::Root, Some(policy)) => policy.targets.groups.clone(),
+            (Mode::Root, None) => Vec::new(),
+            (Mode::User, _) => self.listing.target_groups(&self.own),
+        }
+    }
+
+    /// One account that the rules permit.
+    fn find_example(&self) -> Option<String> {
+        let named = match (self.mode, &self.policy) {
+            (Mode::Root, Some(policy)) => policy.targets.users.clone(),
+            (Mode::Root, None) => Vec::new(),
+            (Mode::User, _) => self.listing.target_users(&self.own),
+        };
+        let members = self.permitted_groups().into_iter().flat_map(|group| {
+            Group::from_name(&group).ok().flatten().map(|group| group.mem).unwrap_or_default()
+        });
+        let is_hub = |name: &String| self.hub.as_ref().is_some_and(|hub| hub.name == *name);
+        named.into_iter().chain(members).find(|name| !is_hub(name))
+    }
+}
+
+/// How the Hub is called: for its own account as its process says, for anyone else as its unit does.
+fn find_program(question: &Question, hub: Option<&Account>, viewpoint: Viewpoint) -> HubProgram {
+    let own =
+        hub.filter(|_| viewpoint == Viewpoint::Hub).and_then(|hub| HubProgram::find_own(hub.uid));
+    own.unwrap_or_else(|| {
+        let unit = question.unit.clone().or_else(|| hub.and_then(find_unit_of));
+        let unit = unit.or_else(find_usual);
+        let known = unit.and_then(|unit| Some((read_properties(&unit).ok()?, unit)));
+        known
+            .map(|(of, unit)| HubProgram::of_unit(&unit, &of, hub))
+            .unwrap_or_else(HubProgram::unknown)
+    })
+}
+
+/// What the Hub's account sees of the Hub's files; where this process can be that account.
+fn look_as_hub(
+    question: &Question,
+    own: &Path,
+    hub: Option<&Account>,
+    program: &HubProgram,
+) -> Result<Seen, Silence> {
+    let Some(hub) = hub.filter(|hub| !hub.uid.is_root()) else { return Ok(Seen::default()) };
+    let (configuration, named) = (program.configuration.as_deref(), question.path.as_deref());
+    look_as(hub, || look_at_files(own, configuration, named, &program.directories))
+}
+
+/// Where the server executables are: as the policy says, else beside the mediator.
+pub fn server_directory(own: &Path, policy: Option<&Policy>) -> PathBuf {
+    policy
+        .and_then(|policy| policy.server.directory.clone())
+        .unwrap_or_else(|| own.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+/// Who the Hub is: as the command line, the policy or the unit jupyterhub.service says.
+/// A process that goes by the name of the Hub is no witness, since anyone can start one.
+fn find_hub_account(
+    question: &Question,
+    policy: Option<&Policy>,
+) -> Result<Option<Account>, String> {
+    if let Some(name) = &question.hub_user {
+        let account = Account::by_name(name);
+        return account.map(Some).ok_or_else(|| format!("there is no account named {name:?}"));
+    }
+    let own = Account::by_uid(geteuid());
+    let of_policy: Vec<Account> = policy
+        .map(|policy| policy.hub_users.iter().filter_map(|name| Account::by_name(name)).collect())
+        .unwrap_or_default();
+    let own_name = own.as_ref().map(|account| account.name.clone());
+    if let Some(account) = of_policy.iter().find(|account| Some(&account.name) == own_name.as_ref())
+    {
+        return Ok(Some(account.clone()));
+    }
+    let of_unit = || read_user("jupyterhub.service").and_then(|name| Account::by_name(&name));
+    Ok(of_policy.into_iter().next().or_else(of_unit))
+}

@@ -1,0 +1,235 @@
+//! An account that is to have a server: as the account database has it, and as it sees the machine itself.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, Group, access, chdir, getuid};
+
+use super::apart::Silence;
+use super::commands::ask;
+use super::finding::{Area, Finding};
+use super::hearsay::{Told, accept};
+use super::mending::find_remedy;
+use super::policy::set_key;
+use super::policy_file;
+use super::remedy::quote;
+use super::scene::{Scene, Viewpoint, server_directory};
+use super::server;
+use super::viewpoint::look_as;
+use crate::mediator::find_mediator;
+use root::account::Account;
+use root::policy::file::Policy;
+use root::policy::reading::POLICY_PATH;
+use root::trusted_file::{Distrust, open_trusted};
+use target::mode::Mode;
+
+/// Looks at every account that is asked about.
+pub fn look(scene: &Scene) -> Vec<Finding> {
+    if scene.targets.is_empty() {
+        let sentence = "the rules permit no account that could be looked at: name one with --user";
+        return vec![Finding::warning(Area::Target, "target", sentence, None)];
+    }
+    scene.targets.iter().flat_map(|name| look_at(scene, name)).collect()
+}
+
+fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
+    let Some(account) = Account::by_name(name) else {
+        let sentence = format!("there is no account named {name}");
+        let group = scene.permitted_groups().into_iter().next();
+        let groups = group.map(|group| format!("--groups {} ", quote(group))).unwrap_or_default();
+        let remedy = format!("useradd --create-home {groups}{}", quote(name));
+        return vec![Finding::problem(Area::Target, "target_unknown", sentence, remedy)];
+    };
+    let mut findings = look_from_outside(scene, &account);
+    if account.uid.is_root() {
+        return findings;
+    }
+    let told = match (scene.viewpoint, scene.mode) {
+        (Viewpoint::Root, mode) => {
+            look_as(&account, || look_from_inside(mode, scene.policy.as_ref()))
+        }
+        (_, mode) if account.uid == getuid() => Ok(look_from_inside(mode, scene.policy.as_ref())),
+        (Viewpoint::Hub, Mode::User) => ask_through_sudo(scene, name),
+        _ => {
+            let sentence = format!(
+                "only root and {name} see what {name} can execute: run `sudospawner check` as root, too"
+            );
+            findings.push(Finding::ok(Area::Target, "target_unseen", sentence));
+            return findings;
+        }
+    };
+    match told {
+        Ok(told) => findings.extend(accept(&told, name, &look_again(&scene.own, name), |code| {
+            (scene.viewpoint == Viewpoint::Root)
+                .then(|| find_remedy(code, &account, scene))
+                .flatten()
+        })),
+        Err(silence) => {
+            let sentence = format!("{silence}: what {name} sees is not known");
+            findings.push(Finding::warning(Area::Target, "target_unseen", sentence, None));
+        }
+    }
+    findings
+}
+
+/// The command by which root looks itself.
+pub fn look_again(own: &Path, name: &str) -> String {
+    format!("{} check --user {}", quote(own), quote(name))
+}
+
+/// Asks the mediator itself to look, as the Hub would call it: it is all that sudo permits.
+fn ask_through_sudo(scene: &Scene, name: &str) -> Result<Vec<Told>, Silence> {
+    /// What the mediator answers.
+    #[derive(serde::Deserialize)]
+    struct Answered {
+        findings: Vec<Told>,
+    }
+    let own = scene.own.to_string_lossy();
+    let answer = ask("sudo", &["-nH", "-u", name, &own, "check", "--self", "--json"])?;
+    // A refusal of sudo's is explained by the real call.
+    let answered = serde_json::from_str::<Answered>(&answer.output);
+    Ok(answered.map(|answered| answered.findings).unwrap_or_default())
+}
+
+/// Looks at what concerns this process's own account, for `check --self`.
+pub fn look_at_self(mode: Mode) -> Vec<Finding> {
+    let (_, policy) = policy_file::read();
+    let own = find_mediator();
+    let name = Account::by_uid(getuid()).map_or_else(|| getuid().to_string(), |own| own.name);
+    let told = look_from_inside(mode, policy.as_ref());
+    accept(&told, &name, &look_again(&own, &name), |_| None)
+}
+
+fn look_from_outside(scene: &Scene, account: &Account) -> Vec<Finding> {
+    let Account { name, uid, .. } = account;
+    let groups = list_groups(account);
+    let sentence = format!("{name} has uid {uid} and is in {}", groups.join(", "));
+    let mut findings = vec![Finding::ok(Area::Target, "target", sentence)];
+    let problem = |code, sentence: String, remedy: String| {
+        Finding::problem(Area::Target, code, sentence, remedy)
+    };
+    let user = quote(name);
+    if uid.is_root() {
+        let remedy = format!("{} check --user zoe", quote(&scene.own));
+        let sentence = format!("{name} is root, who never has a server: ask about somebody else");
+        return vec![problem("target_is_root", sentence, remedy)];
+    }
+    if let Some(policy) = &scene.policy {
+        let least = policy.targets.min_uid;
+        if uid.as_raw() < least {
+            let sentence = format!("the uid of {name}, {uid}, is below targets.min_uid, {least}");
+            let remedy = set_key(&scene.policy_text, "targets", "min_uid", &uid.to_string());
+            findings.push(problem("min_uid", sentence, remedy));
+        }
+        if scene.mode == Mode::Root {
+            findings.extend(judge_by_policy(policy, &scene.policy_text, account, &groups));
+        }
+    }
+    if scene.hub.as_ref().is_some_and(|hub| hub.uid == *uid) {
+        let sentence = format!("{name} is the Hub's own account, whose server could be the Hub");
+        let remedy = format!("{} check --user zoe", quote(&scene.own));
+        findings.push(match scene.mode {
+            Mode::Root => problem("target_is_hub", sentence, remedy),
+            Mode::User => Finding::warning(Area::Target, "target_is_hub", sentence, None),
+        });
+    }
+    if account.is_closed() && scene.mode == Mode::User {
+        let sentence = format!("the shell of {name} is {}", account.shell.display());
+        let remedy = Some(format!("usermod --shell /bin/bash {user}"));
+        findings.push(Finding::warning(Area::Target, "shell", sentence, remedy));
+    }
+    findings
+}
+
+fn judge_by_policy(
+    policy: &Policy,
+    text: &str,
+    account: &Account,
+    groups: &[String],
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let (name, user) = (&account.name, quote(&account.name));
+    let targets = &policy.targets;
+    let is_member = targets.groups.iter().any(|group| groups.contains(group));
+    if !is_member && !targets.users.contains(name) {
+        let sentence = format!("the policy does not let {name} have a server");
+        let remedy = match targets.groups.first() {
+            Some(group) => format!("usermod --append --groups {} {user}", quote(group)),
+            None => {
+                let mut users = targets.users.clone();
+                users.push(name.clone());
+                set_key(text, "targets", "users", &format!("{users:?}"))
+            }
+        };
+        findings.push(Finding::problem(Area::Target, "target_not_permitted", sentence, remedy));
+    }
+    if account.is_closed() && !targets.allow_nologin {
+        let sentence = format!(
+            "the shell of {name} is {}, which targets.allow_nologin does not permit",
+            account.shell.display()
+        );
+        let remedy = format!("usermod --shell /bin/bash {user}");
+        findings.push(Finding::problem(Area::Target, "shell", sentence, remedy));
+    }
+    findings
+}
+
+fn list_groups(account: &Account) -> Vec<String> {
+    let groups = account.list_groups(account.gid).unwrap_or_default();
+    let name_of = |gid| Group::from_gid(gid).ok().flatten().map(|group| group.name);
+    groups.into_iter().filter_map(name_of).collect()
+}
+
+/// What this process, which is the target, sees: its home, the policy, the mediator, the server executables.
+fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
+    let Some(account) = Account::by_uid(getuid()) else {
+        return vec![Told::problem("target_unknown", format!("uid {} has no account", getuid()))];
+    };
+    let name = &account.name;
+    let own = find_mediator();
+    let mut told = vec![look_at_home(&account, mode, policy)];
+    if mode == Mode::User {
+        if access(&own, AccessFlags::X_OK).is_err() {
+            let sentence = format!("{name} cannot execute {}", own.display());
+            told.push(Told::problem("binary_closed", sentence));
+        }
+        if let Err(Distrust::Closed(path, _)) = open_trusted(Path::new(POLICY_PATH)) {
+            let sentence = format!("{name} cannot read the policy: {}", path.display());
+            told.push(Told::problem("policy_unreadable", sentence));
+            return told;
+        }
+    }
+    let directory = server_directory(&own, policy);
+    let is_named = policy.is_some_and(|policy| policy.server.directory.is_some());
+    told.extend(server::look(&directory, mode, is_named, name));
+    told
+}
+
+fn look_at_home(account: &Account, mode: Mode, policy: Option<&Policy>) -> Told {
+    let (name, home) = (&account.name, account.home.as_path());
+    let shown = home.display();
+    match chdir(home) {
+        Err(Errno::ENOENT) => {
+            let sentence = format!("the home of {name}, {shown}, does not exist");
+            let has_hooks = mode == Mode::Root
+                && policy.is_some_and(|policy| {
+                    policy.hooks.dir.read_dir().is_ok_and(|mut dir| dir.next().is_some())
+                });
+            if has_hooks {
+                return Told::warning(
+                    "home_missing",
+                    format!("{sentence}, unless a hook makes it"),
+                );
+            }
+            Told::problem("home_missing", sentence)
+        }
+        Err(errno) => {
+            let sentence = format!("{name} cannot enter its home {shown}: {}", errno.desc());
+            Told::problem("home_closed", sentence)
+        }
+        Ok(()) if access(home, AccessFlags::W_OK).is_err() => {
+            Told::problem("home_closed", format!("{name} cannot write to its home {shown}"))
+        }
+        Ok(()) => Told::ok("home_missing", format!("{name} is at home in {shown}")),
+    }
+}

@@ -1,0 +1,177 @@
+//! `sudospawner check`, `sudoers` and `policy`: for the people who set a machine up.
+//!
+//! The mediator becomes who called and executes this program, so that nothing here is done as root unless root
+//! itself has called. No rule of sudo's permits this program.
+
+pub mod check;
+mod mediator;
+pub mod sudoers_fragment;
+mod words;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ground::wire::{stdout_to_caller, write_text};
+use nix::unistd::getuid;
+use root::account::{Account, Caller};
+use root::policy::file::Policy;
+use root::trusted_file::{check_trusted, open_trusted};
+use target::mode::Mode;
+
+use check::{Question, find_dialect, look_at_machine, read_policy_text, render};
+use mediator::find_mediator;
+use sudoers_fragment::{Fragment, Whom};
+use words::Words;
+
+/// The example that `policy` prints.
+const EXAMPLE: &str = include_str!("../../sudoers/policy.toml");
+
+/// The exit status for a command line that is wrong, and for callers that cannot be told.
+const REFUSED: u8 = 2;
+
+/// What `--help` shows.
+const HELP: &str = include_str!("help/setup.txt");
+
+/// Carries out a command line, without the program's name.
+#[must_use]
+pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut words = words.into_iter();
+    let subcommand = words.next().and_then(|word| word.into_string().ok()).unwrap_or_default();
+    let run = match subcommand.as_str() {
+        "check" => run_check,
+        "sudoers" => run_sudoers,
+        "policy" => run_policy,
+        "--help" => |_| show(HELP),
+        "--version" => |_| show(concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n")),
+        _ => |_| Err("the first word has to be check, sudoers or policy; see --help".to_owned()),
+    };
+    log_who_called();
+    Words::read(words).and_then(run).unwrap_or_else(|sentence| {
+        log::error!("{sentence}");
+        ExitCode::from(REFUSED)
+    })
+}
+
+/// Says as whom this is done, where root may be expected.
+fn log_who_called() {
+    let own = getuid();
+    match (Caller::identify(), Account::by_uid(own)) {
+        (Ok(caller), Some(account))
+            if is_called_by_sudo() && caller.uid == own && !own.is_root() =>
+        {
+            log::info!(
+                "this is done as {}, who called, and not as root; for root itself, put `env -u SUDO_UID` in front",
+                account.name
+            );
+        }
+        _ => {}
+    }
+}
+
+fn is_called_by_sudo() -> bool {
+    std::env::var_os("SUDO_UID").is_some()
+}
+
+fn run_check(mut words: Words) -> Result<ExitCode, String> {
+    if words.take_switch("help")? {
+        return show(include_str!("help/check.txt"));
+    }
+    let in_json = words.take_switch("json")?;
+    let question = Question {
+        users: words.take_all("user"),
+        own_account_only: words.take_switch("self")?,
+        hub_user: words.take("hub-user")?,
+        mode: words.take("mode")?.map(|mode| parse_mode(&mode)).transpose()?,
+        unit: words.take("unit")?,
+        path: words.take("path")?.map(PathBuf::from),
+        pam: words.take("pam")?.map(|answer| parse_answer(&answer)).transpose()?,
+    };
+    words.expect_end()?;
+    if let Some(name) = question.users.iter().find(|name| name.starts_with(['-', '#', '+'])) {
+        return Err(format!("{name:?} is no name of an account"));
+    }
+    let report = look_at_machine(&question)?;
+    if in_json {
+        let text = serde_json::to_string(&report).map_err(|error| error.to_string())?;
+        show(&format!("{text}\n"))?;
+    } else {
+        let in_terminal = nix::unistd::isatty(stdout_to_caller()).unwrap_or(false);
+        show(&render(&report, in_terminal))?;
+    }
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_sudoers(mut words: Words) -> Result<ExitCode, String> {
+    if words.take_switch("help")? {
+        return show(include_str!("help/sudoers.txt"));
+    }
+    let hub_user = words.take("hub-user")?.ok_or("--hub-user names the account of the Hub")?;
+    let mode = words.take("mode")?.map(|mode| parse_mode(&mode)).transpose()?;
+    let whom = match (mode, words.take("group")?, words.take("users")?) {
+        (Some(Mode::Root), None, None) => Whom::Root,
+        (Some(Mode::Root), ..) => {
+            return Err(
+                "in root mode the policy says who may have a server, not sudoers".to_owned()
+            );
+        }
+        (_, Some(group), None) => Whom::Group(group),
+        (_, None, Some(users)) => Whom::Users(users.split(',').map(str::to_owned).collect()),
+        _ => return Err("who may have servers? Give either --group or --users".to_owned()),
+    };
+    words.expect_end()?;
+    let program = find_mediator();
+    let fragment = Fragment { program, hub_user, whom, dialect: find_dialect() };
+    fragment.check()?;
+    if let Err(distrust) = check_trusted(&fragment.program) {
+        log::warn!("do not install these rules yet: {distrust}");
+    }
+    show(&fragment.render())
+}
+
+fn run_policy(mut words: Words) -> Result<ExitCode, String> {
+    if words.take_switch("help")? {
+        return show(include_str!("help/policy.txt"));
+    }
+    let file = words.take("check")?;
+    words.expect_end()?;
+    match file {
+        None => show(EXAMPLE),
+        Some(file) => check_policy(Path::new(&file)),
+    }
+}
+
+/// Says whether a file is a policy, and warns if it would not be trusted where it is.
+fn check_policy(file: &Path) -> Result<ExitCode, String> {
+    let shown = file.display();
+    if let Err(reason) = read_policy_text(file).and_then(|text| Policy::parse(&text)) {
+        log::error!("{shown} is no policy: {reason}");
+        return Ok(ExitCode::FAILURE);
+    }
+    let absolute = std::path::absolute(file).map_err(|error| error.to_string())?;
+    if let Err(distrust) = open_trusted(&absolute) {
+        log::warn!("here it would not be trusted: {distrust}");
+    }
+    show(&format!("{shown} is a policy\n"))
+}
+
+fn parse_mode(mode: &str) -> Result<Mode, String> {
+    match mode {
+        "user" => Ok(Mode::User),
+        "root" => Ok(Mode::Root),
+        _ => Err("--mode takes user or root".to_owned()),
+    }
+}
+
+fn parse_answer(answer: &str) -> Result<bool, String> {
+    match answer {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("--pam takes yes or no".to_owned()),
+    }
+}
+
+fn show(text: &str) -> Result<ExitCode, String> {
+    write_text(text).map_err(|error| format!("stdout: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}

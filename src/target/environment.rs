@@ -1,0 +1,168 @@
+//! The server's environment: what the request says, less what it must not say, and what the policy
+//! sets.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
+use crate::error::Error;
+use ground::server_name::ServerName;
+use root::policy::file;
+use root::policy::systemd::{Systemd, expand};
+
+/// An environment in the form that execve(2) takes.
+#[derive(Debug)]
+pub struct Environment {
+    /// `NAME=value`, each.
+    pub variables: Vec<CString>,
+    /// The names of the request that were not passed on.
+    pub dropped: Vec<String>,
+}
+
+impl Environment {
+    /// Makes the server's environment of the request's, by the rules of the policy.
+    ///
+    /// # Errors
+    /// [`Error::MalformedRequest`] if a variable has a NUL; a parsed request has none.
+    pub fn prepare(
+        requested: BTreeMap<String, String>,
+        rules: &file::Environment,
+        unit: Option<&UnitEdits<'_>>,
+    ) -> Result<Self, Error> {
+        let (mut passed, dropped): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            requested.into_iter().partition(|(name, _)| is_passed(name, rules));
+        let dropped: Vec<String> = dropped.into_keys().collect();
+        if !dropped.is_empty() {
+            log::warn!("not passed on to the server, for security: {}", dropped.join(", "));
+        }
+        passed.extend(rules.set.clone());
+        if let Some(unit) = unit {
+            unit.apply(&mut passed);
+        }
+        let variables = passed
+            .into_iter()
+            .map(|(name, value)| {
+                CString::new(format!("{name}={value}"))
+                    .map_err(|_| Error::MalformedRequest("NUL in env".to_owned()))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { variables, dropped })
+    }
+}
+
+/// What `[systemd]` changes for a server in a unit, as SystemdSpawner does.
+#[derive(Debug)]
+pub struct UnitEdits<'a> {
+    /// The policy's section.
+    pub systemd: &'a Systemd,
+    /// The target's name.
+    pub user: &'a str,
+    /// The server's name.
+    pub server: &'a ServerName,
+}
+
+impl UnitEdits<'_> {
+    fn apply(&self, variables: &mut BTreeMap<String, String>) {
+        if let Some(shell) = &self.systemd.default_shell {
+            variables.insert("SHELL".to_owned(), shell.display().to_string());
+        }
+        let extra = self.systemd.extra_paths.iter();
+        let mut paths: Vec<_> = extra.map(|path| expand(&path.0, self.user, self.server)).collect();
+        if !paths.is_empty() {
+            paths.extend(variables.remove("PATH").filter(|path| !path.is_empty()));
+            variables.insert("PATH".to_owned(), paths.join(":"));
+        }
+    }
+}
+
+fn is_passed(name: &str, rules: &file::Environment) -> bool {
+    let is_in = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
+    !is_in(&rules.remove) && rules.keep.as_deref().is_none_or(is_in)
+}
+
+/// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
+fn matches(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    // Which beginnings of the pattern match what has been read of the name so far.
+    let mut reached = vec![false; pattern.len().saturating_add(1)];
+    let pass_stars = |reached: &mut [bool]| {
+        for (place, sign) in pattern.iter().enumerate() {
+            if *sign == '*' && reached.get(place) == Some(&true) {
+                if let Some(next) = reached.get_mut(place.saturating_add(1)) {
+                    *next = true;
+                }
+            }
+        }
+    };
+    if let Some(first) = reached.first_mut() {
+        *first = true;
+    }
+    pass_stars(&mut reached);
+    for letter in name.chars() {
+        let mut next = vec![false; reached.len()];
+        for ((place, sign), was_reached) in pattern.iter().enumerate().zip(&reached) {
+            let stays = if *sign == '*' { place } else { place.saturating_add(1) };
+            if *was_reached && (['*', '?'].contains(sign) || *sign == letter) {
+                if let Some(cell) = next.get_mut(stays) {
+                    *cell = true;
+                }
+            }
+        }
+        reached = next;
+        pass_stars(&mut reached);
+    }
+    reached.last() == Some(&true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks_stand_for_text_and_a_character() {
+        for (pattern, name, expected) in [
+            ("PATH", "PATH", true),
+            ("PATH", "PATHS", false),
+            ("PATH", "XPATH", false),
+            ("JUPYTERHUB_*", "JUPYTERHUB_API_TOKEN", true),
+            ("JUPYTERHUB_*", "JUPYTERHUB_", true),
+            ("JUPYTERHUB_*", "JUPYTERHUB", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "A", false),
+            ("LD_?????", "LD_AUDIT", true),
+            ("LD_?????", "LD_PRELOAD", false),
+            ("*A*B*", "xxAxxBxx", true),
+            ("*A*B*", "xxBxxAxx", false),
+            ("a**b", "ab", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern:?} {name:?}");
+        }
+    }
+
+    fn prepare(names: &[&str], rules: &file::Environment) -> (Vec<String>, Vec<String>) {
+        let requested = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        let environment = Environment::prepare(requested, rules, None).unwrap();
+        let text = |variable: CString| variable.into_string().unwrap();
+        (environment.variables.into_iter().map(text).collect(), environment.dropped)
+    }
+
+    #[test]
+    fn what_chooses_code_is_removed_by_default() {
+        let (variables, dropped) =
+            prepare(&["PATH", "LD_PRELOAD", "PYTHONPATH", "ENV"], &file::Environment::default());
+        assert_eq!(variables, ["PATH=x"]);
+        assert_eq!(dropped, ["ENV", "LD_PRELOAD", "PYTHONPATH"]);
+    }
+
+    #[test]
+    fn with_a_list_of_what_to_keep_nothing_else_passes_and_removal_still_counts() {
+        let rules = file::Environment {
+            keep: Some(vec!["P*".to_owned()]),
+            set: BTreeMap::from([("PATH".to_owned(), "root's".to_owned())]),
+            ..Default::default()
+        };
+        let (variables, dropped) = prepare(&["PATH", "PYTHONPATH", "LANG"], &rules);
+        assert_eq!(variables, ["PATH=root's"]);
+        assert_eq!(dropped, ["LANG", "PYTHONPATH"]);
+    }
+}

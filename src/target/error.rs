@@ -1,0 +1,238 @@
+//! Everything that can go wrong, one variant for each thing that a caller can tell apart.
+//!
+//! Every variant has a stable [`Error::code`] for programs and a sentence for people that says
+//! what to do. `docs/protocol.md` lists the codes; a test compares the two lists.
+
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use ground::denial::Denial;
+use ground::report::{End, Report, Setback};
+use ground::server_name::escaping::WrongName;
+
+/// Why a call could not be carried out.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The command line is not one that this program takes.
+    #[error("{0}; `sudospawner --help` lists the options")]
+    Usage(String),
+    /// An option that would let the caller write files as the target or choose the policy.
+    #[error(
+        "the option --{0} is refused: the caller must not choose files that are written as the target"
+    )]
+    OptionRefused(String),
+    /// The request is not one JSON object of the documented form.
+    #[error("the request is malformed: {0}")]
+    MalformedRequest(String),
+    /// More bytes on stdin than a request may have.
+    #[error("the request is larger than {limit} bytes")]
+    RequestTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Stdin did not end in time.
+    #[error(
+        "the request was not complete within {seconds} seconds; write one JSON object to stdin and close it"
+    )]
+    RequestTimeout {
+        /// The limit in seconds.
+        seconds: u64,
+    },
+    /// Others than root could replace the server's executable.
+    #[error("the server's executable is not trusted: {0}")]
+    ServerUntrusted(String),
+    /// The request asks for more than the policy lets a server have.
+    #[error(
+        "{asked} of {limit} were asked for, and the policy gives a server at most {ceiling} (limits.{limit}): lower the Hub's limit, or raise the policy's"
+    )]
+    LimitExceedsPolicy {
+        /// Which limit.
+        limit: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What there is at most.
+        ceiling: String,
+    },
+    /// The request names a unit that no server of that target and name can have.
+    #[error(
+        "the unit {unit} is not the one that this server has under the policy, which is {own}: if systemd.unit_name was changed while the server ran, end it as root with systemctl stop"
+    )]
+    UnitNotPermitted {
+        /// The unit in the request.
+        unit: String,
+        /// The unit as it is derived.
+        own: String,
+    },
+    /// The policy has a limit that cannot be enforced.
+    #[error(
+        "nothing here can hold a server to a limit of {limit}: set server.launcher = \"systemd\" in the policy (root mode), or take the limit away (in the policy's [limits], or the Hub's mem_limit and cpu_limit)"
+    )]
+    LimitNotEnforceable {
+        /// Which limit.
+        limit: &'static str,
+    },
+    /// `--user` names another account than the one that sudo made us.
+    #[error(
+        "--user={asked} differs from the account that sudo chose, {actual}: make the two the same, or leave --user out"
+    )]
+    TargetMismatch {
+        /// The account on the command line.
+        asked: String,
+        /// The account that this process runs as.
+        actual: String,
+    },
+    /// Neither sibling exists.
+    #[error(
+        "there is no server executable: neither sudospawner-singleuser nor jupyterhub-singleuser is in {directory}; install JupyterHub into the same environment as sudospawner"
+    )]
+    ServerMissing {
+        /// Where both were looked for.
+        directory: PathBuf,
+    },
+    /// The server's file cannot be executed by the target.
+    #[error("{path} cannot be executed by {target}: {reason}")]
+    ServerNotExecutable {
+        /// The server's file.
+        path: PathBuf,
+        /// The account that has to execute it.
+        target: String,
+        /// Which permission is missing where, and what gives it.
+        reason: String,
+    },
+    /// The target's home cannot be entered.
+    #[error(
+        "the home directory {home} of {target} cannot be entered ({errno}): create it, or mend the account's entry"
+    )]
+    HomeMissing {
+        /// The home in the account database.
+        home: PathBuf,
+        /// The account.
+        target: String,
+        /// What chdir(2) said.
+        errno: Errno,
+    },
+    /// The kernel refused to execute the server.
+    #[error("{path} could not be executed: {reason}")]
+    ExecFailed {
+        /// The server's file.
+        path: PathBuf,
+        /// The kernel's reason, with the interpreter where that is what is missing.
+        reason: String,
+    },
+    /// The server ended before it was up.
+    #[error("Exited with status: {}{hint}", .end.as_upstream())]
+    ExitedEarly {
+        /// How it ended.
+        end: End,
+        /// Why, in systemd's words, where that is more.
+        result: Option<String>,
+        /// What a person can make of it; empty, or in parentheses.
+        hint: String,
+        /// The last 4 KiB of what it wrote, as text.
+        stderr: String,
+    },
+    /// Another account listens on the port that was meant for the server.
+    #[error("port {port} is taken: the account with uid {uid} listens there")]
+    PortTaken {
+        /// The port that the request waits for.
+        port: u16,
+        /// Whose socket it is.
+        uid: u32,
+    },
+    /// A system call about a running server failed for a reason that says nothing of the server.
+    #[error("{step}: {errno}")]
+    SystemError {
+        /// What was being done.
+        step: &'static str,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The kernel is older than the calls that this program needs.
+    #[error(
+        "this kernel has no pidfd (Linux 5.3 or later is needed), and without it a recycled pid could be signalled"
+    )]
+    KernelUnsupported,
+    /// What the part that is root refuses.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// What another process of the launch has reported.
+    #[error("{}", .0.sentence)]
+    Reported(Setback),
+}
+
+impl From<WrongName> for Error {
+    fn from(wrong: WrongName) -> Self {
+        match wrong {
+            WrongName::TooLong => Denial::ServerNameTooLong.into(),
+            WrongName::Malformed => Self::MalformedRequest(
+                "the field \"server_name\" has to have at most 255 bytes and no control characters"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        let (code, exit_status) = error.classify();
+        Self { code: code.to_owned(), sentence: error.to_string(), exit_status }
+    }
+}
+
+impl From<Error> for Report {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Denied(denial) => Self::Denied(denial),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl Error {
+    /// For `map_err`: the failure of a system call on the way to the server.
+    pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Denial::at(step)(errno).into()
+    }
+
+    /// The stable name of this failure, as `docs/protocol.md` lists it.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.classify().0
+    }
+
+    /// The exit status of the call: 1 for a request that is malformed or refused, 0 for one that
+    /// was understood and permitted, whatever became of it.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        self.classify().1
+    }
+
+    /// Code and exit status.
+    #[must_use]
+    pub fn classify(&self) -> (&str, u8) {
+        match self {
+            Self::Usage(_) => ("usage", 1),
+            Self::OptionRefused(_) => ("option_refused", 1),
+            Self::MalformedRequest(_) => ("malformed_request", 1),
+            Self::RequestTooLarge { .. } => ("request_too_large", 1),
+            Self::RequestTimeout { .. } => ("request_timeout", 1),
+            Self::ServerUntrusted(_) => ("server_untrusted", 1),
+            Self::LimitNotEnforceable { .. } => ("limit_not_enforceable", 1),
+            Self::TargetMismatch { .. } => ("target_mismatch", 1),
+            Self::ServerMissing { .. } => ("server_missing", 0),
+            Self::ServerNotExecutable { .. } => ("server_not_executable", 0),
+            Self::HomeMissing { .. } => ("home_missing", 0),
+            Self::ExecFailed { .. } => ("exec_failed", 0),
+            Self::ExitedEarly { .. } => ("exited_early", 0),
+            Self::PortTaken { .. } => ("port_taken", 0),
+            Self::LimitExceedsPolicy { .. } => ("limit_exceeds_policy", 1),
+            Self::UnitNotPermitted { .. } => ("unit_not_permitted", 1),
+            Self::SystemError { .. } => ("system_error", 0),
+            Self::KernelUnsupported => ("kernel_unsupported", 0),
+            Self::Denied(denial) => denial.classify(),
+            Self::Reported(setback) => (&setback.code, setback.exit_status),
+        }
+    }
+}

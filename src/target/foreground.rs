@@ -1,0 +1,61 @@
+//! What the first process of a server's unit does when root has been given up: it reads the request, and becomes
+//! the server.
+
+use std::process::ExitCode;
+
+use ground::report::{Refusal, Report};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode as FileMode, umask};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
+use root::foreground::Begun;
+use root::policy::file::Policy;
+use root::policy::units::Umask;
+use root::privileges::Unprivileged;
+
+use crate::error::Error;
+use crate::launcher::plan::Plan;
+use crate::supervisor::inherited::LogPlace;
+use crate::supervisor::log_file::LogFile;
+
+/// Becomes the server; returns only if that fails, when the mediator has been told why.
+pub fn become_server(mut begun: Begun) -> ExitCode {
+    let report = match execute_server(&mut begun) {
+        Ok(refusal) => Report::Refused(refusal),
+        Err(error) => {
+            log::error!("{error}");
+            error.into()
+        }
+    };
+    begun.wire.send(&report);
+    ExitCode::FAILURE
+}
+
+fn execute_server(begun: &mut Begun) -> Result<Refusal, Error> {
+    let Begun { proof, policy, request, wire } = begun;
+    let plan = Plan::read(request, policy, proof)?;
+    settle(policy, &plan, proof).map_err(Error::at("stdin and stderr of the server"))?;
+    wire.send(&Report::Server(Pid::this().as_raw()));
+    Ok(plan.execute(proof))
+}
+
+/// What the server is to find: its umask, no stdin, and its log.
+fn settle(policy: &Policy, plan: &Plan, proof: &Unprivileged) -> Result<(), Errno> {
+    if let Some(Umask(bits)) = policy.server.umask {
+        umask(FileMode::from_bits_truncate(bits));
+    }
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, FileMode::empty())?;
+    dup2_stdin(&null)?;
+    if let LogPlace::File(path) = LogPlace::choose(policy.server.log, proof, &plan.server_name) {
+        match LogFile::open(path.clone()).and_then(LogFile::into_file) {
+            Ok(file) => {
+                dup2_stdout(&file)?;
+                dup2_stderr(&file)?;
+            }
+            Err(error) => {
+                log::warn!("{} cannot be the log, the journal is: {error}", path.display());
+            }
+        }
+    }
+    Ok(())
+}

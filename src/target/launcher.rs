@@ -1,0 +1,103 @@
+//! Starts a server and stays until it is up, has failed, or nobody waits for it any more.
+//!
+//! This, as all that follows the reading of the request, is done as the target. What root has to do
+//! for a server is done by the [`root::monitor`], which was forked before.
+
+pub mod listener;
+pub mod plan;
+pub mod process;
+pub mod unit;
+pub mod watch;
+
+use ground::report::HookResult;
+use ground::wire::Link;
+use root::unit_properties::lower_limits;
+
+use crate::error::Error;
+use crate::grant::Grant;
+use crate::reply::{Reply, Spawned};
+use crate::request::Spawn;
+use plan::Plan;
+use watch::{Place, Watch};
+
+/// A server that was started, until its caller has been told: dropped before
+/// [`Launched::deliver`], the server is ended.
+#[derive(Debug)]
+#[must_use]
+pub struct Launched {
+    link: Link,
+    reply: Reply,
+}
+
+impl Launched {
+    /// Writes the reply. Only then the server is the caller's; if it cannot be written, the server
+    /// ends.
+    pub fn deliver(self) {
+        match self.reply.write() {
+            Ok(()) => self.link.confirm_delivery(),
+            Err(error) => log::warn!("the reply was not read ({error}), so the server is ended"),
+        }
+    }
+}
+
+/// Why a server was not started, and what became of the hooks until then.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// The hooks that have run.
+    pub hooks: Vec<HookResult>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, hooks: Vec::new() }
+    }
+}
+
+/// Starts the server of a grant, and waits as its request says. `start` begins the launch: in user mode
+/// by a fork of this process, in root mode by a word to the monitor.
+///
+/// # Errors
+/// Everything that can be wrong with a server: [`Error::ServerMissing`],
+/// [`Error::ServerUntrusted`], [`Error::ServerNotExecutable`], [`Error::HomeMissing`],
+/// [`Error::ExecFailed`], [`Error::ExitedEarly`], [`Error::PortTaken`], and what
+/// [`Denial`](ground::denial::Denial) has on hooks, privileges, the launch and the caller's end.
+/// In each case no process of the server is left.
+pub fn launch_server(
+    spawn: Spawn,
+    grant: &Grant,
+    start: impl FnOnce(&Plan) -> Result<Link, Error>,
+) -> Result<Launched, Failure> {
+    let proof = grant.unprivileged();
+    let (wait, events) = (spawn.wait, spawn.events);
+    let unit = grant.name_unit(&spawn.server_name).map_err(Error::from)?;
+    let limits = unit.is_some().then(|| lower_limits(grant.policy(), spawn.limits));
+    let plan = Plan::make(spawn, grant.policy(), grant.mode(), proof)?;
+    log::info!("starting {} for {}", plan.executable.path().display(), proof.target().name);
+    let place = if unit.is_some() { Place::Unit } else { Place::Process };
+    let mut watch = Watch::new(start(&plan)?, place, wait, events);
+    match watch.until_up(&plan, proof) {
+        Ok(listening) => {
+            let (pid, started) = watch.identify_server();
+            let (link, hooks) = watch.into_parts();
+            let reply = Reply::Spawned(Spawned {
+                ok: true,
+                pid,
+                started,
+                unit: unit.map(|unit| unit.as_str().to_owned()),
+                limits,
+                listening,
+                hooks,
+                dropped_env: plan.environment.dropped,
+            });
+            Ok(Launched { link, reply })
+        }
+        Err(error) => {
+            // The caller may try again at once: what it started must be gone by then.
+            let (link, hooks) = watch.into_parts();
+            link.wait_for_undoing();
+            Err(Failure { error, hooks })
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The process launcher: supervisor and server as processes of their own, beside the mediator.
+//!
+//! ```text
+//! child (of the mediator, or of the monitor), as the target
+//!   ├── fork ── server: home, exec
+//!   └─ executes this binary anew as the supervisor
+//! ```
+//!
+//! The server is forked before the supervisor becomes a new program: so the request's arguments and
+//! environment reach it in memory alone, and the supervisor keeps nothing of them.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode as FileMode, umask};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, getppid, pipe2, read};
+
+use super::plan::Plan;
+use crate::error::Error;
+use crate::supervisor::inherited::{Inherited, LogPlace};
+use ground::report::{Refusal, Report};
+use ground::system_calls;
+use ground::wire::{Link, Wire};
+use root::policy::file::Policy;
+use root::policy::units::Umask;
+use root::privileges::Unprivileged;
+
+/// Starts supervisor and server from this process, which is the target already.
+///
+/// # Errors
+/// [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) for what fails in this process. What
+/// fails in the others comes as a report.
+pub fn start(
+    plan: &Plan,
+    policy: &Policy,
+    inherited_umask: FileMode,
+    proof: &Unprivileged,
+) -> Result<Link, Error> {
+    let (mut wire, link) = Wire::open()?;
+    match system_calls::fork().map_err(Error::at("fork"))? {
+        ForkResult::Parent { .. } => Ok(link),
+        ForkResult::Child => {
+            // With the mediator's ends open it would never see the mediator go.
+            drop(link);
+            let error = match wire.detach() {
+                Ok(()) => become_supervisor(&mut wire, plan, policy, inherited_umask, proof),
+                Err(denial) => denial.into(),
+            };
+            wire.send(&Report::Failed(error.into()));
+            system_calls::exit_now(1)
+        }
+    }
+}
+
+/// What goes on in place of root, in a child of the monitor's: reads the request, and does the same. Comes back
+/// only if that fails, with the reason.
+pub fn become_supervisor_of(
+    wire: &mut Wire,
+    request: &mut File,
+    policy: &Policy,
+    inherited_umask: FileMode,
+    proof: &Unprivileged,
+) -> Report {
+    match Plan::read(request, policy, proof) {
+        // No denial, which nobody believes once there is a server.
+        Ok(plan) => {
+            let error = become_supervisor(wire, &plan, policy, inherited_umask, proof);
+            Report::Failed(error.into())
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// Forks the server and becomes its supervisor; returns only if that fails, and then without a server.
+pub fn become_supervisor(
+    wire: &mut Wire,
+    plan: &Plan,
+    policy: &Policy,
+    inherited_umask: FileMode,
+    proof: &Unprivileged,
+) -> Error {
+    let wanted = policy.server.umask.map(|Umask(bits)| FileMode::from_bits_truncate(bits));
+    umask(wanted.unwrap_or(inherited_umask));
+    let (output, server_output) = match pipe2(OFlag::O_CLOEXEC) {
+        Ok(pipe) => pipe,
+        Err(errno) => return Error::at("pipe")(errno),
+    };
+    let (executed, executing) = match pipe2(OFlag::O_CLOEXEC) {
+        Ok(pipe) => pipe,
+        Err(errno) => return Error::at("pipe")(errno),
+    };
+    let supervisor = Pid::this();
+    let server = match system_calls::fork() {
+        Ok(ForkResult::Parent { child: server }) => server,
+        Ok(ForkResult::Child) => {
+            drop(executing);
+            // The pipe ends when the supervisor is executed, or has been killed before it was one: then
+            // nobody would end the server that nobody has asked for.
+            let _ = read(&executed, &mut [0]);
+            if getppid() != supervisor {
+                system_calls::exit_now(1);
+            }
+            let refusal = become_server(plan, &server_output, proof);
+            wire.send(&Report::Refused(refusal));
+            system_calls::exit_now(127)
+        }
+        Err(errno) => return Error::at("fork")(errno),
+    };
+    wire.send(&Report::Server(server.as_raw()));
+    let inherited = Inherited {
+        server,
+        output: output.as_raw_fd(),
+        report: wire.reports.as_raw_fd(),
+        delivered: wire.delivered.as_raw_fd(),
+        leftovers: policy.server.leftovers,
+        log: LogPlace::choose(policy.server.log, proof, &plan.server_name),
+    };
+    let kept = keep_on_exec(&output)
+        .and_then(|()| keep_on_exec(&wire.reports))
+        .and_then(|()| keep_on_exec(&wire.delivered));
+    let errno = match kept {
+        Ok(()) => system_calls::execute_anew(&inherited.to_argv()),
+        Err(errno) => errno,
+    };
+    let _ = kill(server, Signal::SIGKILL);
+    Error::at("the supervisor")(errno)
+}
+
+fn become_server(plan: &Plan, output: &OwnedFd, proof: &Unprivileged) -> Refusal {
+    match dup2_stdout(output).and(dup2_stderr(output)) {
+        Ok(()) => plan.execute(proof),
+        Err(errno) => Refusal::Execution(errno as i32),
+    }
+}
+
+fn keep_on_exec(descriptor: impl AsFd) -> Result<(), Errno> {
+    fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).map(drop)
+}

@@ -1,0 +1,258 @@
+//! The systemd launcher, as the target sees it: what systemd says of a server's unit, and what follows.
+//!
+//! Root's part of it is the [`root::monitor`], which asks systemd, and [`root::foreground`], which is the
+//! unit's first process.
+
+use std::time::Instant;
+
+use nix::libc;
+use nix::unistd::Pid;
+
+use crate::error::Error;
+use crate::process::Process;
+use crate::process::identity::{Identity, Started};
+use crate::process::stop::{Stopped, end_server};
+use crate::process::usage::{Usage, measure_processes};
+use crate::request::{Status, Stop};
+use ground::report::{End, Report};
+use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, Link};
+use root::policy::file::Leftovers;
+use root::privileges::Unprivileged;
+use root::service_manager::HIERARCHIES;
+
+/// Of a unit, what systemctl(1) shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// Whether there is such a unit; one whose server ended in peace is forgotten by systemd.
+    is_loaded: bool,
+    /// Its main process; 0 if it has ended.
+    main_pid: i32,
+    /// The main process that it has, or had last.
+    last_pid: i32,
+    /// How that one ended.
+    pub end: Option<End>,
+    /// Why the unit ended, where that is more than its process's end says: `oom-kill`, `timeout`.
+    pub result: Option<String>,
+    control_group: String,
+    /// How much memory it may use, in bytes.
+    memory_max: Option<u64>,
+}
+
+impl UnitState {
+    /// Reads the lines of `Name=value`.
+    #[must_use]
+    pub fn parse(shown: &str) -> Self {
+        let find = |name: &str| {
+            let mut values = shown.lines().filter_map(|line| line.strip_prefix(name));
+            values.find_map(|rest| rest.strip_prefix('=')).unwrap_or_default()
+        };
+        let number = |name: &str| find(name).parse().unwrap_or(0);
+        let main_pid = number("MainPID");
+        let status = number("ExecMainStatus");
+        // The codes are those of waitid(2): 1 CLD_EXITED, 2 CLD_KILLED, 3 CLD_DUMPED.
+        let end = match number("ExecMainCode") {
+            1 => Some(End::Exited(status)),
+            2 | 3 => Some(End::Killed(status)),
+            _ => None,
+        };
+        let says_more = |result: &&str| !["", "success", "exit-code", "signal"].contains(result);
+        Self {
+            is_loaded: find("LoadState") == "loaded",
+            main_pid,
+            last_pid: number("ExecMainPID"),
+            end: end.filter(|_| main_pid == 0),
+            result: Some(find("Result")).filter(says_more).map(ToOwned::to_owned),
+            control_group: find("ControlGroup").to_owned(),
+            memory_max: find("MemoryMax").parse().ok().filter(|bytes| *bytes != u64::MAX),
+        }
+    }
+
+    /// What a person can make of the end, in parentheses; nothing where there is nothing to say. With
+    /// `OOMPolicy=continue`, the policy's, systemd does not say that the kernel killed for memory.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match (self.result.as_deref(), self.end, self.memory_max) {
+            (Some("oom-kill"), ..) => " (killed: it used more memory than it may)".to_owned(),
+            (Some(result), ..) => format!(" (systemd says: {result})"),
+            (None, Some(End::Killed(libc::SIGKILL)), Some(bytes)) => {
+                format!(" (killed, perhaps since it used more memory than its {bytes} bytes)")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Whether the unit is, or was, the one of this server. `process` is what has been found under the
+    /// server's identity: a unit that runs while that is nothing has another server, with the same pid.
+    fn is_of(&self, server: &Identity, process: Option<&Process>) -> bool {
+        let is_last = self.is_loaded && self.last_pid == server.pid.as_raw();
+        is_last && (self.main_pid == 0 || process.is_some())
+    }
+
+    /// Every process of the unit.
+    fn list_processes(&self) -> Vec<Pid> {
+        let found = HIERARCHIES.iter().find_map(|folder| list_below(folder, &self.control_group));
+        found.unwrap_or_default()
+    }
+}
+
+/// The processes of a control group and of those below it, which a server may have made.
+fn list_below(top: &str, group: &str) -> Option<Vec<Pid>> {
+    let folder = format!("{top}{group}");
+    if group.is_empty() {
+        return None;
+    }
+    let text = std::fs::read_to_string(format!("{folder}/cgroup.procs")).ok()?;
+    let mut found: Vec<Pid> =
+        text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect();
+    for entry in std::fs::read_dir(&folder).ok()?.filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let below = format!("{group}/{}", entry.file_name().to_string_lossy());
+            found.extend(list_below(top, &below).unwrap_or_default());
+        }
+    }
+    Some(found)
+}
+
+/// Asks the monitor for the state of the server's unit.
+///
+/// # Errors
+/// [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the monitor has ended, and what it
+/// reports.
+pub fn ask_unit(link: &mut Link) -> Result<UnitState, Error> {
+    ask(link, ASK_STATE)
+}
+
+/// What the server's unit wrote to the journal last; the monitor ends the unit afterwards.
+pub fn read_journal(link: &mut Link) -> Vec<u8> {
+    let _ = link.send_word(ASK_JOURNAL);
+    link.read_rest()
+}
+
+fn ask(link: &mut Link, word: u8) -> Result<UnitState, Error> {
+    link.send_word(word).map_err(Error::at("asking the monitor"))?;
+    match link.read_report()? {
+        Report::Unit(shown) => Ok(UnitState::parse(&shown)),
+        Report::Denied(denial) => Err(denial.into()),
+        Report::Failed(setback) => Err(Error::Reported(setback)),
+        _ => Err(Error::at("asking the monitor")(nix::errno::Errno::EBADMSG)),
+    }
+}
+
+/// Ends a server that lives in a unit, and then the unit with all that is in it; `None` if the unit is not
+/// that server's.
+///
+/// # Errors
+/// As [`ask_unit`].
+pub fn stop_in_unit(
+    request: &Stop,
+    leftovers: Leftovers,
+    link: &mut Link,
+    proof: &Unprivileged,
+) -> Result<Option<Stopped>, Error> {
+    let begin = Instant::now();
+    // Before systemd is asked: a main process that is there afterwards, and was not, is another server's.
+    let server = Process::open(&request.server, proof)?;
+    let state = ask_unit(link)?;
+    if !state.is_of(&request.server, server.as_ref()) {
+        // Without this word the monitor would end the unit (`monitor/unit.rs`).
+        link.confirm_delivery();
+        return Ok(None);
+    }
+    let open = |pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten();
+    let others = state.list_processes().into_iter().filter(|pid| *pid != request.server.pid);
+    // What hooks left in the unit is root's, and not the server's.
+    let is_own = |process: &Process| process.signal(0).is_ok();
+    let mut others: Vec<Process> = others.filter_map(open).filter(is_own).collect();
+    let mut alive = false;
+    if let Some(server) = server {
+        alive = server.signal(0).is_ok() && !end_server(&server, &mut others, request);
+    }
+    let mut leftovers_killed = 0;
+    if !alive {
+        if leftovers == Leftovers::Kill {
+            // All that outlived the server: systemd has seen its end too, and may have begun with them.
+            leftovers_killed = others.len();
+        }
+        ask(link, ASK_STOP)?;
+    } else {
+        link.confirm_delivery();
+    }
+    Ok(Some(Stopped { alive, leftovers_killed, took: begin.elapsed() }))
+}
+
+/// How a server in a unit is.
+#[derive(Debug)]
+pub enum UnitStatus {
+    /// It runs, and uses this.
+    Alive(Usage),
+    /// It has ended.
+    Ended {
+        /// How.
+        end: Option<End>,
+        /// Why, in systemd's words, where that is more.
+        result: Option<String>,
+    },
+}
+
+/// Measures a server that lives in a unit; `None` if the unit is not that server's.
+///
+/// # Errors
+/// As [`ask_unit`].
+pub fn measure_in_unit(
+    request: &Status,
+    link: &mut Link,
+    proof: &Unprivileged,
+) -> Result<Option<UnitStatus>, Error> {
+    // Before systemd is asked, as for a stop.
+    let server = Process::open(&request.server, proof)?;
+    let state = ask_unit(link)?;
+    let is_of_this_boot = request.server.started.as_ref().is_some_and(Started::is_of_this_boot);
+    if !state.is_loaded && is_of_this_boot && request.unit.is_some() && server.is_none() {
+        // systemd keeps a unit that has failed until somebody resets it, and forgets others.
+        return Ok(Some(UnitStatus::Ended { end: Some(End::Exited(0)), result: None }));
+    }
+    if !state.is_of(&request.server, server.as_ref()) {
+        return Ok(None);
+    }
+    if let Some(server) = server.filter(Process::is_alive) {
+        let usage = measure_processes(server.pid, &state.list_processes(), proof);
+        return Ok(Some(UnitStatus::Alive(usage)));
+    }
+    Ok(Some(UnitStatus::Ended { end: state.end, result: state.result }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_server_is_what_systemd_says_of_its_last_process() {
+        let shown = "LoadState=loaded\nActiveState=failed\nMainPID=0\nExecMainPID=71\nExecMainCode=2\n\
+                     ExecMainStatus=9\nResult=oom-kill\nControlGroup=\n";
+        let state = UnitState::parse(shown);
+        assert_eq!((state.main_pid, state.last_pid), (0, 71));
+        assert_eq!(state.end, Some(End::Killed(9)));
+        assert_eq!(state.result.as_deref(), Some("oom-kill"));
+    }
+
+    #[test]
+    fn a_server_that_runs_has_no_end_and_a_unit_that_is_not_there_no_server() {
+        let shown =
+            "LoadState=loaded\nMainPID=71\nExecMainPID=71\nExecMainCode=0\nResult=success\n";
+        let state = UnitState::parse(shown);
+        assert_eq!((state.end, state.result.as_deref()), (None, None));
+        let server = Identity { pid: Pid::this(), started: None };
+        let unit = |loaded: &str, main_pid: i32| {
+            let pid = Pid::this();
+            UnitState::parse(&format!(
+                "LoadState={loaded}\nMainPID={main_pid}\nExecMainPID={pid}\n"
+            ))
+        };
+        let (pid, process) = (Pid::this().as_raw(), Process::hold(Pid::this()).unwrap());
+        assert!(unit("loaded", pid).is_of(&server, Some(&process)));
+        assert!(unit("loaded", 0).is_of(&server, None));
+        assert!(!unit("loaded", pid).is_of(&server, None));
+        assert!(!unit("not-found", 0).is_of(&server, None));
+        assert_eq!(UnitState::parse(""), UnitState::default());
+    }
+}

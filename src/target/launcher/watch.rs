@@ -1,0 +1,226 @@
+//! The wait for a server to be up.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+use nix::unistd::Pid;
+
+use super::listener::{self, Listening};
+use super::plan::Plan;
+use super::unit::{ask_unit, read_journal};
+use crate::error::Error;
+use crate::process::Process;
+use crate::process::identity::{Identity, Started};
+use crate::reply::Event;
+use crate::request::Wait;
+use crate::supervisor::relay::TAIL_BYTES;
+use ground::denial::Denial;
+use ground::escape::{Lines, escape_control_characters};
+use ground::report::{End, HookResult, HookStatus, Report};
+use ground::waiting::wait_for_any;
+use ground::wire::{Link, stdout_to_caller};
+use root::privileges::Unprivileged;
+
+/// Without `wait`, an end within this time is an early one, as with the Python sudospawner.
+const EARLY: Duration = Duration::from_secs(1);
+/// How often the kernel's list of sockets is read; there is no event for a socket that listens.
+const LISTEN_INTERVAL: Duration = Duration::from_millis(10);
+/// After a look at the list, the pause is this many times as long as the look, so that fifty servers
+/// that start at once do not wait for their mediators: the kernel walks through all of its table of
+/// connections, which takes milliseconds on a machine with much memory.
+const LOOK_SHARE: u32 = 30;
+/// But no user waits longer than this for a server that listens already.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a server lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Beside us, with a supervisor that reports its end.
+    Process,
+    /// In a unit, whose end shows in its main process.
+    Unit,
+}
+
+/// What is known of a launch so far.
+pub struct Watch {
+    link: Link,
+    place: Place,
+    /// In a unit the server has no parent of ours that could tell of its end.
+    process: Option<Process>,
+    server: Option<Identity>,
+    /// From when on the time for the server runs: what hooks take is not the server's.
+    since: Instant,
+    wait: Option<Wait>,
+    announce: bool,
+    hooks: Vec<HookResult>,
+    /// How long to pause before the next look at the sockets.
+    pause: Duration,
+}
+
+impl Watch {
+    /// Begins to watch a launch; with `announce`, events are written.
+    #[must_use]
+    pub fn new(link: Link, place: Place, wait: Option<Wait>, announce: bool) -> Self {
+        let (since, pause) = (Instant::now(), LISTEN_INTERVAL);
+        let (server, process, hooks) = (None, None, Vec::new());
+        Self { link, place, process, server, since, wait, announce, hooks, pause }
+    }
+
+    /// The connection to the server's supervisor, and what became of the hooks.
+    #[must_use]
+    pub fn into_parts(self) -> (Link, Vec<HookResult>) {
+        (self.link, self.hooks)
+    }
+
+    /// The pid, and which process that is; under hidepid the latter shows only after the exec.
+    pub fn identify_server(&mut self) -> (i32, Option<Started>) {
+        self.server.take().map_or((0, None), |server| {
+            (server.pid.as_raw(), server.started.or_else(|| Started::of(server.pid)))
+        })
+    }
+
+    /// Returns when the server is up: with `wait`, whether it listens.
+    ///
+    /// # Errors
+    /// Why it is not, and never will be.
+    pub fn until_up(
+        &mut self,
+        plan: &Plan,
+        unprivileged: &Unprivileged,
+    ) -> Result<Option<bool>, Error> {
+        let limit = self.wait.map_or(EARLY, |wait| wait.limit);
+        loop {
+            let left = limit.saturating_sub(self.since.elapsed());
+            if self.wait_for_report(left)? {
+                match self.link.read_report()? {
+                    // Beside the Hub root says nothing after the server's pid: what comes later is from the
+                    // account's own processes. Of a unit the monitor goes on to tell.
+                    Report::Denied(_) if self.server.is_some() && self.place == Place::Process => {}
+                    Report::Hook(_) | Report::Server(_) if self.server.is_some() => {}
+                    Report::Hook(result) => self.announce_hook(result),
+                    Report::Server(pid) => self.announce_server(Pid::from_raw(pid)),
+                    Report::Refused(refusal) => {
+                        return Err(plan.executable.explain(
+                            refusal,
+                            &plan.directory,
+                            unprivileged,
+                        ));
+                    }
+                    Report::Denied(denial) => return Err(denial.into()),
+                    Report::Failed(setback) => return Err(Error::Reported(setback)),
+                    // As upstream has it: nobody waits for a port, and an end in peace is none
+                    // of our business.
+                    Report::Ended(End::Exited(0), _) if self.wait.is_none() => return Ok(None),
+                    Report::Ended(end, tail) => {
+                        let stderr = escape_control_characters(tail.as_bytes(), Lines::Many);
+                        return Err(Error::ExitedEarly {
+                            end,
+                            result: None,
+                            hint: String::new(),
+                            stderr,
+                        });
+                    }
+                    // Nobody has asked.
+                    Report::Unit(_) => {}
+                }
+            } else if self.unit_has_ended() {
+                return self.explain_end_of_unit();
+            } else if let (Some(wait), Some(pid)) =
+                (self.wait, self.server.as_ref().map(|server| server.pid))
+            {
+                match self.look_for_listeners(pid, wait.port, unprivileged) {
+                    Listening::Target => return Ok(Some(true)),
+                    Listening::Other(uid) => return Err(Error::PortTaken { port: wait.port, uid }),
+                    Listening::Nobody if left.is_zero() => return Ok(Some(false)),
+                    Listening::Nobody => {}
+                }
+            } else if left.is_zero() && self.server.is_some() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn look_for_listeners(&mut self, pid: Pid, port: u16, proof: &Unprivileged) -> Listening {
+        let look = Instant::now();
+        let listening = listener::find_listeners(pid, port, proof.target().uid);
+        let pause = look.elapsed().saturating_mul(LOOK_SHARE);
+        self.pause = pause.clamp(LISTEN_INTERVAL, LONGEST_PAUSE);
+        listening
+    }
+
+    fn unit_has_ended(&self) -> bool {
+        let is_gone = || self.process.as_ref().is_none_or(|process| !process.is_alive());
+        self.place == Place::Unit && self.server.is_some() && is_gone()
+    }
+
+    /// As what a supervisor reports, in the words of systemd.
+    fn explain_end_of_unit(&mut self) -> Result<Option<bool>, Error> {
+        let state = ask_unit(&mut self.link)?;
+        // A unit that has not failed is forgotten at once.
+        let end = state.end.unwrap_or(End::Exited(0));
+        if end == End::Exited(0) && self.wait.is_none() {
+            return Ok(None);
+        }
+        let journal = read_journal(&mut self.link);
+        let last = journal.len().saturating_sub(TAIL_BYTES);
+        let tail = journal.get(last..).unwrap_or_default();
+        let stderr = escape_control_characters(tail, Lines::Many);
+        let hint = state.explain();
+        Err(Error::ExitedEarly { end, result: state.result, hint, stderr })
+    }
+
+    fn announce_hook(&mut self, result: HookResult) {
+        if self.announce {
+            Event::hook(&result).write();
+        }
+        if result.status == HookStatus::Running {
+            return;
+        }
+        // A caller that has events logs them itself.
+        let HookResult { name, status, seconds, output, .. } = &result;
+        let level = if self.announce { log::Level::Debug } else { log::Level::Info };
+        log::log!(level, "hook {name}: {status:?} after {seconds} s: {}", output.trim_end());
+        self.hooks.push(result);
+    }
+
+    fn announce_server(&mut self, pid: Pid) {
+        let server = Identity { pid, started: Started::of(pid) };
+        if self.place == Place::Unit {
+            self.process = Process::hold(pid).ok();
+        }
+        if self.announce {
+            Event::started(pid, server.started.clone()).write();
+        }
+        self.server = Some(server);
+        self.since = Instant::now();
+    }
+
+    /// Waits for a report, at most until it is time to look at the sockets again; whether there is
+    /// one.
+    fn wait_for_report(&self, left: Duration) -> Result<bool, Error> {
+        if self.link.has_received() {
+            return Ok(true);
+        }
+        let pause = match (&self.server, self.wait) {
+            // Hooks run, and have their own time limits.
+            (None, _) => Duration::from_secs(60),
+            (Some(_), Some(_)) => left.min(self.pause),
+            (Some(_), None) => left,
+        };
+        // No event is asked of stdout: what poll(2) tells without being asked is that nobody is
+        // left to read it.
+        let stdout = stdout_to_caller();
+        let mut watched = vec![
+            PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stdout.as_fd(), PollFlags::empty()),
+        ];
+        watched.extend(self.process.as_ref().map(|process| process.to_poll()));
+        let events = wait_for_any(&mut watched, pause).map_err(Error::at("poll"))?;
+        let has_event = |place| events.get(place).copied().unwrap_or(false);
+        if has_event(1) {
+            return Err(Denial::CallerGone.into());
+        }
+        Ok(has_event(0))
+    }
+}

@@ -1,0 +1,30 @@
+//! Everything that sudospawner does as the account whose server it is, when root has been given up.
+//!
+//! ```text
+//! Unprivileged, request ─► Grant ─► launcher ═► [environment ─► exec server]
+//!                          grant       │              server
+//!                                      └──────► Reply ─► stdout
+//! ```
+
+// The flow.
+pub mod answer;
+pub mod cli;
+pub mod mode;
+pub mod user_mode;
+pub mod lowered;
+pub mod request;
+pub mod grant;
+pub mod decision;
+pub mod launcher;
+pub mod environment;
+pub mod server;
+pub mod reply;
+
+// The other processes of a launch.
+pub mod foreground;
+pub mod supervisor;
+
+// What every stage may use.
+pub mod process;
+pub mod json;
+pub mod error;

@@ -1,0 +1,162 @@
+//! Ends a server in one call: SIGINT, SIGTERM, SIGKILL, and then all that it left behind.
+
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::unistd::Pid;
+
+use super::identity::Identity;
+use super::stat::Stat;
+use super::{Process, poll_for_end, tree};
+use crate::error::Error;
+use crate::request::Stop;
+use crate::supervisor;
+use ground::ending;
+use root::keeper;
+use root::policy::file::Leftovers;
+use root::privileges::Unprivileged;
+
+/// What a stop found and did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stopped {
+    /// Whether the server is still there, in spite of all.
+    pub alive: bool,
+    /// How many processes outlived the server and were ended after it.
+    pub leftovers_killed: usize,
+    /// How long all of it took.
+    pub took: Duration,
+}
+
+/// Ends the server and what it left behind.
+///
+/// The server's parent is its supervisor, and that one ends what is left when the server is gone:
+/// the work here is to count, and to wait until the supervisor is gone too. Where the supervisor
+/// has been killed, its work is done here.
+///
+/// # Errors
+/// [`Error::KernelUnsupported`].
+pub fn stop_server(
+    request: &Stop,
+    leftovers: Leftovers,
+    unprivileged: &Unprivileged,
+) -> Result<Stopped, Error> {
+    let begin = Instant::now();
+    let mut stopped = Stopped { alive: false, leftovers_killed: 0, took: Duration::ZERO };
+    if let Some(server) = Process::open(&request.server, unprivileged)? {
+        // EPERM: the pid belongs to another account, so the server is gone.
+        if server.signal(0).is_ok() {
+            let supervisor = find_supervisor(&server, unprivileged)?;
+            // Now, since a supervisor that has ended has no parent any more.
+            let keeper = supervisor.as_ref().and_then(find_keeper);
+            let top = supervisor.as_ref().map_or(server.pid, |supervisor| supervisor.pid);
+            let mut relatives = open_relatives(top, server.pid, unprivileged);
+            stopped.alive = !end_server(&server, &mut relatives, request);
+            if !stopped.alive && leftovers == Leftovers::Kill {
+                stopped.leftovers_killed = relatives.len();
+                end_leftovers(supervisor, keeper, &relatives);
+            }
+        }
+    }
+    stopped.took = begin.elapsed();
+    Ok(stopped)
+}
+
+fn find_supervisor(server: &Process, proof: &Unprivileged) -> Result<Option<Process>, Error> {
+    let Some(stat) = Stat::read(server.pid) else {
+        return Ok(None);
+    };
+    if !supervisor::is_supervisor(stat.parent) {
+        return Ok(None);
+    }
+    let parent = Process::open(&Identity { pid: stat.parent, started: None }, proof)?;
+    // Another account's process may carry the supervisor's name; the kernel knows whose it is.
+    Ok(parent.filter(|parent| parent.signal(0).is_ok()))
+}
+
+/// Everything of the target's below `top`, but not the server itself.
+fn open_relatives(top: Pid, server: Pid, proof: &Unprivileged) -> Vec<Process> {
+    tree::list_descendants(top)
+        .into_iter()
+        .filter(|pid| *pid != server)
+        // Those that there is no descriptor left for are neither waited for nor counted.
+        .filter_map(|pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten())
+        .collect()
+}
+
+/// Sends the signals of a request in turn; whether the server has ended. What ends before it, as the kernels
+/// that a server shuts down in order do, leaves `relatives`.
+#[must_use]
+pub fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop) -> bool {
+    let phases = [
+        (libc::SIGINT, request.interrupt),
+        (libc::SIGTERM, request.term),
+        (libc::SIGKILL, request.kill),
+    ];
+    for (signal, limit) in phases {
+        if limit.is_zero() && signal != libc::SIGKILL {
+            continue;
+        }
+        if let Err(errno) = server.signal(signal) {
+            log::debug!("signal {signal} to {}: {errno}", server.pid);
+        }
+        // One that somebody has stopped would take no notice.
+        let _ = server.signal(libc::SIGCONT);
+        let begin = Instant::now();
+        loop {
+            let left = limit.saturating_sub(begin.elapsed());
+            let mut all = vec![server];
+            all.extend(relatives.iter());
+            // Where the kernel does not tell, as under a limit of one open file, none has ended.
+            let ended = poll_for_end(&all, left).unwrap_or_default();
+            if ended.first() == Some(&true) {
+                return true;
+            }
+            let mut ended = ended.into_iter().skip(1);
+            relatives.retain(|_| ended.next() != Some(true));
+            if left.is_zero() {
+                break;
+            }
+        }
+    }
+    false
+}
+
+/// The process of root's that ends what hooks left when the supervisor has ended, going by its name.
+fn find_keeper(supervisor: &Process) -> Option<Process> {
+    let parent = Stat::read(supervisor.pid)?.parent;
+    let line = std::fs::read(format!("/proc/{parent}/cmdline")).ok()?;
+    let is_keeper = line.split(|byte| *byte == 0).next() == Some(keeper::NAME.as_bytes());
+    if is_keeper { Process::hold(parent).ok() } else { None }
+}
+
+fn end_leftovers(supervisor: Option<Process>, keeper: Option<Process>, leftovers: &[Process]) {
+    let is_done = supervisor.is_some_and(|supervisor| {
+        // Its account can stop it, too.
+        let _ = supervisor.signal(libc::SIGCONT);
+        let has_ended = supervisor.wait(ending::LONGEST_ENDING);
+        if !has_ended {
+            log::warn!("the process {} has not ended in time, and is killed", supervisor.pid);
+            let _ = supervisor.signal(libc::SIGKILL);
+        }
+        has_ended
+    });
+    if !is_done {
+        end_by_hand(leftovers);
+    }
+    if keeper.is_some_and(|keeper| !keeper.wait(ending::LONGEST_ENDING)) {
+        log::warn!("what hooks left has not ended in time");
+    }
+}
+
+fn end_by_hand(leftovers: &[Process]) {
+    for signal in [libc::SIGTERM, libc::SIGKILL] {
+        let begin = Instant::now();
+        for process in leftovers {
+            // ESRCH is the aim, and EPERM a program that became someone else: not ours to end.
+            let _ = process.signal(signal);
+        }
+        for process in leftovers {
+            let _ = process.wait(ending::GRACE.saturating_sub(begin.elapsed()));
+        }
+    }
+}

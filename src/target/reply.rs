@@ -1,0 +1,248 @@
+//! The reply: one JSON object on one line, and the only thing that is ever written to stdout.
+
+use std::io::Write;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::process::identity::Started;
+use crate::process::stop::Stopped;
+use crate::process::usage::Usage;
+use ground::escape::{Lines, escape_control_characters};
+use ground::report::{End, HookResult};
+use root::unit_properties::Limits;
+
+/// What the caller is told, in the form that `docs/protocol.md` describes.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// A server was started.
+    Spawned(Spawned),
+    /// A signal was sent, or there was nobody to send it to.
+    Signalled {
+        /// Always true.
+        ok: bool,
+        /// Whether the server was alive.
+        alive: bool,
+    },
+    /// A server was stopped.
+    Stopped {
+        /// Always true.
+        ok: bool,
+        /// Whether it lives, in spite of all signals.
+        alive: bool,
+        /// How many processes it left behind that were ended.
+        leftovers_killed: usize,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// How a server is.
+    Status {
+        /// Always true.
+        ok: bool,
+        /// Whether it lives.
+        alive: bool,
+        /// What it uses, if it lives.
+        #[serde(flatten)]
+        usage: Option<UsageFields>,
+        /// How it ended, if that is known.
+        #[serde(flatten)]
+        end: Option<EndFields>,
+    },
+    /// It was not done.
+    Failed {
+        /// Always false.
+        ok: bool,
+        /// The stable name of the failure.
+        code: String,
+        /// A sentence for a person.
+        error: String,
+        /// How the server ended, if that is what failed.
+        #[serde(flatten)]
+        early: Option<EarlyEndFields>,
+        /// The results of the hooks that have run.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        hooks: Vec<HookResult>,
+    },
+}
+
+/// The fields of the reply to a spawn.
+#[derive(Debug, Serialize)]
+pub struct Spawned {
+    /// Always true.
+    pub ok: bool,
+    /// The server's pid.
+    pub pid: i32,
+    /// Which process that is, beyond its pid; absent if it ended with status 0 at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Started>,
+    /// The unit that it lives in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The limits that it has as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Whether it listens; only where the request asked to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listening: Option<bool>,
+    /// The results of root's hooks; none are run in user mode.
+    pub hooks: Vec<HookResult>,
+    /// The variables that were not passed on.
+    pub dropped_env: Vec<String>,
+}
+
+/// How a server has ended.
+#[derive(Debug, Serialize)]
+pub struct EndFields {
+    exit: Option<i32>,
+    signal: Option<i32>,
+    /// Why, in systemd's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+}
+
+impl EndFields {
+    fn new(end: End, result: Option<String>) -> Self {
+        Self {
+            exit: if let End::Exited(status) = end { Some(status) } else { None },
+            signal: if let End::Killed(signal) = end { Some(signal) } else { None },
+            result,
+        }
+    }
+}
+
+/// The fields of a status reply about a server that lives.
+#[derive(Debug, Serialize)]
+pub struct UsageFields {
+    uid: u32,
+    uptime: f64,
+    memory: u64,
+    cpu_seconds: f64,
+    processes: usize,
+}
+
+/// The fields of a failure that is an early end.
+#[derive(Debug, Serialize)]
+pub struct EarlyEndFields {
+    #[serde(flatten)]
+    end: EndFields,
+    stderr: String,
+}
+
+/// Something that happened before the reply.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A hook runs, or has run: `status` tells which.
+    Hook(HookResult),
+    /// The server's process exists; it need not listen yet.
+    Started {
+        /// Its pid.
+        pid: i32,
+        /// Which process that is.
+        started: Option<Started>,
+    },
+}
+
+impl Reply {
+    /// The reply to a signal.
+    #[must_use]
+    pub fn signalled(alive: bool) -> Self {
+        Self::Signalled { ok: true, alive }
+    }
+
+    /// The reply to a stop.
+    #[must_use]
+    pub fn stopped(stopped: Stopped) -> Self {
+        Self::Stopped {
+            ok: true,
+            alive: stopped.alive,
+            leftovers_killed: stopped.leftovers_killed,
+            seconds: in_seconds(stopped.took),
+        }
+    }
+
+    /// The reply to a question for the status.
+    #[must_use]
+    pub fn status(usage: Option<Usage>) -> Self {
+        Self::Status {
+            ok: true,
+            alive: usage.is_some(),
+            usage: usage.map(|usage| UsageFields {
+                uid: usage.uid,
+                uptime: in_seconds(usage.uptime),
+                memory: usage.memory,
+                cpu_seconds: in_seconds(usage.cpu),
+                processes: usage.processes,
+            }),
+            end: None,
+        }
+    }
+
+    /// The reply to a question for the status of a server that has ended.
+    #[must_use]
+    pub fn ended(end: Option<End>, result: Option<String>) -> Self {
+        let end = end.map(|end| EndFields::new(end, result));
+        Self::Status { ok: true, alive: false, usage: None, end }
+    }
+
+    /// The reply for every failure.
+    #[must_use]
+    pub fn failed(error: &Error, hooks: Vec<HookResult>) -> Self {
+        let early = match error {
+            Error::ExitedEarly { end, result, stderr, .. } => Some(EarlyEndFields {
+                end: EndFields::new(*end, result.clone()),
+                stderr: stderr.clone(),
+            }),
+            _ => None,
+        };
+        let error_text = escape_control_characters(error.to_string().as_bytes(), Lines::One);
+        Self::Failed { ok: false, code: error.code().to_owned(), error: error_text, early, hooks }
+    }
+
+    /// Writes the reply; whether the caller has it. Where it has not, what was done for it has to
+    /// be undone.
+    ///
+    /// # Errors
+    /// What write(2) says.
+    pub fn write(&self) -> std::io::Result<()> {
+        write_line(self)
+    }
+}
+
+impl Event {
+    /// The event of a server's process having been made.
+    #[must_use]
+    pub fn started(pid: Pid, started: Option<Started>) -> Self {
+        Self::Started { pid: pid.as_raw(), started }
+    }
+
+    /// The event of a hook.
+    #[must_use]
+    pub fn hook(result: &HookResult) -> Self {
+        Self::Hook(result.clone())
+    }
+
+    /// Writes the event; a caller that is gone is noticed soon enough by who waits for the server.
+    pub fn write(&self) {
+        if let Err(error) = write_line(self) {
+            log::debug!("an event could not be written: {error}");
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn write_line(value: &impl Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()
+}
+
+/// Seconds to the millisecond.
+fn in_seconds(duration: Duration) -> f64 {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
+}

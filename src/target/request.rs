@@ -1,0 +1,264 @@
+//! One request: the bytes of stdin as a value whose every field is within its bounds.
+
+mod input;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use root::unit_properties::Limits;
+
+use crate::error::Error;
+use crate::json::{self, Fields};
+use crate::process::identity::{Identity, Started};
+use ground::server_name::ServerName;
+
+/// A request has at most this many bytes.
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A request is complete within this time.
+pub const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// A server gets at most this many arguments.
+const MAX_ARGS: usize = 4096;
+/// No server can do with less memory, in bytes.
+const MIN_MEMORY: i64 = 1 << 20;
+/// No duration in a request is longer than an hour.
+const MAX_SECONDS: f64 = 3600.0;
+
+/// What the caller asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// Start the server.
+    Spawn(Spawn),
+    /// Send one signal to the server.
+    Kill(Kill),
+    /// End the server, and all that it left behind.
+    Stop(Stop),
+    /// Tell how the server is.
+    Status(Status),
+}
+
+/// `{"action": "spawn"}`.
+#[derive(Debug)]
+pub struct Spawn {
+    /// The server's arguments, without the executable.
+    pub args: Vec<CString>,
+    /// The environment that the caller asks for.
+    pub env: BTreeMap<String, String>,
+    /// Which of the target's servers this is.
+    pub server_name: ServerName,
+    /// Whether, and for how long, to wait until the server listens.
+    pub wait: Option<Wait>,
+    /// What it is to have at most.
+    pub limits: Limits,
+    /// Whether stdout is to carry events before the reply.
+    pub events: bool,
+}
+
+/// How long to wait for which port.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait {
+    /// The TCP port on which the server is going to listen.
+    pub port: u16,
+    /// The longest time to wait.
+    pub limit: Duration,
+}
+
+/// `{"action": "kill"}`.
+#[derive(Debug)]
+pub struct Kill {
+    /// The process.
+    pub server: Identity,
+    /// The signal's number; 0 only asks, and a number that is no signal finds nothing alive.
+    pub signal: i32,
+    /// Which of the target's servers this is.
+    pub server_name: ServerName,
+    /// The unit that it lives in, as the reply to its spawn had it.
+    pub unit: Option<String>,
+}
+
+/// `{"action": "stop"}`.
+#[derive(Debug)]
+pub struct Stop {
+    /// The process.
+    pub server: Identity,
+    /// How long to wait after SIGINT; zero leaves the signal out.
+    pub interrupt: Duration,
+    /// How long to wait after SIGTERM; zero leaves the signal out.
+    pub term: Duration,
+    /// How long to wait after SIGKILL, which is sent in any case.
+    pub kill: Duration,
+    /// Which of the target's servers this is.
+    pub server_name: ServerName,
+    /// The unit that it lives in, as the reply to its spawn had it.
+    pub unit: Option<String>,
+}
+
+/// `{"action": "status"}`.
+#[derive(Debug)]
+pub struct Status {
+    /// The process.
+    pub server: Identity,
+    /// Which of the target's servers this is.
+    pub server_name: ServerName,
+    /// The unit that it lives in, as the reply to its spawn had it.
+    pub unit: Option<String>,
+}
+
+impl Request {
+    /// Parses the bytes of one request.
+    ///
+    /// # Errors
+    /// [`Error::MalformedRequest`] and [`Error::ServerNameTooLong`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut fields = Fields::parse(bytes)?;
+        let action = fields.require("action", json::read_text)?;
+        let server_name = fields
+            .take("server_name", json::read_text)?
+            .map_or_else(|| Ok(ServerName::default()), ServerName::parse_asked)?;
+        let request = match action.as_str() {
+            "spawn" => Self::Spawn(Spawn {
+                args: read_args(&mut fields)?,
+                env: read_env(&mut fields)?,
+                server_name,
+                wait: read_wait(&mut fields)?,
+                limits: read_limits(&mut fields)?,
+                events: fields.take("events", json::read_boolean)?.unwrap_or(false),
+            }),
+            "kill" => Self::Kill(Kill {
+                server: read_identity(&mut fields)?,
+                signal: read_signal(&mut fields)?,
+                server_name,
+                unit: read_unit(&mut fields)?,
+            }),
+            "stop" => Self::Stop(Stop {
+                server: read_identity(&mut fields)?,
+                // Absent, they are the defaults of JupyterHub 6's LocalProcessSpawner.
+                interrupt: read_seconds(&mut fields, "interrupt_seconds", 30)?,
+                term: read_seconds(&mut fields, "term_seconds", 30)?,
+                kill: read_seconds(&mut fields, "kill_seconds", 5)?,
+                server_name,
+                unit: read_unit(&mut fields)?,
+            }),
+            "status" => Self::Status(Status {
+                server: read_identity(&mut fields)?,
+                server_name,
+                unit: read_unit(&mut fields)?,
+            }),
+            _ => {
+                return Err(Error::MalformedRequest(
+                    "the field \"action\" has to be spawn, kill, stop or status".to_owned(),
+                ));
+            }
+        };
+        fields.finish()?;
+        Ok(request)
+    }
+
+    /// Which of the target's servers it is about.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName {
+        match self {
+            Self::Spawn(Spawn { server_name, .. })
+            | Self::Kill(Kill { server_name, .. })
+            | Self::Stop(Stop { server_name, .. })
+            | Self::Status(Status { server_name, .. }) => server_name,
+        }
+    }
+
+    /// The unit that it names; an empty name is none.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Self::Spawn(_) => None,
+            Self::Kill(Kill { unit, .. })
+            | Self::Stop(Stop { unit, .. })
+            | Self::Status(Status { unit, .. }) => unit.as_deref(),
+        }
+    }
+
+    /// The action's name, for the audit line.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Spawn(_) => "spawn",
+            Self::Kill(_) => "kill",
+            Self::Stop(_) => "stop",
+            Self::Status(_) => "status",
+        }
+    }
+}
+
+fn read_args(fields: &mut Fields) -> Result<Vec<CString>, Error> {
+    fields
+        .require("args", json::read_texts(MAX_ARGS))?
+        .into_iter()
+        .map(|arg| {
+            // Unreachable: the JSON tree has refused NUL already.
+            CString::new(arg).map_err(|_| Error::MalformedRequest("NUL in args".to_owned()))
+        })
+        .collect()
+}
+
+fn read_env(fields: &mut Fields) -> Result<BTreeMap<String, String>, Error> {
+    let env = fields.require("env", json::read_text_by_name)?;
+    match env.keys().find(|name| name.is_empty() || name.contains('=')) {
+        None => Ok(env),
+        Some(name) => Err(Error::MalformedRequest(format!(
+            "the field \"env\" has a name that no variable can have: {name:?}"
+        ))),
+    }
+}
+
+fn read_wait(fields: &mut Fields) -> Result<Option<Wait>, Error> {
+    let Some(mut wait) = fields.take("wait", json::read_fields)? else {
+        return Ok(None);
+    };
+    let port = wait.require("port", json::read_integer(1..=65535))?;
+    let limit = to_duration(wait.require("seconds", json::read_number(0.0..=MAX_SECONDS))?)?;
+    wait.finish()?;
+    let port = u16::try_from(port).map_err(|_| Error::MalformedRequest("port".to_owned()))?;
+    Ok(Some(Wait { port, limit }))
+}
+
+fn read_limits(fields: &mut Fields) -> Result<Limits, Error> {
+    let Some(mut limits) = fields.take("limits", json::read_fields)? else {
+        return Ok(Limits::default());
+    };
+    let memory = limits.take("memory", json::read_integer(MIN_MEMORY..=i64::MAX))?;
+    let cpus = limits.take("cpus", json::read_number(0.01..=4096.0))?;
+    limits.finish()?;
+    Ok(Limits { memory: memory.and_then(|bytes| u64::try_from(bytes).ok()), cpus })
+}
+
+fn read_unit(fields: &mut Fields) -> Result<Option<String>, Error> {
+    Ok(fields.take("unit", json::read_text)?.filter(|unit| !unit.is_empty()))
+}
+
+fn read_identity(fields: &mut Fields) -> Result<Identity, Error> {
+    let pid = fields.require("pid", json::read_integer(1..=i64::from(i32::MAX)))?;
+    let pid = i32::try_from(pid).map_err(|_| Error::MalformedRequest("pid".to_owned()))?;
+    let started = fields.take("started", |value| {
+        let text = json::read_text(value)?;
+        Started::parse(&text).ok_or_else(|| "the string that the spawn's reply had".to_owned())
+    })?;
+    Ok(Identity { pid: Pid::from_raw(pid), started })
+}
+
+fn read_signal(fields: &mut Fields) -> Result<i32, Error> {
+    let bounds = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    let signal = fields.require("signal", json::read_integer(bounds))?;
+    i32::try_from(signal).map_err(|_| Error::MalformedRequest("signal".to_owned()))
+}
+
+fn read_seconds(fields: &mut Fields, name: &str, default: u64) -> Result<Duration, Error> {
+    match fields.take(name, json::read_number(0.0..=MAX_SECONDS))? {
+        None => Ok(Duration::from_secs(default)),
+        Some(seconds) => to_duration(seconds),
+    }
+}
+
+/// `Duration::from_secs_f64` panics on what it does not like, and a panic is a call without reply.
+fn to_duration(seconds: f64) -> Result<Duration, Error> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| Error::MalformedRequest(error.to_string()))
+}

@@ -1,0 +1,191 @@
+//! The server: which file it is, whether the target can execute it, and its execution.
+//!
+//! It is the sibling of this program's own binary, found by `/proc/self/exe`, or in the directory that
+//! the policy names. Nothing that the
+//! caller says, and no PATH, takes part in that.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, chdir, execve};
+
+use crate::error::Error;
+use crate::mode::Mode;
+use ground::report::Refusal;
+use ground::system_calls;
+use root::policy::file::Policy;
+use root::privileges::Unprivileged;
+use root::trusted_file::Distrust;
+use root::trusted_file::program::{self, open_trusted_program};
+
+/// The server executables, in the order in which they are looked for. The first is where a site
+/// wraps the second.
+pub const SIBLINGS: [&str; 2] = ["sudospawner-singleuser", "jupyterhub-singleuser"];
+
+/// A server's file that the target may execute.
+#[derive(Debug)]
+pub struct Executable {
+    path: PathBuf,
+}
+
+impl Executable {
+    /// Finds the server's file beside our own binary, or in the policy's directory, and checks who
+    /// could have written it (check 2).
+    ///
+    /// # Errors
+    /// [`Error::ServerMissing`], [`Error::ServerUntrusted`] in root mode and for a directory of the
+    /// policy's, [`Error::ServerNotExecutable`].
+    pub fn find(policy: &Policy, mode: Mode, unprivileged: &Unprivileged) -> Result<Self, Error> {
+        let own = fs::read_link("/proc/self/exe").unwrap_or_default();
+        let beside = own.parent().unwrap_or(Path::new("/"));
+        let directory = policy.server.directory.as_deref().unwrap_or(beside);
+        for name in SIBLINGS {
+            let executable = Self { path: directory.join(name) };
+            match fs::symlink_metadata(&executable.path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                _ => {}
+            }
+            let must_be_trusted = mode == Mode::Root || policy.server.directory.is_some();
+            match open_trusted_program(&executable.path) {
+                Err(distrust) if must_be_trusted => {
+                    return Err(Error::ServerUntrusted(distrust.to_string()));
+                }
+                // A file that the target cannot open is the next check's to explain.
+                Err(Distrust::Closed(..)) | Ok(_) => {}
+                Err(distrust) => log::warn!("whoever can write it can be any user: {distrust}"),
+            }
+            executable.check_access(&unprivileged.target().name)?;
+            return Ok(executable);
+        }
+        Err(Error::ServerMissing { directory: directory.to_owned() })
+    }
+
+    fn check_access(&self, target: &str) -> Result<(), Error> {
+        let reason = match access(&self.path, AccessFlags::X_OK) {
+            Ok(()) if self.path.is_file() => return Ok(()),
+            Ok(()) => "it is not a regular file".to_owned(),
+            Err(errno) => explain_access(&self.path, errno),
+        };
+        let (path, target) = (self.path.clone(), target.to_owned());
+        Err(Error::ServerNotExecutable { path, target, reason })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Becomes the server: enters the directory, most often the target's home, and executes the file with exactly these
+    /// arguments and variables, signals as a program expects them at its start. Returns only if
+    /// that is refused.
+    pub fn execute(
+        &self,
+        args: &[CString],
+        variables: &[CString],
+        directory: &Path,
+        _: &Unprivileged,
+    ) -> Refusal {
+        if let Err(errno) = chdir(directory) {
+            return Refusal::Home(errno as i32);
+        }
+        let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
+            return Refusal::Execution(Errno::EINVAL as i32);
+        };
+        let mut argv = vec![path.as_c_str()];
+        argv.extend(args.iter().map(CString::as_c_str));
+        system_calls::reset_signals();
+        match execve(&path, &argv, variables) {
+            Err(errno) => Refusal::Execution(errno as i32),
+        }
+    }
+
+    /// The error for a refusal, with the cause where the file tells it.
+    #[must_use]
+    pub fn explain(
+        &self,
+        refusal: Refusal,
+        directory: &Path,
+        unprivileged: &Unprivileged,
+    ) -> Error {
+        match refusal {
+            Refusal::Home(errno) => Error::HomeMissing {
+                home: directory.to_owned(),
+                target: unprivileged.target().name.clone(),
+                errno: Errno::from_raw(errno),
+            },
+            Refusal::Execution(errno) => {
+                let errno = Errno::from_raw(errno);
+                if let Err(error) = self.check_access(&unprivileged.target().name) {
+                    return error;
+                }
+                let reason = match (errno, read_interpreter(&self.path)) {
+                    (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
+                        let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);
+                        format!(
+                            "its first line names the interpreter {}, and {}",
+                            interpreter.display(),
+                            explain_access(&interpreter, cause)
+                        )
+                    }
+                    (Errno::ENOEXEC, None) => {
+                        "it is neither a binary of this machine nor does it begin with #!"
+                            .to_owned()
+                    }
+                    (errno, _) => errno.to_string(),
+                };
+                Error::ExecFailed { path: self.path.clone(), reason }
+            }
+        }
+    }
+}
+
+/// Says what stands between this process and a file that it cannot execute.
+fn explain_access(path: &Path, errno: Errno) -> String {
+    match (errno, find_closed_directory(path)) {
+        (Errno::EACCES, Some(directory)) => format!(
+            "the directory {0} is closed to this account; give others the right to pass \
+             (chmod o+x {0}), or install to a place that all may reach",
+            directory.display()
+        ),
+        (Errno::EACCES, None) => format!(
+            "this account lacks the permission to execute it (chmod o+rx {}); a file system that \
+             is mounted noexec refuses it, too",
+            path.display()
+        ),
+        (Errno::ENOENT, _) if path.is_symlink() => {
+            format!("{} is a symbolic link to nothing", path.display())
+        }
+        (Errno::ENOENT, _) => format!("{} does not exist", path.display()),
+        (errno, _) => errno.to_string(),
+    }
+}
+
+/// The first directory on the way to a file that this process may not pass. Links are followed: the
+/// commonest mistake is an environment for all whose Python is somewhere below /root.
+pub fn find_closed_directory(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_owned();
+    // As many links as the kernel follows, path_resolution(7).
+    for _ in 0..40 {
+        let above: Vec<&Path> = path.ancestors().skip(1).collect();
+        let closed = above
+            .into_iter()
+            .rev()
+            .find(|directory| access(*directory, AccessFlags::X_OK) == Err(Errno::EACCES));
+        if let Some(directory) = closed {
+            return Some(directory.to_owned());
+        }
+        path = path.parent()?.join(fs::read_link(&path).ok()?);
+    }
+    None
+}
+
+/// The interpreter that a script's first line names; `None` for a file that is no script or cannot be read.
+#[must_use]
+pub fn read_interpreter(path: &Path) -> Option<PathBuf> {
+    program::read_interpreter(&fs::File::open(path).ok()?)
+}

@@ -1,0 +1,59 @@
+//! User mode: sudoers has decided who may act for whom, and sudo made this process the target.
+
+use ground::denial::Denial;
+use nix::unistd::getuid;
+use root::account::Account;
+use root::policy::file::{Launcher, Limits, Policy};
+use root::policy::{check_account, list_groups};
+use root::privileges::{
+    Unprivileged, check_groups, close, leave_keyring_of_caller, prove, set_limits,
+};
+
+use crate::error::Error;
+
+/// Finds out who we are, and whether that account may have a server. `asked` is the value of `--user`.
+///
+/// # Errors
+/// What is wrong with a policy file that is there, [`Denial::TargetIsRoot`], [`Denial::TargetUnknown`],
+/// [`Error::TargetMismatch`], [`Denial::TargetNotPermitted`] and [`Denial::PrivilegesLeft`].
+pub fn admit(asked: Option<&str>) -> Result<(Policy, Unprivileged), Error> {
+    let policy = leave_out_root(Policy::load()?.unwrap_or_else(make_default_policy));
+    let uid = getuid();
+    if uid.is_root() {
+        return Err(Denial::TargetIsRoot.into());
+    }
+    let account = Account::by_uid(uid);
+    let account = account.ok_or_else(|| Denial::TargetUnknown { asked: format!("uid {uid}") })?;
+    match asked {
+        Some(name) if name != account.name => {
+            return Err(Error::TargetMismatch { asked: name.to_owned(), actual: account.name });
+        }
+        _ => {}
+    }
+    check_account(&account, policy.targets.min_uid)?;
+    let groups = list_groups(&account)?;
+    set_limits(&policy.limits)?;
+    leave_keyring_of_caller()?;
+    // sudo -P leaves the groups of whoever called.
+    check_groups(account.gid, &groups)?;
+    close(&policy)?;
+    Ok((policy, prove(account, uid)?))
+}
+
+/// The policy as far as it holds without root: no units, and no limits but the one of open files.
+fn leave_out_root(mut policy: Policy) -> Policy {
+    policy.server.launcher = Launcher::Process;
+    policy.limits = Limits { open_files: policy.limits.open_files, ..Limits::default() };
+    policy
+}
+
+/// What applies where there is no file: the behaviour of the Python sudospawner.
+#[must_use]
+pub fn make_default_policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.targets.min_uid = 1;
+    policy.server.umask = None;
+    policy.environment.remove = vec!["PYTHONPATH".to_owned()];
+    policy.limits.open_files = None;
+    policy
+}
