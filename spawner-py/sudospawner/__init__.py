@@ -1,4 +1,4 @@
-"""JupyterHub without root: every user's server is started as that user, through sudo.
+"""JupyterHub without root: sudo starts each user's server as that user.
 
 ``SudoSpawner`` is the class for ``c.JupyterHub.spawner_class`` (its entry point is ``sudo``).
 """
@@ -16,8 +16,8 @@ __all__ = ["SudoSpawner", "__version__", "version_info"]
 
 
 def __getattr__(name: str) -> Any:
-    # The class is looked up when it is asked for. A Hub asks while it reads its configuration, the
-    # one moment of its start that a spawner class gets to know of: see checking.py.
+    # The class is imported lazily. A Hub imports it while it reads its configuration, which is the
+    # only moment of the Hub's start that a spawner class can observe: see checking.py.
     if name != "SudoSpawner":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .checking import check_when_the_hub_starts

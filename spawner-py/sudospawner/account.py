@@ -1,4 +1,4 @@
-"""The account of a user: its name, its uid, and the environment of its server."""
+"""A user's account: its name, its uid, and the environment of its server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .printable import escape_control_characters
 
 
 def refuse_name(name: str) -> None:
-    """Raise a failure for a name that sudo would take for a uid or an option."""
+    """Raise a failure if sudo would read the name as a uid or an option."""
     if not name or name[0] in "#-":
         raise make_failure(
             "target_unknown",
@@ -20,7 +20,7 @@ def refuse_name(name: str) -> None:
 
 
 def find_uid(name: str) -> int | None:
-    """Return the uid of an account, or None if there is none (any more)."""
+    """Return the uid of an account, or None if the account does not exist."""
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, TypeError):
@@ -30,11 +30,13 @@ def find_uid(name: str) -> int | None:
 def collect_environment(
     get_env: Callable[[], dict[str, Any]], name: str, warn: Callable[[str], None]
 ) -> dict[str, str]:
-    """Return the variables that a request can carry, or raise a failure without such an account.
+    """Return the environment variables that a request can carry.
 
-    :param get_env: makes the environment, and raises KeyError where the account is missing.
+    Raises a failure if the account does not exist.
+
+    :param get_env: returns the environment; raises KeyError if the account does not exist.
     :param name: the account's name.
-    :param warn: is told in a sentence of each variable that is left out.
+    :param warn: called with one sentence for each variable that is left out.
     """
     sendable = {}
     for variable, value in _get_env_of_account(get_env, name).items():
@@ -66,6 +68,6 @@ def _as_sendable(value: Any) -> str | None:
     text = str(value)
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError:  # bytes from the Hub's own environment that are not UTF-8
+    except UnicodeEncodeError:  # not UTF-8, from the Hub's own environment
         return None
     return None if value is None or "\0" in text else text

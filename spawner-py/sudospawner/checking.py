@@ -1,8 +1,8 @@
-"""``SudoSpawner.check_on_start``: the Hub's log says at its start what is wrong with the machine.
+"""``SudoSpawner.check_on_start``: log problems with the machine when the Hub starts.
 
-A spawner class is told nothing of the Hub's start: its first object is made with the first user.
-But the Hub asks this package for the class while it reads its configuration, in the coroutine that
-starts it; a task that is made then runs when all of the configuration is known.
+JupyterHub does not notify a spawner class when it starts; it creates the first spawner with the
+first user. But it imports the class while it reads its configuration, in its startup coroutine. A
+task that is created then runs once the configuration is complete.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from jupyterhub.app import JupyterHub
     from jupyterhub.spawner import Spawner
 
-# Seconds that the check may take: sudo may ask a directory service about each account.
+# Time limit of the check, in seconds: sudo may query a directory service for each account.
 _LIMIT = 120.0
-# The task is kept, since the loop itself would not.
+# The event loop keeps only weak references to tasks.
 _tasks: set[asyncio.Task[None]] = set()
 _is_done = False
 
 
 def check_when_the_hub_starts(spawner_class: type[Spawner]) -> None:
-    """Have the check run once, if this process is a Hub that is starting; else do nothing.
+    """Schedule the check, once, if this process is a Hub that is starting.
 
-    :param spawner_class: SudoSpawner. Nothing is checked for a Hub whose spawners are no such.
+    :param spawner_class: SudoSpawner. The check is skipped if the Hub uses another spawner class.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -46,18 +46,18 @@ def check_when_the_hub_starts(spawner_class: type[Spawner]) -> None:
 
 
 def check_once(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
-    """Have the check run, unless it has: where the start of the Hub was missed.
+    """Schedule the check unless it has run: for a Hub whose start was not noticed.
 
-    :param sudospawner_path: the path of the mediator, exactly as sudoers names it.
+    :param sudospawner_path: the mediator's path, exactly as in sudoers.
     :param mode: ``user`` or ``root``.
-    :param log: has the findings.
+    :param log: receives the findings.
     """
     if not _is_done:
         _keep(asyncio.get_running_loop().create_task(_check(sudospawner_path, mode, log)))
 
 
 def _find_hub() -> JupyterHub | None:
-    """Return the Hub that this process is, without loading one where it is none."""
+    """Return the Hub of this process, or None; does not import jupyterhub.app."""
     app = sys.modules.get("jupyterhub.app")
     is_hub = app is not None and app.JupyterHub.initialized()
     return app.JupyterHub.instance() if app and is_hub else None
@@ -71,14 +71,14 @@ def _keep(task: asyncio.Task[None]) -> None:
 async def _check_as_configured(hub: JupyterHub, spawner_class: type[Spawner]) -> None:
     if not issubclass(hub.spawner_class, spawner_class):
         return
-    # Without a user, it has the Hub's configuration and the log, and nothing else.
+    # A spawner without a user has only the Hub's configuration and log.
     spawner = hub.spawner_class(parent=hub)
     if spawner.check_on_start:
         await _check(spawner.sudospawner_path, spawner.mode, spawner.log)
 
 
 async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
-    """Run ``sudospawner check`` and log each finding: a problem as an error, with its remedy."""
+    """Run ``sudospawner check`` and log each finding; a problem is an error, with its remedy."""
     global _is_done
     if _is_done:
         return
@@ -99,9 +99,9 @@ async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
 
 
 def _make_argv(sudospawner_path: str, mode: str) -> list[str]:
-    """Return the call of the check, with all that the Hub knows of itself."""
+    """Return the command line of the check, with what the Hub knows about itself."""
     argv = [sudospawner_path, "check", "--json", f"--mode={mode}", f"--path={sudospawner_path}"]
-    with contextlib.suppress(KeyError):  # A uid without an account is the check's to explain.
+    with contextlib.suppress(KeyError):  # The check reports a uid without an account.
         argv.append(f"--hub-user={pwd.getpwuid(os.getuid()).pw_name}")
     hub = _find_hub()
     if hub is not None:
@@ -114,7 +114,7 @@ async def _ask(argv: list[str]) -> dict[str, Any]:
     """Run the check and return its report.
 
     :raises OSError: if it cannot be executed.
-    :raises ValueError: if it gives no report; the text has its last words.
+    :raises ValueError: if it prints no report; the message is the end of its stderr.
     """
     process = await asyncio.create_subprocess_exec(
         *argv,

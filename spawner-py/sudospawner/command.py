@@ -1,4 +1,4 @@
-"""The command that calls the mediator, through sudo, and what to say of it to people."""
+"""The command line that calls the mediator through sudo, and how to describe it to people."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 class Command:
     """A call of the mediator.
 
-    :param argv: the whole command, sudo included.
-    :param program: the path of the mediator, as sudoers has to name it.
-    :param target: the account whose server it is about.
-    :param runas: the account that sudo becomes: the target, or root in root mode.
+    :param argv: the whole command line, including sudo.
+    :param program: the mediator's path, as it must be in sudoers.
+    :param target: the account that owns the server.
+    :param runas: the account that sudo switches to: the target, or root in root mode.
     """
 
     argv: tuple[str, ...]
@@ -25,7 +25,7 @@ class Command:
 
     @property
     def uses_sudo(self) -> bool:
-        """Whether the mediator is reached through sudo."""
+        """Whether the call goes through sudo."""
         return self.argv[0] != self.program
 
     @property
@@ -38,19 +38,19 @@ class Command:
 
     @property
     def rule(self) -> str:
-        """The line in sudoers that allows this call."""
+        """The sudoers rule that permits this call."""
         return f"{self.caller} ALL=({self.runas}) NOPASSWD: {self.program}"
 
     @property
     def advice(self) -> str:
-        """What to know of that line."""
+        """A hint about that rule."""
         if self.runas == self.target:
-            return "a group of targets is written as %group in the parentheses"
-        return "without arguments: for whom it acts, /etc/sudospawner/policy.toml decides"
+            return "to permit a group of targets, write %group in the parentheses"
+        return "without arguments: /etc/sudospawner/policy.toml decides for whom it acts"
 
     @property
     def trial(self) -> str:
-        """The command with which to try the configuration by hand."""
+        """A command line that tests the configuration by hand."""
         if self.runas == self.target:
             return f"sudo -nH -u {self.target} {self.program} --help"
         return f"sudo -nH {self.program} --user={self.target} --help"
@@ -66,15 +66,15 @@ def make_command(
     log_level: str,
     server_name: str,
 ) -> Command:
-    """Return the command that hands one request to the mediator.
+    """Return the command that sends one request to the mediator.
 
-    :param action: what the request asks for.
-    :param target: the account whose server it is about.
-    :param program: the path of the mediator.
-    :param mode: ``user`` or ``root``: who sudo is to become.
-    :param sudo_args: arguments for sudo itself, beside the account; None leaves sudo out.
-    :param log_level: how much the mediator logs; empty for its own default.
-    :param server_name: which of the user's servers it is about; empty for the default one.
+    :param action: the request's action.
+    :param target: the account that owns the server.
+    :param program: the mediator's path.
+    :param mode: ``user`` or ``root``: sudo switches to the target or to root.
+    :param sudo_args: further arguments for sudo; None to call the mediator without sudo.
+    :param log_level: the mediator's log level; empty for its default.
+    :param server_name: the server's name; empty for the default server.
     """
     runas, argv = target, ["sudo", "-u", target]
     if mode == "root":
@@ -82,8 +82,8 @@ def make_command(
     argv = [] if sudo_args is None else [*argv, *sudo_args]
     argv.append(program)
     if mode == "root":
-        # Root reads no request: what it needs for a stop, whatever becomes of the process that
-        # reads it, is said here too.
+        # Root does not read the request. These options tell it what it needs to carry out a stop,
+        # even if the process that reads the request dies.
         argv += [f"--user={target}", f"--action={action}"]
         if server_name:
             argv.append(f"--server-name={server_name}")

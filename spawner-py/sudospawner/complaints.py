@@ -1,4 +1,4 @@
-"""What sudo and sudo-rs say when they refuse, as sentences that say what to fix."""
+"""Translates error messages of sudo and sudo-rs into sentences that say what to fix."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from .command import Command
 class Complaint(NamedTuple):
     """Why sudo did not run the mediator."""
 
-    #: Stable, for programs and metrics.
+    #: A stable code, for programs and metrics.
     code: str
-    #: For a person, with the remedy.
+    #: The cause and the remedy, for a person.
     sentence: str
 
 
-# The first pattern that matches wins: the more special ones stand first. `{0}` is what it caught.
-# With -n, sudo says "a password is required" of everything that no NOPASSWD rule allows.
-# What is searched may be a server's own output: no repetition is without a bound, and words begin
-# at their beginning, or a text could be written that is searched for hours.
+# The first pattern that matches wins, so specific patterns come first. `{0}` is the text that the
+# pattern captured. With -n, sudo reports "a password is required" for anything that no NOPASSWD
+# rule permits. The text may come from a server, which may be hostile. So every repetition is
+# bounded and words match only from their start; otherwise a crafted text could keep the Hub busy
+# for hours.
 _ADD_RULE = (
     "add the rule `{rule}` with `visudo -f /etc/sudoers.d/sudospawner` ({advice}), then try as "
     "{caller}: {trial}"
@@ -38,8 +39,8 @@ _COMPLAINTS = [
     (
         "sudo_not_setuid",
         r"must be owned by uid 0 and have the setuid bit set|effective uid is not 0",
-        "sudo has no root rights here: its file has lost its setuid bit, or it lies on a file "
-        "system mounted with nosuid. Reinstall sudo, or mount that file system without nosuid.",
+        "sudo does not run as root here: its file has lost the setuid bit, or is on a file system "
+        "mounted with nosuid. Reinstall sudo, or mount that file system without nosuid.",
     ),
     (
         "sudo_tty_required",
@@ -57,8 +58,8 @@ _COMPLAINTS = [
         "sudo_options_refused",
         r"(invalid option -- '?[^'\n]{1,99}'?|unrecognized option '[^']{0,99}')"
         r"|you are not (?:allowed|permitted) to (?:use|set|preserve)",
-        "sudo does not take the arguments in SudoSpawner.sudo_args ({0}). They are meant to be "
-        "['-nH'], as is the default.",
+        "sudo does not accept the arguments in SudoSpawner.sudo_args ({0}). Use the default, "
+        "['-nH'].",
     ),
     (
         "mediator_missing",
@@ -107,17 +108,17 @@ _COMPLAINTS = [
         "sudo_account_refused",
         r"account validation failure|[Aa]ccount expired|PAM account management error"
         r"|PAM error|PAM authentication error|unable to (?:initialize|open) PAM",
-        "PAM refused the call of sudo ({0}). Check that the accounts {caller} and {runas} are "
-        "not locked or expired (`chage -l`), and /etc/pam.d/sudo.",
+        "PAM refused the call of sudo ({0}). Check /etc/pam.d/sudo, and that the accounts {caller} "
+        "and {runas} are not locked or expired (`chage -l`).",
     ),
 ]
 
 
 def explain_complaint(stderr: str, command: Command) -> Complaint | None:
-    """Recognise a complaint of sudo or sudo-rs, in English, among the mediator's stderr.
+    """Recognise an English error message of sudo or sudo-rs in the mediator's stderr.
 
-    :param stderr: all or the end of what was written.
-    :returns: None if nothing in it is known.
+    :param stderr: what was written, or the end of it.
+    :returns: None if no known message is found.
     """
     for code, pattern, sentence in _COMPLAINTS:
         match = re.search(pattern, stderr)
@@ -138,5 +139,5 @@ def _fill(sentence: str, command: Command, caught: str) -> str:
         "{trial}": command.trial,
         "{0}": caught,
     }
-    # In one pass: what was caught may itself hold braces.
+    # In one pass, because the captured text may contain braces.
     return re.sub(r"\{\w+\}", lambda found: words[found.group()], sentence)

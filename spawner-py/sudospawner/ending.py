@@ -1,4 +1,4 @@
-"""How a server ended, where somebody knows: a status for the Hub, a sentence for its user."""
+"""How a server ended, if known: a status for the Hub and a sentence for the user."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .printable import escape_control_characters
 
 _OUT_OF_MEMORY = "oom-kill"
 _REMEDY = (
-    "Everything that runs in the server counts: shut down notebooks that are not needed, or load "
+    "Everything that runs in the server counts: shut down notebooks that you do not need, or load "
     "less data at once."
 )
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What the mediator's reply to ``status`` tells of a server that has ended.
+    """What the mediator's reply to ``status`` says about a server that has ended.
 
     :param exit: its exit status, if it exited.
     :param signal: the signal that killed it, if one did.
-    :param result: systemd's word for it, where that says more (``oom-kill``, ``timeout``).
+    :param result: systemd's result, if that says more (``oom-kill``, ``timeout``).
     """
 
     exit: int | None = None
@@ -36,11 +36,11 @@ class Ending:
 
     @property
     def status(self) -> int:
-        """What ``poll`` returns: the exit status, a negative signal, 0 if nothing is known."""
+        """What ``poll`` returns: the exit status, the negated signal, or 0 if unknown."""
         return -self.signal if self.signal else self.exit or 0
 
     def describe(self) -> str:
-        """Say in a few words, control characters written out, how it ended."""
+        """Return a short phrase that says how it ended, with control characters escaped."""
         words = "with an unknown status"
         if self.signal:
             words = f"by signal {self.signal}"
@@ -49,16 +49,17 @@ class Ending:
         return words + (f" ({escape_control_characters(self.result)})" if self.result else "")
 
     def explain(self, memory: int | None) -> str | None:
-        """Say to the user who ended the server, and what to do; None if it ended by itself.
+        """Return who ended the server and what to do, for the user; None if it ended by itself.
 
-        :param memory: bytes that the server might use, None if there was no limit.
+        :param memory: the server's memory limit in bytes, or None.
         """
         limit = f" ({format_bytes(memory)})" if memory else ""
         if self.result == _OUT_OF_MEMORY:
             return f"The server was killed, since it used more memory than it may{limit}. {_REMEDY}"
         if self.result:
             return f"The server was ended: {escape_control_characters(self.result)}."
-        # Where a kernel that is killed is not its server's end, systemd does not tell who sent it.
+        # With OOMPolicy=continue, where a server outlives a killed notebook kernel, systemd does
+        # not say who sent the signal.
         if self.signal == signal.SIGKILL and memory:
             return (
                 "The server was killed (signal 9), as the operating system does with one that "
@@ -68,7 +69,7 @@ class Ending:
 
 
 def format_bytes(count: int) -> str:
-    """Write a number of bytes in the largest unit, a power of 1024, that makes it more than 1."""
+    """Format a number of bytes in the largest unit, up to TiB, in which it is at least 1."""
     size, unit = float(count), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if size < 1024:

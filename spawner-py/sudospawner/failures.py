@@ -1,4 +1,4 @@
-"""Failures as JupyterHub shows them: a sentence on the user's page, a code in its metrics."""
+"""Failures as JupyterHub shows them: a sentence on the user's page and a code in the metrics."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ except ImportError:  # JupyterHub before 6
 
 
 class SpawnFailed(HTTPError):
-    """What :func:`make_failure` makes where JupyterHub has no SpawnException of its own."""
+    """The exception of :func:`make_failure` for a JupyterHub without SpawnException."""
 
     def __init__(self, log_message: str) -> None:
-        """Make a failure with status 500.
+        """Create a failure with HTTP status 500.
 
         :param log_message: one line.
         """
@@ -27,7 +27,7 @@ class SpawnFailed(HTTPError):
 
     @property
     def reason(self) -> str | None:
-        """Nothing: the Hub sets it to "error" and then shows a text of its own for that."""
+        """Always None: the Hub sets it to "error" and would then show its own text."""
         return None
 
     @reason.setter
@@ -36,19 +36,19 @@ class SpawnFailed(HTTPError):
 
 
 def make_failure(code: str, sentence: str, stderr: str = "") -> HTTPError:
-    """Make the exception that a spawner raises.
+    """Return the exception for a spawner to raise.
 
-    :param code: stable, e.g. ``exited_early``.
+    :param code: a stable code, such as ``exited_early``.
     :param sentence: what happened and what to do.
-    :param stderr: what the server wrote at last: shown as text, never as HTML, since it may be an
-        admin who looks at the page of another user.
+    :param stderr: the server's last output. It is shown as text, never as HTML, since an admin may
+        view another user's page.
     """
     message = escape_control_characters(sentence)
     log_message = message
     lines = last_lines(escape_control_characters(stderr, keep="\n\t"))
     if lines:
         message = f"{message.rstrip('.')}. Its last output:\n{lines}"
-        # Before JupyterHub 6 some of its pages show this one.
+        # Some pages of JupyterHub before 6 show the log message.
         log_message = " | ".join(message.replace("\t", " ").splitlines())
     if SpawnException is None:
         failure: Any = SpawnFailed(log_message)
@@ -60,12 +60,12 @@ def make_failure(code: str, sentence: str, stderr: str = "") -> HTTPError:
 
 
 def make_failed_start(code: str, sentence: str) -> asyncio.Future[None]:
-    """Make what the Hub keeps of a start that failed; needs the running event loop.
+    """Return a future like the one that the Hub keeps of a failed start.
 
-    The parameters are those of :func:`make_failure`.
+    Takes the parameters of :func:`make_failure`. Needs a running event loop.
     """
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.set_exception(make_failure(code, sentence))
-    # Looked at, so that asyncio does not complain when nobody opens the page.
+    # Retrieved, so that asyncio does not complain if nobody opens the page.
     future.exception()
     return future

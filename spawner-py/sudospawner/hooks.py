@@ -1,4 +1,4 @@
-"""What the mediator tells of the hooks that root runs, as one line for logs and pages."""
+"""What the mediator reports about root's hooks, as one line for logs and pages."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _OK = "ok"
 
 @dataclass(frozen=True)
 class Hook:
-    """A hook that runs, or what became of it.
+    """A running hook, or the result of one.
 
-    Nothing here is fit for HTML: names and output are what the mediator said, and what a hook
-    prints may come from anywhere.
+    Nothing here is safe as HTML: names and output come from the mediator, and a hook may print text
+    from anywhere.
 
-    :param name: the name of its file; the path of what was refused as a whole.
+    :param name: its file name; the folder's path if the whole folder was refused.
     :param status: ``running``, ``ok``, ``failed``, ``timeout`` or ``refused``.
     :param exit: its exit status, if it exited.
     :param signal: the signal that killed it, if one did.
-    :param seconds: how long it took.
-    :param output: the end of what it wrote, or why it was not run.
+    :param seconds: how long it ran.
+    :param output: the end of its output, or why it was not run.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Hook:
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Hook:
-        """Read an event about a hook, or an element of a reply's ``hooks``."""
+        """Read a ``hook`` event, or an element of a reply's ``hooks``."""
         return cls(
             name=told.get("name") or "?",
             status=told.get("status") or "?",
@@ -48,16 +48,16 @@ class Hook:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, or was not run at all."""
+        """Whether it has ended or was not run."""
         return self.status != _RUNNING
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ended with status 0."""
+        """Whether it exited with status 0."""
         return self.status == _OK
 
     def describe(self) -> str:
-        """Say in one line, control characters written out, how it is."""
+        """Return its state as one line, with control characters escaped."""
         said = last_lines(self.output, count=3, characters=500).replace("\n", " | ")
         line = f"Hook {self.name} {self._find_words()}"
         return escape_control_characters(f"{line}: {said}" if said else line)

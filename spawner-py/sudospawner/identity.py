@@ -1,7 +1,7 @@
-"""Which process a server is, beyond its pid, and whether it lives - as the kernel tells it.
+"""Asks the kernel which process a server is, beyond its pid, and whether it is alive.
 
-No psutil: where /proc is mounted with ``hidepid=2`` it takes every process of other accounts for
-dead, and its start times are rounded.
+This does not use psutil: with /proc mounted ``hidepid=2``, psutil reports every process of another
+account as dead. It also rounds start times.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ _PROC = Path("/proc")
 
 
 class Liveness(enum.Enum):
-    """What can be told of a process from here."""
+    """What the Hub can see of a process."""
 
     ALIVE = "alive"
     GONE = "gone"
-    #: There is a process with this pid, but /proc hides it: only its owner can tell which it is.
+    #: The pid exists, but /proc hides the process: only its owner can identify it.
     HIDDEN = "hidden"
 
 
 class Stat(NamedTuple):
-    """The fields of ``/proc/PID/stat`` that matter here."""
+    """The fields of ``/proc/PID/stat`` that are used here."""
 
-    #: One letter; ``Z`` and ``X`` are ends.
+    #: One letter; ``Z`` and ``X`` mean that the process has ended.
     state: str
-    #: Clock ticks from boot to the process's start: field 22.
+    #: When the process started, in clock ticks since boot: field 22.
     start_ticks: int
 
 
 def read_boot_id() -> str:
-    """Return the id of the running boot."""
+    """Return the kernel's boot id."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 def read_stat(pid: int) -> Stat | None:
-    """Return the fields of a process, or None if there is none or /proc hides it."""
+    """Return the fields of a process, or None if it does not exist or /proc hides it."""
     try:
         line = (_PROC / str(pid) / "stat").read_bytes()
     except OSError:
         return None
-    # The command (field 2) stands in parentheses and may hold any byte, a ')' too.
+    # The command (field 2) is in parentheses and may contain any byte, including ')'.
     fields = line[line.rfind(b")") + 2 :].split()
     return Stat(fields[0].decode("ascii"), int(fields[19])) if len(fields) > 19 else None
 
 
 def read_uid(pid: int) -> int | None:
-    """Return the effective uid of a process, or None if there is none or /proc hides it."""
+    """Return the effective uid of a process, or None if it does not exist or /proc hides it."""
     try:
         lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
     except OSError:
@@ -60,7 +60,7 @@ def read_uid(pid: int) -> int | None:
 
 
 def pid_exists(pid: int) -> bool:
-    """Tell whether any process has this pid, whoever it belongs to; a zombie counts."""
+    """Return whether any account has a process with this pid; a zombie counts."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -71,10 +71,10 @@ def pid_exists(pid: int) -> bool:
 
 
 class ServerProcess:
-    """One server's process, watched from an account that may not signal it.
+    """A server's process, watched from an account that may not signal it.
 
-    Where /proc hides the process it is held by a pidfd, which keeps meaning the same process
-    whatever becomes of the pid. A descriptor is spent only there.
+    If /proc hides the process, a pidfd refers to it: the pidfd means the same process even after
+    the pid is reused. Only such a process costs a descriptor.
     """
 
     def __init__(self, pid: int, started: str = "", *, vouched_for: bool = False) -> None:
@@ -82,8 +82,8 @@ class ServerProcess:
 
         :param pid: its pid.
         :param started: ``<boot id>:<start ticks>`` as the mediator reports it; empty if unknown.
-        :param vouched_for: the mediator has just said that this is the server, so that a hidden
-            process with this pid is believed to be it.
+        :param vouched_for: whether the mediator has just said that this is the server. A hidden
+            process with this pid is then taken for it.
         """
         self.pid = pid
         self.started = started
@@ -93,17 +93,17 @@ class ServerProcess:
             self._hold_if_hidden()
 
     def __del__(self) -> None:
-        """Close the descriptor of a process that nobody watches any more."""
+        """Close the pidfd of a process that is no longer watched."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the process."""
+        """Stop watching the process."""
         pidfd, self._pidfd = getattr(self, "_pidfd", None), None
         if pidfd is not None:
             os.close(pidfd)
 
     def look(self) -> Liveness:
-        """Tell whether the process lives, without asking anyone but the kernel."""
+        """Return whether the process is alive; asks only the kernel."""
         boot_id, _, ticks = self.started.partition(":")
         if boot_id and boot_id != read_boot_id():
             return Liveness.GONE
@@ -118,11 +118,11 @@ class ServerProcess:
         return Liveness.ALIVE if self._vouched_for else Liveness.HIDDEN
 
     def adopt(self, uid: int | None) -> Liveness:
-        """Find out which process it is, where only its pid is known (state of other spawners).
+        """Identify the process if only its pid is known, as in the state of other spawners.
 
-        :param uid: the account that the server runs as; another account's process is not it.
-            None where the account is unknown here: then any owner is taken, as it is where the
-            mediator has vouched for the process (it may be a wrapper's).
+        :param uid: the account that the server runs as; another account's process is not the
+            server. None if the account is unknown here. Any owner is accepted then, and also if
+            the mediator has vouched for the process (it may belong to a wrapper).
         """
         liveness = self.look()
         stat, owner = read_stat(self.pid), read_uid(self.pid)
@@ -134,17 +134,17 @@ class ServerProcess:
         return Liveness.ALIVE
 
     def hold(self) -> None:
-        """Open the pidfd: to be done before the mediator is asked what the pid is."""
+        """Open the pidfd. Call this before asking the mediator which process has the pid."""
         if self._pidfd is None and hasattr(os, "pidfd_open"):
-            # A kernel or a sandbox without it: then a process that was vouched for and whose
-            # pid exists is taken for alive.
+            # A kernel or sandbox may not support it. A process that was vouched for then counts
+            # as alive while its pid exists.
             with suppress(OSError):
                 self._pidfd = os.pidfd_open(self.pid)
 
     def vouch(self, started: str = "") -> None:
-        """Believe from now on that a hidden process with this pid is the server.
+        """Take a hidden process with this pid for the server from now on.
 
-        :param started: when it started, where that was not known before.
+        :param started: when it started; used if that was unknown.
         """
         self.started = self.started or started
         self._vouched_for = True
@@ -155,7 +155,7 @@ class ServerProcess:
 
 
 def _has_ended(pidfd: int) -> bool:
-    """A pidfd is readable from the end of its process on, also before that has been reaped."""
+    """Return whether the process has ended: its pidfd is then readable, even before reaping."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))

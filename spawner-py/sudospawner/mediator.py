@@ -1,7 +1,7 @@
-"""One call of the mediator: a request goes in, a reply comes out, whatever goes wrong between.
+"""One call of the mediator: sends a request and returns the reply, or raises MediatorError.
 
-Nothing here knows JupyterHub. Every call ends within its time limit and holds a bounded amount of
-memory, whatever the program at the other end does.
+Nothing here depends on JupyterHub. Every call ends within its time limit and uses a bounded amount
+of memory, whatever the called program does.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from .server_log import ServerLog
 
 log = logging.getLogger(__name__)
 
-#: Seconds between the moment when a mediator should end and SIGTERM, and then SIGKILL.
+#: Seconds that a mediator has to end before SIGTERM, and again before SIGKILL.
 GRACE = 5.0
-#: The longest duration that a request can have, in seconds.
+#: The longest duration that a request may contain, in seconds.
 LONGEST_WAIT = 3600.0
 
-# Seconds that a call may take beside what it waits for.
+# Seconds that a call may take in addition to the waits in its request.
 _CALL_LIMIT = 30.0
-# What a program has written before its end is read within this time after it.
+# Seconds after the end of a program to read what it wrote.
 _LEFT_TO_READ = 2.0
-# Held here, since asyncio itself keeps only weak references to tasks.
+# asyncio keeps only weak references to tasks.
 _background: set[asyncio.Task[None]] = set()
 
 
 class MediatorError(RuntimeError):
-    """The mediator gave no reply that could be used."""
+    """The mediator gave no usable reply."""
 
     def __init__(self, code: str, sentence: str) -> None:
         """Describe the failure.
 
-        :param code: stable, for programs and metrics.
-        :param sentence: for a person, with the remedy.
+        :param code: a stable code, for programs and metrics.
+        :param sentence: the cause and the remedy, for a person.
         """
         super().__init__(sentence)
         self.code = code
@@ -50,23 +50,23 @@ class MediatorError(RuntimeError):
 
 
 def limit_wait(seconds: float) -> float:
-    """Return the duration nearest to this one that a request can have, in seconds."""
+    """Return a duration in seconds, limited to what a request may contain."""
     return max(0.0, min(float(seconds), LONGEST_WAIT))
 
 
 def limit_call(request: dict[str, Any]) -> float:
-    """Return how many seconds a call other than spawn may take."""
+    """Return the time limit in seconds of a call other than spawn."""
     waits = (request.get(f"{phase}_seconds", 0) for phase in ("interrupt", "term", "kill"))
     return _CALL_LIMIT + sum(waits)
 
 
 async def read_and_forget(stderr: ServerLog) -> None:
-    """Read stderr to its end: for callers that do not want the log."""
+    """Read stderr to its end and discard it: for callers that do not want the log."""
     await stderr.drain()
 
 
 def ignore_event(event: dict[str, Any]) -> None:
-    """Take an event and do nothing: for callers that ask for none."""
+    """Ignore an event: for callers that request none."""
 
 
 async def call(
@@ -79,20 +79,20 @@ async def call(
     outlives_call: bool = False,
     preexec_fn: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Hand one request to a mediator and return its reply, be it ``ok`` or not.
+    """Send one request to a mediator and return its reply, whether it is ``ok`` or not.
 
-    The call ends with the reply; sudo may take its time to close its session behind it. When the
-    call is given up - at the time limit, or because the awaiting task is cancelled - all pipes are
-    closed and sudo gets SIGTERM, which it relays, and SIGKILL after GRACE.
+    The call returns when the reply arrives; sudo may close its session later. If the time limit
+    passes or the awaiting task is cancelled, all pipes are closed and sudo gets SIGTERM, which it
+    relays, and SIGKILL after GRACE.
 
-    :param command: the program and whom it is about.
-    :param request: what is written to its stdin, as JSON.
-    :param time_limit: seconds.
-    :param relay_log: a coroutine function that is given stderr and reads it.
-    :param on_event: is called with each event that precedes the reply.
-    :param outlives_call: stderr is a server's log: it is read until it ends, which is long after
-        the call, and nothing is ended behind the reply.
-    :param preexec_fn: is called in the child before the program is executed.
+    :param command: the command line, and the account that it is for.
+    :param request: the request, which is written to stdin as JSON.
+    :param time_limit: the time limit in seconds.
+    :param relay_log: a coroutine function that receives stderr and reads it.
+    :param on_event: called with each event that precedes the reply.
+    :param outlives_call: whether stderr is a server's log. After an ``ok`` reply it is then read to
+        its end, long after the call, and the process is not ended.
+    :param preexec_fn: called in the child before the program is executed.
     :raises MediatorError: if there is no reply.
     """
     pipes = await Pipes.open()
@@ -137,12 +137,15 @@ class _Conversation:
         self._relaying = _run_in_background(_relay(pipes.stderr, relay_log))
 
     async def read_reply(self) -> dict[str, Any]:
-        """Read stdout until the reply is there, and explain its absence."""
+        """Return the reply from stdout.
+
+        :raises MediatorError: if there is none; it says why.
+        """
         reading = asyncio.ensure_future(self._read_stdout())
         try:
             await asyncio.wait({reading, self._exit}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                # It has ended while somebody else holds its stdout: what it wrote is there.
+                # It has ended, but another process holds its stdout: read what is in the pipe.
                 await asyncio.wait({reading}, timeout=_LEFT_TO_READ)
             if reading.done():
                 reading.result()
@@ -180,7 +183,7 @@ class _Conversation:
         )
 
     def describe_delay(self, time_limit: float) -> MediatorError:
-        """Say why the call was given up at its time limit."""
+        """Return the error for a call that reached its time limit."""
         return self._explain() or MediatorError(
             "mediator_timeout",
             f"{self._command.program}, called for {self._command.target}, gave no reply within "
@@ -198,18 +201,18 @@ class _Conversation:
         )
 
     def give_up(self) -> None:
-        """Close all pipes and end the process; returns at once."""
+        """Close all pipes and end the process, without waiting."""
         self._pipes.close()
         self._signal("terminate")
         _run_in_background(self._kill_after_grace())
 
     async def leave_running(self) -> None:
-        """Read what still comes: a wrapper in place of the mediator may itself be the server."""
+        """Drain stdout and wait: a wrapper in place of the mediator may itself be the server."""
         await self._pipes.drain_stdout()
         await asyncio.wait({self._exit})
 
     async def end(self) -> None:
-        """See the process off after its reply: nothing is to follow, but sudo may take a while."""
+        """End the process after its reply, unless it ends by itself within GRACE."""
         draining = asyncio.ensure_future(self._pipes.drain_stdout())
         await asyncio.wait({self._exit}, timeout=GRACE)
         await asyncio.wait({self._relaying}, timeout=_LEFT_TO_READ)
@@ -228,8 +231,8 @@ class _Conversation:
         except ProcessLookupError:
             pass
         except PermissionError:
-            # Where sudo has nothing to do after the command it becomes the command, and so
-            # another account's process; that its pipes are closed has to do.
+            # If sudo has nothing to do after the command, it becomes the command, and so another
+            # account's process. Closing its pipes has to suffice.
             log.debug("may not %s process %d", method, self._process.pid)
 
 
@@ -242,10 +245,10 @@ async def _start(
             stdin=pipes.child_stdin,
             stdout=pipes.child_stdout,
             stderr=pipes.child_stderr,
-            # Complaints are recognised in English.
+            # Error messages are recognised in English only.
             env={**os.environ, "LC_ALL": "C", "LANGUAGE": ""},
-            # sudo does not relay signals that come from its own process group, and Ctrl-C at the
-            # Hub's terminal is not meant for it.
+            # sudo does not relay signals from its own process group, and Ctrl-C in the Hub's
+            # terminal must not reach it.
             start_new_session=True,
             preexec_fn=preexec_fn,
         )
@@ -256,7 +259,7 @@ async def _start(
         ) from error
     except OSError as error:
         remedy = (
-            "Install sudo, and see that the PATH of the Hub finds it."
+            "Install sudo, and make sure that it is on the Hub's PATH."
             if command.uses_sudo
             else "Check SudoSpawner.sudospawner_path."
         )
@@ -273,7 +276,7 @@ async def _relay(stderr: ServerLog, relay_log: Callable[[ServerLog], Awaitable[N
         await relay_log(stderr)
     except Exception:
         log.exception("the log of a server is no longer relayed")
-    # The writer must not block or die because the reader has lost interest.
+    # The writer must not block or die because relay_log has stopped reading.
     await stderr.drain()
     stderr.close()
 

@@ -1,4 +1,4 @@
-"""The three pipes to a mediator, closed at will and at once."""
+"""The three pipes to a mediator, which can be closed at any time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .server_log import ServerLog
 class Pipes:
     """Both ends of stdin, stdout and stderr.
 
-    They are ours and not asyncio's: some versions of asyncio do not notice the end of a process
+    They are not asyncio's own: some versions of asyncio do not notice that a process has ended
     while one of their pipes to it is open, and stderr stays open on purpose.
     """
 
     def __init__(self) -> None:
-        """Open the pipes; :meth:`open` connects our ends to the event loop."""
+        """Create the pipes; :meth:`open` also connects our ends to the event loop."""
         self.child_stdin, self._stdin_file = _open_pipe()
         self._stdout_file, self.child_stdout = _open_pipe()
         self._stderr_file, self.child_stderr = _open_pipe()
 
     @classmethod
     async def open(cls) -> Pipes:
-        """Open the pipes in the running event loop."""
+        """Create the pipes and connect our ends to the running event loop."""
         pipes = cls()
         loop = asyncio.get_running_loop()
         pipes._stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, pipes._stdin_file)
@@ -33,24 +33,24 @@ class Pipes:
         return pipes
 
     def send(self, request: bytes) -> None:
-        """Write the request in the background, and then the end of stdin."""
+        """Write the request in the background, then close stdin."""
         self._stdin.write(request)
         self._stdin.close()
 
     async def drain_stdout(self) -> None:
-        """Read stdout to its end and throw away what comes."""
+        """Read stdout to its end and discard it."""
         await ServerLog(self.stdout, self._stdout).drain()
         self._stdout.close()
 
     def close_child_ends(self) -> None:
-        """Close what the child has inherited, so that its end is seen here."""
+        """Close our copies of the child's ends, so that we see EOF when the child closes them."""
         for end in (self.child_stdin, self.child_stdout, self.child_stderr):
             end.close()
 
     def close(self) -> None:
-        """Close everything: who reads gets EOF, who writes gets EPIPE."""
+        """Close everything: readers get EOF, writers get EPIPE."""
         self.close_child_ends()
-        # A transport that is closed already must not be aborted: its descriptor is another's.
+        # Do not abort a transport that is already closed: its descriptor may have been reused.
         if not self._stdin.is_closing() or self._stdin.get_write_buffer_size():
             self._stdin.abort()
         self._stdout.close()

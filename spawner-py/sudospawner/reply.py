@@ -1,8 +1,8 @@
-"""Finds the mediator's reply among what else a sudo configuration may print on stdout.
+"""Finds the mediator's reply in stdout, where a sudo configuration may print other things.
 
-In user mode the mediator is a process of the user's, and others of that account can write to its
-stdout. So nothing that comes from there costs the Hub much time, and each field that the class
-uses is what docs/protocol.md says, or is not there.
+In user mode the mediator runs as the user, and the user's other processes can write to its stdout.
+So parsing is bounded in time, and each field that the spawner uses is checked: it has a value that
+docs/protocol.md allows, or is None or missing.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from typing import Any, Callable
 
 from .printable import escape_control_characters
 
-#: stdout may have this many bytes in all, events included.
+#: The maximum size of stdout in bytes, events included.
 REPLY_LIMIT = 512 * 1024
-#: A reply tells of so many hooks, and events of as many, in so many characters.
+#: The maximum number of hooks in a reply and in events; the maximum size of hook events, in
+#: characters.
 HOOK_LIMIT = 64
 EVENT_LIMIT = 64 * 1024
-#: The event that stands for all hooks that are more than that. The mediator has none of this name.
+#: The event that replaces all hook events beyond these limits. The mediator does not send it.
 HOOKS_LEFT_OUT = "hooks_left_out"
 
-# What an attempt to find an object costs, in characters, beside those that are read for it. All
-# attempts of a call together may cost REPLY_LIMIT.
+# The cost of one attempt to decode an object, in characters, in addition to those that it reads.
+# All attempts of a call together may cost REPLY_LIMIT.
 _ATTEMPT = 128
-# What has more brackets than this is no reply: it would take long to make all that they stand for.
+# A text with more brackets than this is not decoded: it would take too long to build the objects.
 _BRACKETS = 32 * 1024
 _TAIL = 4096
 
@@ -32,12 +33,12 @@ _Reader = Callable[[Any], Any]
 
 
 def _integer(lowest: int, highest: int) -> _Reader:
-    # True and false are of a type of their own.
+    # isinstance() would accept booleans.
     return lambda value: value if type(value) is int and lowest <= value <= highest else None
 
 
 def _number(highest: float) -> _Reader:
-    # What is no number at all (NaN) is not at least 0 either.
+    # The comparison also rejects NaN.
     return lambda value: value if type(value) in (int, float) and 0 <= value <= highest else None
 
 
@@ -63,7 +64,7 @@ def _objects(fields: dict[str, _Reader], limit: int) -> _Reader:
 
 
 def _select(found: dict[str, Any], fields: dict[str, _Reader]) -> dict[str, Any]:
-    """Return these fields of an object; None is in place of what cannot be their value."""
+    """Return these fields of an object, with None in place of each invalid value."""
     return {name: read(found[name]) for name, read in fields.items() if name in found}
 
 
@@ -96,18 +97,18 @@ _EVENT = {**_HOOK, "event": _text(16), "pid": _FIELDS["pid"], "started": _FIELDS
 
 
 class ReplyParser:
-    """Takes stdout in pieces, reports events as they come, and keeps the reply.
+    """Parses stdout in pieces, reports events as they arrive, and keeps the reply.
 
     The reply is the last object with a boolean ``ok``. Lectures, messages of PAM modules and the
-    like may stand before it, after it and on its own line.
+    like may precede it, follow it, and share its line.
     """
 
     def __init__(self, on_event: Callable[[dict[str, Any]], None]) -> None:
-        """Start with nothing.
+        """Create a parser that has read nothing.
 
-        :param on_event: is given the events ``hook`` and ``started``, each once its line is
-            complete: those of hooks before that of the server, and that one once. Where there are
-            too many of hooks it is given one with HOOKS_LEFT_OUT, and no more of them.
+        :param on_event: called with each ``hook`` event and then one ``started`` event, as soon as
+            the event's line is complete. If there are too many hook events, it is called once with
+            a HOOKS_LEFT_OUT event, and with no further hook events.
         """
         self.reply: dict[str, Any] | None = None
         self._on_event = on_event
@@ -120,18 +121,18 @@ class ReplyParser:
 
     @property
     def tail(self) -> str:
-        """The last 4 KiB that came, as text."""
+        """The last 4 KiB of stdout, as text."""
         return self._received[-_TAIL:].decode("utf-8", "replace")
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether so much has come that no reply is looked for any more."""
+        """Whether a limit is reached, so that the parser no longer looks for a reply."""
         return self._effort <= 0 or len(self._received) > REPLY_LIMIT
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece; ``reply`` is set as soon as the line that holds it is complete."""
+        """Parse the next piece; ``reply`` is set as soon as its line is complete."""
         self._received += data
-        # From brace to brace: of all lines without one nothing is looked at.
+        # Jump from brace to brace: lines without one are skipped.
         while not self.is_exhausted:
             start = self._received.find(b"{", self._position)
             if start < 0:
@@ -145,7 +146,7 @@ class ReplyParser:
             self._position = end
 
     def finish(self) -> None:
-        """Take what is left when stdout has ended: a line without its end, or a printed object."""
+        """Parse the rest when stdout has ended: an unfinished line, or a multi-line object."""
         self._take_line(self._received[self._position :])
         if self.reply is None:
             start, end = self._received.find(b"{"), self._received.rfind(b"}")
@@ -154,7 +155,7 @@ class ReplyParser:
                 self.reply = {**found, **_select(found, _FIELDS)}
 
     def _take_line(self, line: bytearray) -> None:
-        """Take all objects of a line."""
+        """Process all objects of a line."""
         _, brace, rest = line.decode("utf-8", "replace").partition("{")
         while brace:
             found, length = self._decode(brace + rest)
@@ -162,7 +163,7 @@ class ReplyParser:
             _, brace, rest = rest[length - 1 :].partition("{")
 
     def _decode(self, text: str) -> tuple[dict[str, Any], int]:
-        """Return the object that a text begins with, empty if it is none, and its length."""
+        """Return the object at the start of a text, empty if there is none, and its length."""
         self._effort -= _ATTEMPT + len(text)
         if self._effort <= 0 or text.count("{") + text.count("[") > _BRACKETS:
             return {}, len(text)
@@ -176,7 +177,7 @@ class ReplyParser:
         if _is_reply(found):
             self.reply = {**found, **_select(found, _FIELDS)}
         elif self.reply is not None or self._has_started:
-            # Hooks run before the server. Behind it, its own processes can write such lines.
+            # Hooks run before the server starts. Later, its own processes can write such lines.
             return
         elif kind == "started":
             self._has_started = True
@@ -194,7 +195,7 @@ class ReplyParser:
             self._on_event({"event": HOOKS_LEFT_OUT})
 
     def _has_room_for_hooks(self) -> bool:
-        # Each hook is told of when it begins and when it has ended.
+        # Each hook has one event when it starts and one when it has ended.
         has_few = self._hook_events <= 2 * HOOK_LIMIT
         return has_few and self._hook_characters <= EVENT_LIMIT
 
@@ -204,15 +205,15 @@ def _is_reply(found: dict[str, Any]) -> bool:
 
 
 def get_error(reply: dict[str, Any]) -> str:
-    """Return the sentence of a reply that is not ``ok``, control characters written out."""
+    """Return the error of a reply that is not ``ok``, with control characters escaped."""
     return escape_control_characters(str(reply.get("error") or "the mediator gave no reason"))
 
 
 def describe_hooks_left_out() -> str:
-    """Say in one line what the event HOOKS_LEFT_OUT means."""
+    """Return one line that says what the event HOOKS_LEFT_OUT means."""
     return (
-        f"of its hooks more is told than of {HOOK_LIMIT}, or more than {EVENT_LIMIT} bytes: what "
-        "is left out here comes with the reply, if anything does"
+        f"of its hooks more is told than of {HOOK_LIMIT}, or more than {EVENT_LIMIT} bytes: the "
+        "reply may have what is left out here"
     )
 
 
@@ -222,6 +223,6 @@ def _read_integer(digits: str) -> int:
     return int(digits)
 
 
-# Before Python had a limit of its own it took minutes for a number of a million digits.
+# Python versions without their own limit take minutes to parse a number of a million digits.
 _HAS_LIMIT = hasattr(sys, "get_int_max_str_digits")
 _DECODER = json.JSONDecoder(parse_int=None if _HAS_LIMIT else _read_integer)

@@ -1,4 +1,4 @@
-"""The stderr of a mediator, through which the log of the server comes for as long as it lives."""
+"""A mediator's stderr, which carries the server's log for as long as the server runs."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from tornado.iostream import StreamClosedError
 
 from .printable import escape_control_characters
 
-#: A longer line is handed on in pieces of this size, so that no server can fill the Hub's memory.
+#: A longer line is returned in pieces of this size (in bytes), so that no server can fill the
+#: Hub's memory.
 LINE_LIMIT = 16 * 1024
-#: How much of the end is remembered for error messages, in bytes.
+#: How much of the end is kept for error messages, in bytes.
 TAIL_LIMIT = 8 * 1024
 
-# What a server may have of the Hub's log: so many lines a second, and so many at once. A line
-# counts once more for each _LINE bytes that it has.
+# The rate limit of a server's log: lines per second, and lines at once. A line counts as one more
+# for each _LINE bytes in it.
 _LINES_PER_SECOND = 200
 _LINES_AT_ONCE = 1000
 _LINE = 256
-# Seconds between two remarks on lines that were left out.
+# Seconds between two remarks about dropped lines.
 _REMARK_INTERVAL = 5.0
-# What a pipe holds, and the seconds until as much is read again: a server that floods its log gets
-# little of the Hub's time.
+# The capacity of a pipe in bytes, and the pause in seconds after a full one is read. So a server
+# that floods its log takes little of the Hub's time.
 _CHUNK = 64 * 1024
 _PAUSE = 0.05
 
 
 class ServerLog:
-    """A stream of lines with the two methods that ``SudoSpawner.relog_stderr`` is promised.
+    """A stream of lines with the two methods that ``SudoSpawner.relog_stderr`` may rely on.
 
-    They are those of tornado's streams: ``await read_until(b"\\n")``, which raises
-    :class:`tornado.iostream.StreamClosedError` at the end, and ``closed()``. Lines that are more
-    than a server may have of the Hub's log are left out; a line in the stream says how many.
+    As in tornado's streams, these are ``await read_until(b"\\n")``, which raises
+    :class:`tornado.iostream.StreamClosedError` at the end, and ``closed()``. Lines beyond the rate
+    limit are dropped; a line in the stream says how many.
     """
 
     def __init__(
@@ -44,9 +45,9 @@ class ServerLog:
     ) -> None:
         """Read from one end of a pipe.
 
-        :param reader: where the bytes arrive.
+        :param reader: receives the bytes.
         :param transport: the pipe itself, which :meth:`close` closes.
-        :param clock: tells the time in seconds; by default that of the running event loop.
+        :param clock: returns the time in seconds; by default the running event loop's clock.
         """
         self._reader = reader
         self._transport = transport
@@ -62,22 +63,22 @@ class ServerLog:
 
     @property
     def tail(self) -> str:
-        """The last lines that were read, as text (control characters still in it)."""
+        """The last 8 KiB that were read, as text, with control characters unescaped."""
         return self._tail.decode("utf-8", "replace")
 
     def closed(self) -> bool:
-        """Whether everything has been read, or the reading was given up."""
+        """Whether everything has been read, or reading was given up."""
         return self._ended and not self._buffer and not self._left_out
 
     def close(self) -> None:
-        """Give up reading: who writes into the pipe gets EPIPE from now on."""
+        """Stop reading: writers to the pipe get EPIPE from now on."""
         self._transport.close()
 
     async def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> bytes:
-        """Return the bytes up to and with the delimiter.
+        """Return the bytes up to and including the delimiter.
 
-        A piece without it is returned when it is LINE_LIMIT (or max_bytes) long, and at the end.
-        Each call gives the event loop back once, whatever has been read already.
+        Returns a piece without the delimiter when it reaches LINE_LIMIT (or max_bytes), and at the
+        end. Each call yields to the event loop once, even if data is already there.
 
         :raises tornado.iostream.StreamClosedError: when there is nothing more.
         """
@@ -99,7 +100,7 @@ class ServerLog:
                 await self._read_more()
 
     async def drain(self) -> None:
-        """Read to the end and throw away what comes, so that nobody blocks on a full pipe."""
+        """Read to the end and discard it, so that no writer blocks on a full pipe."""
         self._left_out = 0
         while not self._ended:
             self._buffer.clear()
@@ -110,7 +111,7 @@ class ServerLog:
         return self._ended and not self._buffer
 
     def _find_piece(self, delimiter: bytes, limit: int) -> int:
-        """Return the length of the next piece, 0 if it is not there yet."""
+        """Return the length of the next piece, 0 if it is not complete yet."""
         found = self._buffer.find(delimiter)
         if found >= 0:
             return min(found + len(delimiter), limit)
@@ -118,7 +119,7 @@ class ServerLog:
         return min(len(self._buffer), limit) if is_piece else 0
 
     def _allow(self, length: int) -> bool:
-        """Take a piece from what the server may have of the log; False if it is too much now."""
+        """Deduct a piece from the server's allowance; False if the allowance is too small."""
         now = self._clock()
         grown = self._allowance + (now - self._allowed_at) * _LINES_PER_SECOND
         self._allowance, self._allowed_at = min(grown, _LINES_AT_ONCE), now
@@ -129,7 +130,7 @@ class ServerLog:
         return True
 
     def _leave_out(self, delimiter: bytes, length: int) -> None:
-        """Throw away all the lines that are here: in bulk, so that a flood of them costs little."""
+        """Drop all the lines in the buffer in bulk, so that a flood of them costs little."""
         if not self._left_out:
             self._remark_at = self._clock() + _REMARK_INTERVAL
         end = max(length, self._buffer.rfind(delimiter) + len(delimiter))
@@ -144,7 +145,7 @@ class ServerLog:
         )
 
     async def _read_more(self) -> None:
-        """Read what is there, at least a byte; less only at the end, or when a remark is due."""
+        """Read at least one byte; none only at the end, or when a remark is due."""
         if self._was_full:
             await asyncio.sleep(_PAUSE)
         wait = max(0.0, self._remark_at - self._clock()) if self._left_out else None
@@ -160,7 +161,7 @@ class ServerLog:
 
 
 async def read_lines(stderr: ServerLog) -> AsyncIterator[str]:
-    """Yield each line that is not empty as text, control characters written out."""
+    """Yield each non-empty line as text, with control characters escaped."""
     while not stderr.closed():
         try:
             line = await stderr.read_until(b"\n")

@@ -1,4 +1,4 @@
-"""Settings of LocalProcessSpawner that mean something else here, or nothing."""
+"""Settings of LocalProcessSpawner that mean something else here, or have no effect."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from jupyterhub.spawner import LocalProcessSpawner
 
 from .failures import make_failure
 
-# There is a spawner for each server; the same advice for each of them would bury it.
+# Each server has its own spawner; repeating the warning for each would flood the log.
 _warned: set[str] = set()
 
 _SIBLING = (
     "it is ignored: the server is always the sudospawner-singleuser or jupyterhub-singleuser "
-    "beside sudospawner, so that sudoers permits nothing else. Put a script of that first name "
-    "there to change how servers start"
+    "beside sudospawner, so that sudoers permits nothing else. To change how servers start, put a "
+    "script named sudospawner-singleuser there"
 )
 _NOT_ENFORCED = (
-    'it is not enforced: in mode "user" servers run as processes beside the Hub, which nothing '
-    'limits as a whole. In mode "root", with the systemd launcher in the policy, it is'
+    'it is not enforced: in mode "user" servers run as processes beside the Hub, and nothing '
+    'limits a server as a whole. Mode "root" with the systemd launcher in the policy enforces it'
 )
 _IGNORED = {
     "cmd": _SIBLING,
@@ -27,10 +27,10 @@ _IGNORED_IN_USER_MODE = {"mem_limit": _NOT_ENFORCED, "cpu_limit": _NOT_ENFORCED}
 
 
 def warn_about_ignored_settings(spawner: LocalProcessSpawner, mode: str) -> None:
-    """Log one warning for each setting that is made and has no effect, once in a Hub's life.
+    """Log a warning for each setting that has no effect, once in the Hub's lifetime.
 
-    :param spawner: whose settings they are, and whose log has the warnings.
-    :param mode: ``user`` or ``root``: what SudoSpawner.mode says.
+    :param spawner: has the settings, and the log for the warnings.
+    :param mode: the value of SudoSpawner.mode: ``user`` or ``root``.
     """
     of_user_mode = _IGNORED_IN_USER_MODE if mode == "user" else {}
     for name, consequence in {**_IGNORED, **of_user_mode}.items():
@@ -42,10 +42,10 @@ def warn_about_ignored_settings(spawner: LocalProcessSpawner, mode: str) -> None
 
 
 def refuse_internal_ssl(internal_ssl: bool) -> None:
-    """Raise a failure if the Hub encrypts its inner connections."""
+    """Raise a failure if ``internal_ssl`` is on."""
     if internal_ssl:
         raise make_failure(
             "internal_ssl_unsupported",
-            "SudoSpawner cannot hand certificates to the user's account yet: set "
+            "SudoSpawner cannot give certificates to the user's account yet: set "
             "c.JupyterHub.internal_ssl = False.",
         )

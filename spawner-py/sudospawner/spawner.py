@@ -1,4 +1,4 @@
-"""SudoSpawner: starts, watches and stops servers as their users, from a Hub without root."""
+"""SudoSpawner: starts, watches and stops servers as their users, for a Hub without root."""
 
 from __future__ import annotations
 
@@ -25,67 +25,66 @@ from .settings import refuse_internal_ssl, warn_about_ignored_settings
 from .start import Start
 from .watch import Watch, describe_survivor
 
-# How often another port is tried when one that was chosen at random turns out to be taken.
+# How many random ports a start tries, in case one is taken.
 _PORT_TRIES = 3
 
 
 class SudoSpawner(LocalProcessSpawner):
     """Starts each user's server through ``sudo -u USER sudospawner``, or as :attr:`mode` says.
 
-    What can be overridden in subclasses: :meth:`do`, :meth:`make_preexec_fn`,
-    :meth:`relog_stderr`, and everything that LocalProcessSpawner offers except its own way of
-    starting a process.
+    Subclasses can override :meth:`do`, :meth:`make_preexec_fn`, :meth:`relog_stderr`, and
+    everything in LocalProcessSpawner except how it starts a process.
     """
 
     sudospawner_path = Unicode(
         config=True,
-        help="""The path of the mediator, exactly as sudoers names it.
+        help="""The path of the mediator, exactly as in sudoers.
 
-        By default the `sudospawner` that PATH finds, else the one beside the Hub's Python.
+        The default is the `sudospawner` on PATH, else the one beside the Hub's Python.
         """,
     )
     mode = Enum(
         ["user", "root"],
         "user",
         config=True,
-        help="""Who the mediator is called as.
+        help="""The account that the mediator is called as.
 
         "user": `sudo -u USER sudospawner`; sudoers decides who may have a server.
 
         "root": `sudo sudospawner --user=USER`; /etc/sudospawner/policy.toml decides, and root runs
-        the hooks of that policy before the server starts. Needs the policy, and the rule
-        `sudospawner-root-mode` in sudoers. Where the policy has the systemd launcher, `mem_limit`
-        and `cpu_limit` are limits of the server's unit: at most those of the policy.
+        the policy's hooks before the server starts. This needs the policy, and the rule
+        `sudospawner-root-mode` in sudoers. With the systemd launcher in the policy, `mem_limit` and
+        `cpu_limit` limit the server's unit; they cannot exceed the policy's limits.
         """,
     )
     sudo_args = List(
         ["-nH"],
         config=True,
-        help='Arguments for sudo itself, beside `-u USER` where the mode is "user".',
+        help='Arguments for sudo itself, in addition to `-u USER` in mode "user".',
     )
     mediator_log_level = Unicode(
         "INFO",
         config=True,
-        help="How much the mediator logs: debug, info, warning, error or none.",
+        help="The log level of the mediator: debug, info, warning, error or none.",
     )
     wait_for_port = Bool(
         True,
         config=True,
         help="""Whether a start waits until the server listens on its port.
 
-        The server's end while it waits fails the start at once, with its last lines of output;
-        and a port that another account has taken is noticed. Turn it off where
-        `sudospawner-singleuser` is a wrapper round a container or a remote machine, whose socket
-        does not belong to the user's account here.
+        If the server ends while the start waits, the start fails at once, with the server's last
+        lines of output. A port that another account has taken is also detected. Turn this off if
+        `sudospawner-singleuser` is a wrapper around a container or a remote machine, where the
+        server's socket does not belong to the user's account on this machine.
         """,
     )
     check_on_start = Bool(
         False,
         config=True,
-        help="""Whether `sudospawner check` is run once when the Hub starts, and logged.
+        help="""Whether to run `sudospawner check` once when the Hub starts, and log its findings.
 
-        A problem is an error in the Hub's log, with the command that mends it. The Hub starts in
-        any case, and does not wait.
+        A problem is logged as an error, with the command that fixes it. The Hub starts in any case
+        and does not wait for the check.
         """,
     )
 
@@ -95,10 +94,10 @@ class SudoSpawner(LocalProcessSpawner):
         return shutil.which("sudospawner") or shutil.which(beside_python) or "sudospawner"
 
     def __init__(self, **kwargs: Any) -> None:
-        """Make a spawner without a server; the parameters are those of every spawner."""
+        """Create a spawner without a server; takes the parameters of every spawner."""
         super().__init__(**kwargs)
         self._watch = Watch(self._ask_status, self._tell, self._tell_user)
-        # The start that is under way, or the last one; before the first, one that is over.
+        # The current start, or the last one; before the first, one that is not under way.
         self._latest_start = self._prepare_start()
         self._chosen_port = 0
         self._stopping = False
@@ -106,10 +105,10 @@ class SudoSpawner(LocalProcessSpawner):
     # --- Start ---
 
     async def start(self) -> tuple[str, int]:
-        """Start the server and return where it is to be reached: (ip, port).
+        """Start the server and return its address: (ip, port).
 
-        :raises SpawnException: (before JupyterHub 6 HTTPError) if it does not start; then there
-            is neither a server nor a pid.
+        :raises SpawnException: (before JupyterHub 6 HTTPError) if it does not start; there is then
+            neither a server nor a pid.
         """
         refuse_internal_ssl(self.internal_ssl)
         warn_about_ignored_settings(self, self.mode)
@@ -148,7 +147,8 @@ class SudoSpawner(LocalProcessSpawner):
             if reply.get("code") != "port_taken" or self.port != self._chosen_port:
                 break
             self._warn(get_error(reply))
-        # Nothing is awaited from the reply to the pid: whoever cancels, it is known or undone.
+        # No await between reply and pid: if the start is cancelled, the pid is known or the
+        # server is undone.
         self._latest_start.take_reply(reply, self._find_limits().get("memory"))
         self._watch.follow(reply["pid"], reply.get("started") or "", vouched_for=True)
         self._watch.keep_unit(reply)
@@ -161,54 +161,54 @@ class SudoSpawner(LocalProcessSpawner):
             )
 
     def _find_limits(self) -> dict[str, Any]:
-        """Return the limits that are asked for: in user mode none, since nothing enforces them.
+        """Return the limits to request: none in user mode, where nothing enforces them.
 
-        In root mode the mediator refuses what it cannot enforce, or what exceeds the policy.
+        In root mode the mediator refuses limits that it cannot enforce or that exceed the policy.
         """
         asked = {"memory": self.mem_limit, "cpus": self.cpu_limit}
         return {name: limit for name, limit in asked.items() if limit and self.mode == "root"}
 
     def _take_event(self, event: dict[str, Any]) -> None:
-        """Take what the mediator tells of before its reply."""
+        """Process an event that precedes the mediator's reply."""
         if event["event"] == "started" and event.get("pid"):
             # Not ours until the reply says so, but remembered: if the start is given up and the
-            # mediator does not end it, stop() does.
+            # mediator does not end the process, stop() does.
             self._watch.follow(event["pid"], event.get("started") or "", vouched_for=True)
         self._latest_start.take_event(event)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what is known of the start while it lasts."""
+        """Yield the start's messages while it is under way."""
         yield {"progress": 10, "message": f"Starting the server as {self.user.name}"}
         async for message in self._latest_start.follow():
             yield {"progress": 50, "message": message}
 
-    # --- Whether it lives, and how it ended ---
+    # --- Liveness and ending ---
 
     async def poll(self) -> int | None:
         """Return None while the server runs or starts, else how it ended.
 
-        That is its exit status, the negative number of the signal that killed it, or 0 where it is
-        not known: only the service manager knows, of a server in a unit.
+        That is its exit status, the negated number of the signal that killed it, or 0 if unknown.
+        Only systemd knows, and only of a server in a unit.
 
-        sudo is called when a server in a unit has ended, and where /proc hides a process that this
-        Hub has not seen start: once.
+        This calls sudo once when a server in a unit has ended, and once if /proc hides a process
+        that this Hub did not start.
         """
         if self._latest_start.is_under_way or await self._signal(0):
             return None
-        # Nobody is asked about an end that stop() brings about.
+        # If stop() is ending the server, do not ask how it ended.
         ending = await self._watch.find_ending(self._identify(), may_ask=not self._stopping)
         self.clear_state()
         return ending.status
 
     async def _signal(self, sig: int) -> bool:
-        """Send a signal to the server and tell whether it was alive; 0 only asks."""
+        """Send a signal to the server and return whether it was alive; 0 only checks."""
         if sig == 0:
             return await self._look() is Liveness.ALIVE
         reply = await self.do("kill", signal=sig, **self._identify())
         return bool(reply.get("alive"))
 
     async def _look(self) -> Liveness:
-        """Tell whether the server lives; the mediator is asked only where /proc hides it."""
+        """Return whether the server is alive; asks the mediator only if /proc hides it."""
         liveness = self._watch.look(self.pid, self.user.name)
         return await self._watch.ask(self._identify()) if liveness is Liveness.HIDDEN else liveness
 
@@ -216,26 +216,27 @@ class SudoSpawner(LocalProcessSpawner):
         return await self.do("status", **fields)
 
     def _tell_user(self, sentence: str) -> None:
-        """Have the Hub's page of a server that does not run say why.
+        """Make the Hub's page of a stopped server say why it stopped.
 
-        The Hub shows there what the last start failed with, and lets nobody but the user start it
-        anew; it has nothing else to be told by.
+        The page shows the error of the last start, and then only the user can start the server
+        again. The Hub offers no other way to show a message there.
         """
         if self._spawn_future is None:
             self._spawn_future = make_failed_start("server_killed", sentence)
 
     def _identify(self) -> dict[str, Any]:
-        """Return the fields of a request that name the server."""
-        # In user mode, to which the Hub may have been changed, a server is its process.
+        """Return the fields of a request that identify the server."""
+        # User mode has no units, even if the state has one from a time in root mode.
         fields = self._watch.identify(self.pid, by_unit=self.mode == "root")
         return {**fields, "server_name": self.name}
 
     # --- Stop ---
 
     async def stop(self, now: bool = False) -> None:
-        """End the server and all that it left behind; also one whose start is under way.
+        """End the server and all that it left behind, even while it starts.
 
-        :param now: leave out SIGINT and begin with SIGTERM.
+        :param now: skip SIGINT and begin with SIGTERM.
+        :raises SpawnException: (before JupyterHub 6 HTTPError) if the call of the mediator fails.
         """
         await self._latest_start.give_up()
         self._stopping = True
@@ -263,7 +264,7 @@ class SudoSpawner(LocalProcessSpawner):
                 raise
             reply = {"ok": False, "error": error.sentence}
         if not reply.get("ok"):
-            # A wrapper round a mediator that knows no more than spawn and kill.
+            # A wrapper around a mediator that supports only spawn and kill.
             self._warn(f"stop failed: {get_error(reply)}")
             await super().stop(now)
         if not reply.get("ok") or reply.get("alive"):
@@ -273,25 +274,25 @@ class SudoSpawner(LocalProcessSpawner):
             self.log.info("%s left %s processes behind, which were ended", self._log_name, count)
 
     async def _complain_if_alive(self) -> None:
-        """Say in the log that a server which could not be ended runs on, and is forgotten."""
+        """Log an error if the server is still alive: the Hub now forgets it."""
         if await self._look() is Liveness.ALIVE:
             fields = self._identify()
             self._tell(logging.ERROR, describe_survivor(fields["pid"], fields.get("unit", "")))
 
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
-        """Refuse: only start() could, and it refuses too."""
+        """Refuse internal_ssl, as start() does."""
         refuse_internal_ssl(self.internal_ssl)
         return paths
 
     # --- State ---
 
     def get_state(self) -> dict[str, Any]:
-        """Return what a restarted Hub needs: the pid, which process that is, and its unit."""
+        """Return what a restarted Hub needs: the pid, the process's identity, and its unit."""
         state = super().get_state()
         return {**state, **self._watch.get_state(self.pid)} if self.pid else state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what get_state returned, or what another LocalProcessSpawner did: a pid."""
+        """Load what get_state returned, or the pid that another LocalProcessSpawner stored."""
         super().load_state(state)
         self._watch.forget_ending()
         if self.pid:
@@ -306,11 +307,11 @@ class SudoSpawner(LocalProcessSpawner):
     # --- The mediator ---
 
     async def do(self, action: str, **kwargs: Any) -> dict[str, Any]:
-        """Have the mediator carry out one request, and return its reply, be it ``ok`` or not.
+        """Send one request to the mediator and return its reply, whether it is ``ok`` or not.
 
         :param action: ``spawn``, ``kill``, ``stop`` or ``status``.
         :param kwargs: the other fields of the request. ``_skip_sudo=True`` calls the mediator
-            without sudo, as the Hub's own account: for tests of subclasses.
+            without sudo, as the Hub's own account, for tests of subclasses.
         :raises MediatorError: (a RuntimeError) if there is no reply.
         """
         skip_sudo = kwargs.pop("_skip_sudo", False)
@@ -337,21 +338,21 @@ class SudoSpawner(LocalProcessSpawner):
         )
 
     def make_preexec_fn(self) -> Callable[[], None] | None:
-        """Return what is to be called in the child before sudo is executed: by default nothing."""
+        """Return a function to call in the child before sudo is executed: by default None."""
         return None
 
     async def relog_stderr(self, stderr: ServerLog) -> None:
         """Write the mediator's stderr, which becomes the server's log, to the Hub's log.
 
         :param stderr: has ``await read_until(b"\\n")``, which raises StreamClosedError at the
-            end, and ``closed()``. Lines of more than 16 KiB come in pieces; of a flood of lines
-            most are left out, and a line says how many.
+            end, and ``closed()``. Lines of more than 16 KiB come in pieces. Most lines of a flood
+            are dropped, and a line says how many.
         """
         async for line in read_lines(stderr):
             self._tell(logging.INFO, line)
 
     def _tell(self, level: int, sentence: str) -> None:
-        """Write a sentence about this server to the Hub's log; the level is one of logging."""
+        """Write a sentence about this server to the Hub's log, at a logging level."""
         self.log.log(level, "%s: %s", self._log_name, sentence)
 
     def _warn(self, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""One start of a server: how long it may take, and what becomes known of it meanwhile."""
+"""One start of a server: its time limit, and the messages about its progress."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .reply import HOOKS_LEFT_OUT, describe_hooks_left_out, get_error
 
 
 class Start:
-    """One start of a server, with news that any number of watchers follow from its beginning.
+    """One start of a server, with messages that any number of watchers can follow.
 
-    It is under way while :meth:`carry_out` runs, and over before and after that.
+    It is under way while :meth:`carry_out` runs.
     """
 
     def __init__(
@@ -25,41 +25,41 @@ class Start:
     ) -> None:
         """Prepare a start.
 
-        :param start_timeout: seconds after which the Hub gives it up.
-        :param has_hooks: whether root runs hooks; else what is told of such is ignored, since it
-            is one of the user's processes that tells of them.
-        :param tell: writes a sentence to the log; the first argument is a level of logging.
+        :param start_timeout: seconds after which the Hub gives up.
+        :param has_hooks: whether root runs hooks. If not, reports of hooks are ignored, since they
+            come from a process of the user.
+        :param tell: logs a sentence; the first argument is a logging level.
         """
         self._start_timeout = start_timeout
         self._has_hooks = has_hooks
         self._tell = tell
-        # Just under the Hub's own limit, so that the failure has our words.
+        # Just below the Hub's own limit, so that the failure has our message.
         self._limit = start_timeout - min(3.0, 0.05 * start_timeout)
         self._deadline = 0.0
         self._task: asyncio.Task[None] | None = None
-        # What became of the hooks that have ended.
+        # The results of the hooks that have ended.
         self._hooks: list[Hook] = []
         self._messages: list[str] = []
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has begun and is not over."""
+        """Whether it has begun and has not ended."""
         return self._task is not None
 
     @property
     def wait_seconds(self) -> float:
-        """How long the mediator may wait until the server listens."""
+        """How many seconds the mediator may wait until the server listens."""
         return min(0.85 * self._limit, LONGEST_WAIT)
 
     def find_time_left(self) -> float:
-        """Return how many seconds a call may take: until the deadline, if there is one ahead."""
+        """Return how many seconds a call may take: until the deadline, else the start timeout."""
         left = self._deadline - asyncio.get_running_loop().time()
         return left if left > 0 else self._start_timeout
 
     async def carry_out(self, work: Awaitable[None]) -> None:
-        """Have the work of the start done, within its time.
+        """Run the work of the start within its time limit.
 
-        Returns as well if :meth:`give_up` ended it.
+        Also returns if :meth:`give_up` cancels the work.
 
         :raises MediatorError: if the work raises it, or takes too long.
         """
@@ -67,7 +67,7 @@ class Start:
         self._changed = asyncio.Event()
         task = self._task = asyncio.ensure_future(work)
         try:
-            # A little longer than the call's own limit, which has the better words.
+            # A little longer than the call's own limit, which gives a better message.
             await asyncio.wait({task}, timeout=0.3 * self._limit + 0.7 * self._start_timeout)
             if not task.done():
                 raise MediatorError(
@@ -76,25 +76,25 @@ class Start:
             if not task.cancelled():
                 task.result()
         finally:
-            # Also when the Hub cancels us: the pipes are closed and sudo is ended with the task.
+            # Also if the Hub cancels us: ending the task closes the pipes and ends sudo.
             await self.give_up()
             self._task = None
             self._wake_watchers()
 
     async def give_up(self) -> None:
-        """Cancel the work if it is under way, and wait a little until it has ended."""
+        """Cancel the work if it is under way, and wait up to GRACE seconds for its end."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=GRACE)
 
-    # --- What becomes known of it ---
+    # --- Progress ---
 
     def forget_hooks(self) -> None:
-        """Forget what was told of hooks: they run anew."""
+        """Forget the results of hooks, because the hooks run again."""
         self._hooks = []
 
     def take_event(self, event: Mapping[str, Any]) -> None:
-        """Take what the mediator tells of before its reply."""
+        """Process an event that precedes the mediator's reply."""
         if event["event"] == "hook":
             self._take_hook(event)
         elif event["event"] == HOOKS_LEFT_OUT and self._has_hooks:
@@ -103,12 +103,12 @@ class Start:
             self._announce(f"Process {event['pid']} has started, waiting for it to listen")
 
     def take_reply(self, reply: Mapping[str, Any], memory: int | None) -> None:
-        """Take the mediator's reply to ``spawn``.
+        """Process the mediator's reply to ``spawn``.
 
-        :param memory: bytes that the server may use, None if there is no limit.
-        :raises SpawnException: (before JupyterHub 6 HTTPError) if it tells of no server.
+        :param memory: the server's memory limit in bytes, or None.
+        :raises SpawnException: (before JupyterHub 6 HTTPError) if no server has started.
         """
-        # Those that no event has told of.
+        # The hooks without an event.
         for told in (reply.get("hooks") or [])[len(self._hooks) :]:
             self._take_hook(told)
         if not reply.get("ok"):
@@ -133,13 +133,13 @@ class Start:
             self._tell(logging.INFO if hook.succeeded else logging.WARNING, hook.describe())
 
     def _announce(self, message: str) -> None:
-        """Tell all watchers while it is under way; the message is one line of text."""
+        """Send a message, one line of text, to all watchers if the start is under way."""
         if self.is_under_way:
             self._messages.append(message)
             self._wake_watchers()
 
     async def follow(self) -> AsyncIterator[str]:
-        """Yield every message, those of before too, until the start is over."""
+        """Yield every message, including earlier ones, until the start is over."""
         shown = 0
         while self.is_under_way or shown < len(self._messages):
             if shown == len(self._messages):

@@ -1,4 +1,4 @@
-"""The version of the installed distribution, for programs that look at the module."""
+"""The version of the installed distribution, as attributes of the module."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from importlib import metadata
 
 try:
     __version__ = metadata.version("sudospawner-rs")
-except metadata.PackageNotFoundError:  # The module is used from a source tree.
+except metadata.PackageNotFoundError:  # The module runs from a source tree.
     __version__ = "0.0.0.dev0"
 
-#: The version as a tuple of numbers and words, e.g. ``(1, 2, 3, "dev")``.
+#: The version as a tuple of integers and strings, such as ``(1, 2, 3, "dev0")``.
 version_info = tuple(int(part) if part.isdigit() else part for part in __version__.split("."))

@@ -1,4 +1,4 @@
-"""The watch of a spawner's server: which process it is, whether it lives, and how it ended."""
+"""Watches a spawner's server: which process it is, whether it is alive, and how it ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .reply import get_error
 
 
 class Watch:
-    """What is known of the server of one spawner, and how it is found out."""
+    """Finds out and remembers what is known about the server of one spawner."""
 
     def __init__(
         self,
@@ -25,50 +25,50 @@ class Watch:
         tell: Callable[[int, str], None],
         tell_user: Callable[[str], None],
     ) -> None:
-        """Begin without a server.
+        """Start without a server.
 
-        :param ask_status: hands the fields of a request for ``status`` to the mediator and returns
-            its reply; raises MediatorError if there is none.
-        :param tell: writes a sentence to the log; the first argument is a level of logging.
+        :param ask_status: sends a ``status`` request with these fields to the mediator and returns
+            the reply; raises MediatorError if there is none.
+        :param tell: logs a sentence; the first argument is a logging level.
         :param tell_user: shows the user why the server was ended, and what to do.
         """
         self._ask_status = ask_status
         self._tell = tell
         self._tell_user = tell_user
-        #: The process of the spawner's ``pid``, or one that the mediator has started and not
-        #: reported in a reply yet.
+        #: The process of the spawner's ``pid``, or one that the mediator has started but not yet
+        #: reported in a reply.
         self.process: ServerProcess | None = None
-        #: Where it lives in a unit of systemd: the unit's name, and the limits that apply to it.
+        #: For a server in a systemd unit: the unit's name and its limits.
         self.unit = ""
         self.limits: dict[str, Any] = {}
         self.forget_ending()
 
     def follow(self, pid: int, started: str, *, vouched_for: bool) -> None:
-        """Watch a process in place of the one before; the parameters are ServerProcess's."""
+        """Watch another process; takes the parameters of ServerProcess."""
         self._let_go()
         self.process = ServerProcess(pid, started, vouched_for=vouched_for)
 
     def keep_unit(self, told: Mapping[str, Any]) -> None:
-        """Remember the unit that a reply or a state tells of, if it does."""
+        """Remember the unit and limits in a reply or a state, if any."""
         self.unit = told.get("unit") or ""
         self.limits = dict(told.get("limits") or {}) if self.unit else {}
 
     def forget(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         self._let_go()
         self.unit, self.limits = "", {}
 
     def forget_ending(self) -> None:
         """Forget how the last server ended."""
-        #: How it ended: a status of 0 where that is not known.
+        #: How it ended; status 0 if unknown.
         self.ending = Ending()
-        # The question about that, while it is asked and afterwards.
+        # The query about that, while it runs and afterwards.
         self._asking: asyncio.Task[None] | None = None
 
     def look(self, pid: int, account: str) -> Liveness:
-        """Tell whether the server lives, without asking anyone but the kernel.
+        """Return whether the server is alive; asks only the kernel.
 
-        :param pid: the spawner's ``pid``, which others may have set; 0 if it has none.
+        :param pid: the spawner's ``pid``, which other code may have set; 0 if it has none.
         :param account: the name of the account that the server runs as.
         """
         if pid and (self.process is None or self.process.pid != pid):
@@ -81,18 +81,18 @@ class Watch:
         return liveness
 
     async def ask(self, fields: dict[str, Any]) -> Liveness:
-        """Ask the mediator whether the process lives that is hidden from us.
+        """Ask the mediator whether a process that is hidden from us is alive.
 
-        :param fields: those of the request, which name the server.
+        :param fields: the fields of the request that identify the server.
         """
         process = self.process
         if process is None:
             return Liveness.GONE
-        process.hold()  # Before the question, so that the answer is about the process that we hold.
+        process.hold()  # Before the query, so that the reply is about the process that we hold.
         reply = await self._find_status(fields)
         if not reply.get("ok"):
-            # Not known is not dead: the Hub would start a second server beside it.
-            question = f"does process {process.pid} live?"
+            # Unknown does not mean dead: the Hub would start a second server beside it.
+            question = f"is process {process.pid} alive?"
             self._tell(logging.ERROR, f"{question} {get_error(reply)}")
             return Liveness.ALIVE
         if not reply.get("alive"):
@@ -101,12 +101,12 @@ class Watch:
         return Liveness.ALIVE
 
     async def find_ending(self, fields: dict[str, Any], *, may_ask: bool) -> Ending:
-        """Return how the server ended: only the service manager knows, of one in a unit.
+        """Return how the server ended; only systemd knows this, for a server in a unit.
 
-        There is one question for each end, whoever else wants to know meanwhile.
+        Concurrent callers share one query.
 
-        :param fields: those of the request, which name the server.
-        :param may_ask: if false, only a question that is asked already is waited for.
+        :param fields: the fields of the request that identify the server.
+        :param may_ask: if false, start no query, but wait for one that is running.
         """
         if self.unit and may_ask and self._asking is None:
             asking = self._ask_how_it_ended(fields, self.limits.get("memory"))
@@ -130,17 +130,17 @@ class Watch:
             self._tell_user(explanation)
 
     async def _find_status(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the reply to ``status``; where there is none, one that is not ``ok``."""
+        """Return the reply to ``status``; if there is none, a reply that is not ``ok``."""
         try:
             return await self._ask_status(fields)
         except MediatorError as error:
             return {"ok": False, "error": error.sentence}
 
     def identify(self, pid: int, *, by_unit: bool) -> dict[str, Any]:
-        """Return the fields of a request that name the process and its unit.
+        """Return the fields of a request that identify the process and its unit.
 
         :param pid: the spawner's ``pid``, 0 if it has none.
-        :param by_unit: leave the unit out if false.
+        :param by_unit: whether to include the unit.
         """
         pid = pid or (self.process.pid if self.process else 0)
         fields: dict[str, Any] = {"pid": pid}
@@ -151,7 +151,7 @@ class Watch:
         return fields
 
     def get_state(self, pid: int) -> dict[str, Any]:
-        """Return what a restarted Hub has to know of the server beside its pid."""
+        """Return what a restarted Hub needs to know about the server, apart from its pid."""
         started = self.identify(pid, by_unit=False).get("started")
         state = {"started": started, "unit": self.unit, "limits": self.limits}
         return {name: value for name, value in state.items() if value}
@@ -163,11 +163,11 @@ class Watch:
 
 
 def describe_survivor(pid: int, unit: str) -> str:
-    """Say in one line of a server that could not be stopped what it is, and what to do."""
+    """Return one line about a server that could not be stopped, and what to do."""
     unit = escape_control_characters(unit)
     place = f" in the unit {unit}" if unit else ""
     look = f"systemctl status {shlex.quote(unit)}" if unit else f"ps -fp {pid}"
     return (
         f"its server could not be stopped and may be alive still, as process {pid}{place}; the Hub "
-        f"forgets it. Look as root what that is ({look}), and end it"
+        f"forgets it. Check as root what that is ({look}), and end it"
     )
