@@ -1,4 +1,4 @@
-"""The rows about the binary itself: its size, and what it is made of."""
+"""The rows about the binary itself: its size and its crates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CRATES_GOAL = 40
 
 
 def measure_binary() -> Iterator[Row]:
-    """The size of the binary in the wheel, and the crates in it, ours included."""
+    """Measure the size of the binary in the wheel, and count its crates, including ours."""
     with zipfile.ZipFile(find_wheel()) as wheel:
         sizes = [
             entry.file_size
@@ -40,7 +40,7 @@ def measure_binary() -> Iterator[Row]:
 
 
 def list_crates() -> set[str]:
-    """Name and version of every crate that the binary is built from."""
+    """Return the name and version of every crate that the binary is built from."""
     tree = ["cargo", "tree", "--locked", "--edges=normal", "--prefix=none", "--format={p}"]
     output = subprocess.run(tree, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
     return {" ".join(line.split()[:2]) for line in output.splitlines() if line}

@@ -2,8 +2,8 @@
 
     python3 calls.py kill|spawn|hook|burst|hold|entrypoint PLAN
 
-PLAN is JSON, see `main`. `entrypoint` is for root. Prints one JSON object with durations in
-seconds; progress goes to stderr.
+PLAN is JSON; see `main`. `entrypoint` needs root. Prints one JSON object with durations in seconds;
+`hold` prints one JSON object for each step.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# A pid that no process has: Linux counts to 2^22 at most, and kernels begin anew far below.
+# A pid that no process has: Linux pids are below 2^22, and they wrap around far below that.
 NO_PROCESS = 4_194_303
 FIRST_PORT = 20_000
 
 
 class Call:
-    """One run of a command, begun at once with `request` on its stdin.
+    """One run of a command, started at once with `request` on its stdin.
 
-    The three standard streams are pipes, as they are for a call that the Hub makes. `began`,
-    `replied` and `ended` are readings of CLOCK_MONOTONIC in seconds.
+    The three standard streams are pipes, as in a call by the Hub. `began`, `replied` and `ended`
+    are CLOCK_MONOTONIC times in seconds.
     """
 
     def __init__(self, command: list[str], request: dict[str, Any]) -> None:
@@ -40,13 +40,13 @@ class Call:
         self._pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
         for end in (stdin, stdout, stderr):
             os.close(end)
-        # A command that reads no request may have ended.
+        # A command that does not read the request may have ended already.
         with suppress(BrokenPipeError):
             os.write(requests, json.dumps(request).encode())
         os.close(requests)
 
     def finish(self) -> str:
-        """Read stdout, wait for the end, and return what was read; `RuntimeError` if it failed."""
+        """Wait for the end and return stdout; `RuntimeError` if the status is not 0."""
         text = b""
         while part := os.read(self._replies, 65536):
             self.replied = time.monotonic()
@@ -59,7 +59,7 @@ class Call:
         return text.decode()
 
     def read_log(self) -> str:
-        """Read stderr to its end, which comes when the server and all beside it are gone."""
+        """Read stderr to its end, when the server and its companions are gone."""
         log = b""
         while part := os.read(self._log, 65536):
             log += part
@@ -68,7 +68,7 @@ class Call:
 
 
 class Mediator:
-    """A mediator as the Hub calls it. `waits`: whether it knows the field `wait`."""
+    """A mediator as the Hub calls it. `waits`: whether it supports the field `wait`."""
 
     def __init__(self, command: list[str], waits: bool, folder: Path) -> None:
         self._command = [*command, "--logging=INFO"]
@@ -76,13 +76,13 @@ class Mediator:
         self._folder = folder
 
     def kill(self, pid: int) -> Call:
-        """Ask for a process with signal 0."""
+        """Send a process signal 0."""
         return Call(self._command, {"action": "kill", "pid": pid, "signal": 0})
 
     def spawn(self, tag: int, **fields: Any) -> Call:
-        """Spawn a server that listens on a port of its own and is stamped with `tag`.
+        """Spawn a server that listens on its own port and stamps its start with `tag`.
 
-        `fields` are further ones of the request.
+        `fields` are further fields of the request.
         """
         port = FIRST_PORT + tag
         args = [str(tag), str(self._folder / "stamps"), str(port), str(self._folder / "lease")]
@@ -94,7 +94,7 @@ class Mediator:
 
 
 class Lease:
-    """Servers live while this context lasts; at its end all of `calls` have gone with theirs."""
+    """A context that keeps servers alive; at its end the servers of all `calls` have ended."""
 
     def __init__(self, folder: Path) -> None:
         self._lease = folder / "lease"
@@ -121,20 +121,20 @@ class Lease:
         return reply
 
     def read_stamp(self) -> float:
-        """When a server that has replied began, in seconds of CLOCK_MONOTONIC."""
+        """Return when a server started, as CLOCK_MONOTONIC seconds; it has replied already."""
         _, nanoseconds = os.read(self._stamps, 128).split()
         return int(nanoseconds) / 1e9
 
 
 class Measurement:
-    """What all parts need: the limit, the mediators, and how often to call each."""
+    """What all parts share: the limit, the mediators, and how often to call each."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self._plan = plan
         self._folder = Path(plan["folder"])
         self._limit: list[str] = plan["limit"]
         self._rounds: int = plan["rounds"]
-        # Calls of the slow one are few: it is far away, and time is short.
+        # Upstream is slow and far from the limit, so it is called rarely.
         self._seldom: int = plan["seldom"]
         self._count: int = plan["count"]
         self._mediators = {
@@ -143,17 +143,17 @@ class Measurement:
         }
 
     def _order(self, number: int) -> list[str]:
-        """Who is called in a round: limit and ours in turns first, so that neither gains by it."""
+        """Return who is called in a round; limit and ours alternate in going first."""
         pair = ["limit", "ours"] if number % 2 else ["ours", "limit"]
         others = [name for name in self._mediators if name != "ours"]
         return pair + (others if number % self._seldom == 0 else [])
 
     def _make_times(self, *what: str) -> dict[str, dict[str, list[float]]]:
-        """For each thing measured, and each that is measured, no durations yet."""
+        """Return empty lists of durations for each quantity and each contender."""
         return {one: {name: [] for name in ("limit", *self._mediators)} for one in what}
 
     def _run_command(self, command: list[str]) -> Call:
-        """Run a command that takes no heed of its stdin, to its end."""
+        """Run a command that ignores its stdin, to its end."""
         call = Call(command, {"action": "kill", "pid": NO_PROCESS, "signal": 0})
         call.finish()
         call.read_log()
@@ -174,7 +174,7 @@ class Measurement:
         return call.ended - call.began
 
     def kill(self) -> dict[str, Any]:
-        """Durations of kill with signal 0: of no process (`absent`) and of a server (`alive`)."""
+        """Time kill with signal 0: for no process (`absent`) and for a server (`alive`)."""
         times = self._make_times("absent", "alive")
         with Lease(self._folder) as lease:
             server = lease.take_server(self._mediators["ours"].spawn(0))["pid"]
@@ -196,7 +196,7 @@ class Measurement:
             return lease.read_stamp() - call.began, call.replied - call.began
 
     def spawn(self) -> dict[str, Any]:
-        """Durations from the call of sudo to the `first` instruction, and to the `reply`."""
+        """Time from the call of sudo to the server's `first` instruction, and to the `reply`."""
         times = self._make_times("first", "reply")
         self._time_spawn("ours", 0)  # to warm up
         for number in range(self._rounds):
@@ -207,7 +207,7 @@ class Measurement:
         return times
 
     def hook(self) -> dict[str, Any]:
-        """Durations from the call of sudo to the first instruction, `without` a hook and `with`."""
+        """Time from the call of sudo to the first instruction, `without` and `with` a hook."""
         times: dict[str, list[float]] = {"without": [], "with": []}
         for number in range(self._rounds):
             for what in [*times] if number % 2 else [*times][::-1]:
@@ -216,7 +216,7 @@ class Measurement:
         return {"first": times}
 
     def entrypoint(self) -> dict[str, Any]:
-        """Durations from the call of an entrypoint to the first instruction of its command."""
+        """Time from the call of an entrypoint to the first instruction of its command."""
         entrypoints: dict[str, list[str]] = self._plan["entrypoints"]
         times: dict[str, list[float]] = {name: [] for name in entrypoints}
         with Lease(self._folder) as lease:
@@ -231,7 +231,7 @@ class Measurement:
         return {"first": times}
 
     def _start_many(self, name: str, lease: Lease) -> tuple[float, list[int]]:
-        """Start servers at the same time; the time until all have replied, and their pids."""
+        """Start servers at the same time; return the seconds until all replied, and their pids."""
         calls = [self._mediators[name].spawn(tag) for tag in range(self._count)]
         servers = [lease.take_server(call)["pid"] for call in calls]
         return max(call.replied for call in calls) - calls[0].began, servers
@@ -244,7 +244,7 @@ class Measurement:
         return max(call.ended for call in calls) - calls[0].began
 
     def burst(self) -> dict[str, Any]:
-        """Durations of many spawns at the same time, until the last has replied."""
+        """Time many spawns at once, until the last has replied."""
         times = self._make_times("burst")
         for number in range(self._rounds):
             for name in self._order(number):
@@ -267,13 +267,13 @@ class Measurement:
 
 
 def main(part: str, plan: str) -> None:
-    """Carry out one part. The plan: `folder` with the FIFOs `stamps` and `lease`; `limit`, the
-    command that is compared with; `mediators`, for each name its `command` and whether it `waits`;
-    `rounds`; `seldom`, every how many rounds upstream is called; `count`, how many servers make
-    many; `hook`, the commands that put a hook in place (`with`) and away (`without`);
-    `entrypoints`, for each name the words before a server's tag.
+    """Run one part. The plan has: `folder`, with the FIFOs `stamps` and `lease`; `limit`, the
+    command to compare with; `mediators`, with a `command` and `waits` for each name; `rounds`;
+    `seldom`, upstream is called every so many rounds; `count`, the number of servers started
+    together; `hook`, the commands that install (`with`) and remove (`without`) a hook;
+    `entrypoints`, with the words before a server's tag for each name.
     """
-    # A FIFO or pipe that nobody reads is an error that says so.
+    # Writing to a FIFO or pipe without a reader raises an error.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     measurement = Measurement(json.loads(plan))
     if result := getattr(measurement, part)():

@@ -1,6 +1,6 @@
-"""Prints what memory every process holds for itself. Runs inside the test machine, as root.
+"""Prints the private memory of every process. Runs inside the test machine, as root.
 
-One JSON object: for each pid its `name` and its `private` memory in kB, as smaps_rollup has it.
+Prints one JSON object: for each pid its `name` and its `private` memory in kB, from smaps_rollup.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 
 
 def read_private_memory(process: Path) -> int:
-    """The private memory of a process in kB: what would be free without it."""
+    """Return the private memory of a process in kB: what its end would free."""
     lines = (process / "smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
 def take_census() -> dict[int, dict[str, int | str]]:
-    """Every process but this one, by pid."""
+    """Return every process except this one, by pid."""
     census: dict[int, dict[str, int | str]] = {}
     for process in Path("/proc").glob("[0-9]*"):
-        # Processes come and go meanwhile.
+        # A process may end meanwhile.
         with suppress(OSError):
             name = (process / "comm").read_text().strip()
             census[int(process.name)] = {"name": name, "private": read_private_memory(process)}

@@ -1,4 +1,4 @@
-"""One sentence on the computer that the numbers come from."""
+"""One sentence about the computer that produced the numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def describe_computer() -> str:
-    """Day, processor, kernel and versions, as a sentence."""
+    """Return the date, processor, kernel and versions as a sentence."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()

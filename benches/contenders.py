@@ -1,4 +1,4 @@
-"""Puts what is compared into the machine: both mediators, each beside the server of `server.c`."""
+"""Installs the contenders in the machine: both mediators, each beside the server of `server.c`."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ FOLDER = Path("/opt/comparison")
 FIFOS = Path("/run/comparison")
 TARGET = "zoe"
 TRUE = "/usr/bin/true"
-# From which cache each mediator comes, and whether it knows the field `wait`.
+# The cache of each mediator, and whether it supports the field `wait`.
 MEDIATORS = {"ours": ("hub6", True), "upstream": ("upstream", False)}
 
 
 def path_of(name: str) -> str:
-    """Where the mediator of that name is in the machine."""
+    """Return the path of the mediator of that name in the machine."""
     return str(FOLDER / name / "sudospawner")
 
 
 @dataclass(frozen=True)
 class Contest:
-    """Who takes part: the words before a mediator's path, its options, and the mediators' names.
+    """The words before a mediator's path, its options, and the names of the mediators.
 
-    What is compared with is /usr/bin/true behind the same words.
+    The reference is /usr/bin/true after the same words.
     """
 
     sudo: list[str]
@@ -40,7 +40,7 @@ class Contest:
     options: list[str] = field(default_factory=list)
 
     def make_plan(self) -> dict[str, Any]:
-        """Its part of the plan for `calls.py`."""
+        """Return this contest's part of the plan for `calls.py`."""
         return {
             "limit": [*self.sudo, TRUE],
             "mediators": {
@@ -61,7 +61,7 @@ def install_contenders(machine: Machine) -> None:
     install_wheel(machine, cache_named("hub6"))
     server = compile_server()
     for name, (cache, _) in MEDIATORS.items():
-        # In a folder of its own, since the virtualenv's real server is for the Hubs.
+        # In a separate folder, because the Hubs need the virtualenv's real server.
         machine.run(["install", "-D", cache_named(cache).bin / "sudospawner", path_of(name)])
         machine.write(FOLDER / name / "sudospawner-singleuser", server, mode=0o755)
     commands = ", ".join([TRUE, *map(path_of, MEDIATORS)])
@@ -77,7 +77,7 @@ def install_contenders(machine: Machine) -> None:
 
 
 def compile_server() -> bytes:
-    """The executable of `server.c`; `CalledProcessError` if the compiler does not take it."""
+    """Compile `server.c` and return the executable; `CalledProcessError` if that fails."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "server"
         compiler = ["cc", "-O2", "-Wall", "-Werror", "-static", "-o", program, HERE / "server.c"]
@@ -86,7 +86,7 @@ def compile_server() -> bytes:
 
 
 def list_calls_command(part: str, contest: Contest, **more: Any) -> list[str]:
-    """The command that carries out one part of `calls.py`; `more` belongs to the plan."""
+    """Return the command that runs one part of `calls.py`; `more` is added to the plan."""
     numbers = {"rounds": 1, "seldom": 1, "count": 1}
     plan = {"folder": str(FIFOS), **contest.make_plan(), **numbers, **more}
     return ["/usr/bin/python3", "-B", str(FOLDER / "calls.py"), part, json.dumps(plan)]

@@ -1,4 +1,4 @@
-"""The rows about a real JupyterHub: from POST until ready, from DELETE until gone."""
+"""The rows about a real JupyterHub: from POST until ready, and from DELETE until gone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from table import Reference, Row, compare
 
 ROUNDS = 9
 REFERENCE = Reference("root's Hub", "root")
-# How often the Hub is asked whether the server is gone.
+# Seconds between two requests that ask the Hub whether the server is gone.
 LOOK_SECONDS = 0.01
 
 
 def make_hubs(machine: Machine) -> dict[str, Hub]:
-    """Three Hubs that differ in their spawner and account alone; none of them is started yet."""
+    """Return three Hubs, not started, that differ only in spawner and account."""
     hub6, upstream = cache_named("hub6"), cache_named("upstream")
     root = "jupyterhub.spawner.LocalProcessSpawner"
     return {
@@ -34,16 +34,16 @@ def make_hubs(machine: Machine) -> dict[str, Hub]:
 
 
 def measure_hubs(machine: Machine) -> Iterator[Row]:
-    """Start and stop the same server through each Hub in turns."""
+    """Start and stop the same server through each Hub in turn."""
     hubs = make_hubs(machine)
     ready: dict[str, list[float]] = {name: [] for name in hubs}
     gone: dict[str, list[float]] = {name: [] for name in hubs}
     with ExitStack() as running:
         for hub in hubs.values():
             running.enter_context(hub)
-        # The first round warms up: caches of files, and what the Hubs load at their first start.
+        # The first round warms up the page cache and what the Hubs load at their first start.
         for number in range(ROUNDS + 1):
-            # Each has each place in a round equally often.
+            # Each Hub has each position in a round equally often.
             shift = number % len(hubs)
             names = [*hubs][shift:] + [*hubs][:shift]
             for name in names:
@@ -60,9 +60,9 @@ def measure_hubs(machine: Machine) -> Iterator[Row]:
 
 
 def time_start_and_stop(hub: Hub) -> tuple[float, float]:
-    """Seconds from POST until the Hub calls the server ready, and from DELETE until it is gone.
+    """Return the seconds from POST until the server is ready, and from DELETE until it is gone.
 
-    Gone is when the Hub says so and the process has ended, whichever is later.
+    It is ready when the Hub says so, and gone when the Hub says so and the process has ended.
     """
     began = time.monotonic()
     hub.start_server(TARGET)
@@ -83,7 +83,7 @@ def time_start_and_stop(hub: Hub) -> tuple[float, float]:
 
 
 def find_on_host(machine: Machine, pid: int) -> int:
-    """The pid, on the host, of the process that the machine knows as `pid`."""
+    """Return the host's pid of the process that has `pid` in the machine."""
     namespace = Path(f"/proc/{machine.leader}/ns/pid").readlink()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -99,7 +99,7 @@ def find_on_host(machine: Machine, pid: int) -> int:
 
 
 def wait_for_silence(machine: Machine, seconds: float = 60) -> None:
-    """Wait until no process of the target is left, so that the next start has the computer."""
+    """Wait until the target has no process left, so that the next start is not slowed."""
     deadline = time.monotonic() + seconds
     while left := machine.run(["ps", "--user", TARGET, "--format", "args="], check=False).stdout:
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The rows about calls of the mediator: kill, spawn, many spawns at once, memory that stays."""
+"""The rows about calls of the mediator: kill, spawn, many spawns at once, and memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def measure(
     user: str = "rhea",
     **plan: Any,
 ) -> dict[str, dict[str, list[float]]]:
-    """Carry out a part of `calls.py`: for each thing measured the durations by name."""
+    """Run a part of `calls.py` and return the durations of each quantity, by name."""
     command = list_calls_command(part, contest, **plan)
     answer = machine.run(command, user=user, timeout=900)
     times: dict[str, dict[str, list[float]]] = json.loads(answer.stdout)
@@ -36,35 +36,35 @@ def measure(
 
 
 def measure_kill(machine: Machine) -> Iterator[Row]:
-    """Signal 0 to a process that is not there, and to a running server."""
+    """Time signal 0 to a missing process and to a running server."""
     times = measure(machine, "kill", rounds=100, seldom=20)
     yield compare("kill (signal 0), no such process", LIMIT, times["absent"], 1.25)
     yield compare("kill (signal 0), running server", LIMIT, times["alive"], 1.25)
 
 
 def measure_spawn(machine: Machine) -> Iterator[Row]:
-    """From the call of sudo to the server's first instruction, and to the reply."""
+    """Time from the call of sudo to the server's first instruction, and to the reply."""
     times = measure(machine, "spawn", rounds=100, seldom=20)
     yield compare("spawn: server's first instruction", LIMIT, times["first"], 1.5)
     yield compare("spawn: reply (ours: it listens)", LIMIT, times["reply"])
 
 
 def measure_burst(machine: Machine) -> Iterator[Row]:
-    """Many spawns at the same time, until the last has its reply."""
+    """Time many spawns at once, until the last has its reply."""
     rounds = 7
-    # Upstream takes longer than all the rest together: once is enough to see where it is.
+    # Upstream takes longer than all the rest together, so it is measured once.
     times = measure(machine, "burst", rounds=rounds, seldom=rounds, count=SERVERS_AT_ONCE)
     yield compare(f"{SERVERS_AT_ONCE} spawns at once: all replies", LIMIT, times["burst"])
 
 
 def measure_memory(machine: Machine) -> Iterator[Row]:
-    """What stays in memory for a running server beside the server itself."""
+    """Measure the memory held for a running server, beside the server itself."""
     command = list_calls_command("hold", USER_MODE, count=SERVERS_HELD)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     kilobytes: dict[str, float] = {}
     with machine.start(command, user="rhea", **pipes) as calls:
         assert calls.stdin is not None and calls.stdout is not None
-        # `hold` tells its own pid before it starts servers, and waits for a line at each step.
+        # `hold` prints its own pid before it starts servers, and waits for a line at each step.
         while line := calls.stdout.readline():
             itself = json.loads(line)["self"]
             before = take_census(machine)
@@ -91,13 +91,13 @@ def measure_memory(machine: Machine) -> Iterator[Row]:
 
 
 def take_census(machine: Machine) -> dict[int, dict[str, Any]]:
-    """Name and private memory of every process of the machine, by pid."""
+    """Return the name and private memory of every process in the machine, by pid."""
     census = machine.run(["/usr/bin/python3", "-B", FOLDER / "census.py"])
     return {int(pid): process for pid, process in json.loads(census.stdout).items()}
 
 
 def report_memory(name: str, beside: dict[int, dict[str, Any]]) -> float:
-    """Print which processes stay; their private memory per server, in kB."""
+    """Print which processes stay, and return their private memory per server in kB."""
     if len(beside) < SERVERS_HELD:
         raise RuntimeError(f"{name}: of {SERVERS_HELD} servers only {len(beside)} have company")
     total = sum(process["private"] for process in beside.values())

@@ -1,4 +1,4 @@
-"""Tells on stderr what is going on: stdout is for the table alone."""
+"""Prints progress on stderr, because stdout is only for the table."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The rows about what root does: root mode of the mediator, and `jupyterhub-roothooks`."""
+"""The rows about what runs as root: the mediator's root mode and `jupyterhub-roothooks`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOOKS = "/etc/sudospawner/roothooks.d"
 HOOK = f"{HOOKS}/10-true"
 SUDO = ["/usr/bin/sudo", "-n"]
 ROOT_MODE = Contest(SUDO, ["ours"], [f"--user={TARGET}"])
-# Root's part of the plan: a copy, not a link, as a hook is a file of its own.
+# The commands that install and remove a hook: a copy, not a link, as a hook is a real file.
 SWITCH = {
     "with": ["/usr/bin/cp", TRUE, HOOK],
     "without": ["/usr/bin/rm", "-f", HOOK],
@@ -26,12 +26,12 @@ NSSWITCH = "/etc/nsswitch.conf"
 LIMIT = Reference("sudo -n true", "limit")
 WITHOUT = Reference("without", "without")
 PYTHON = Reference("Python's", "python")
-# Apart from root mode's, whose folder has to be empty at first.
+# Separate from root mode's folder, which must be empty at first.
 ENTRYPOINT_HOOKS = FOLDER / "roothooks.d"
 
 
 def measure_root_mode(machine: Machine) -> Iterator[Row]:
-    """Spawn without hooks, what one hook adds, and kill; with a policy, which is removed again."""
+    """Time spawn without hooks, what one hook adds, and kill; remove the policy at the end."""
     machine.write(POLICY, 'hub_users = ["rhea"]\n\n[targets]\ngroups = ["jupyterhub"]\n')
     machine.run(["install", "--directory", HOOKS])
     words = [[TRUE], [path_of("ours")], *SWITCH.values()]
@@ -46,7 +46,7 @@ def measure_root_mode(machine: Machine) -> Iterator[Row]:
 
 
 def measure_calls(machine: Machine) -> Iterator[Row]:
-    """The calls themselves."""
+    """Time the calls themselves."""
     times = measure(machine, "spawn", ROOT_MODE, rounds=100)
     yield compare("root mode, spawn: server's first instruction", LIMIT, times["first"], 1.6)
     switch = {what: [*SUDO, *command] for what, command in SWITCH.items()}
@@ -59,7 +59,7 @@ def measure_calls(machine: Machine) -> Iterator[Row]:
 
 @contextmanager
 def accounts_of_files(machine: Machine) -> Iterator[None]:
-    """Look up accounts in files alone for a while, as container images do: no systemd is asked."""
+    """Look up accounts only in files in this context, as container images do, not in systemd."""
     kept = f"{NSSWITCH}.kept"
     machine.run(["cp", "--archive", NSSWITCH, kept])
     machine.run(["sed", "-i", "s/ systemd//", NSSWITCH])
@@ -70,7 +70,7 @@ def accounts_of_files(machine: Machine) -> Iterator[None]:
 
 
 def measure_roothooks(machine: Machine) -> Iterator[Row]:
-    """From the call of the entrypoint, with two hooks, to its command's first instruction."""
+    """Time from the call of the entrypoint, with two hooks, to its command's first instruction."""
     programs = {"ours": "hub6", PYTHON.key: "upstream"}
     paths = {
         name: cache_named(cache).bin / "jupyterhub-roothooks" for name, cache in programs.items()

@@ -1,4 +1,4 @@
-"""The table: rows with what was measured, what it is compared with, and whether the goal is met."""
+"""The table: each row has a measurement, its reference, and whether the goal is met."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADINGS = ("measured", "compared with", "ours", "upstream", "ours ÷ compared",
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, as text. An empty cell says that there is nothing to say."""
+    """One line of the table, as text. An empty cell does not apply."""
 
     measured: str
     ours: str
@@ -25,7 +25,7 @@ class Row:
     ratio: str = ""
 
     def list_cells(self) -> tuple[str, ...]:
-        """The cells in the order of `HEADINGS`."""
+        """Return the cells in the order of `HEADINGS`."""
         return (
             *(self.measured, self.compared, self.ours, self.upstream),
             *(self.ratio, self.goal, self.result),
@@ -34,14 +34,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Reference:
-    """What something is compared with: its name in the table, and the key of its durations."""
+    """A reference to compare with: its name in the table, and the key of its durations."""
 
     name: str
     key: str
 
 
 def judge(value: float, goal: float) -> str:
-    """Whether a value is within its goal; one that is not is told by how much."""
+    """Return whether a value meets its goal, or by how much it misses it."""
     return "met" if value <= goal else f"**missed by {(value / goal - 1) * 100:.0f} %**"
 
 
@@ -51,10 +51,10 @@ def compare(
     times: dict[str, Sequence[float]],
     goal: float | None = None,
 ) -> Row:
-    """A row of durations in seconds, with the median and the middle half of the paired ratios.
+    """Return a row with median durations, and the median and middle half of the paired ratios.
 
-    `times` holds those of the reference, `ours` and, where it can do the same, `upstream`. The ones
-    of the reference and ours are pairs. `goal` is the highest ratio that is aimed at.
+    `times` holds the durations in seconds of the reference, `ours`, and optionally `upstream`. The
+    durations of the reference and ours are pairs. `goal` is the highest acceptable ratio.
     """
     compared, ours = times[reference.key], times["ours"]
     ratios = [one / other for one, other in zip(ours, compared, strict=True)]
@@ -77,8 +77,8 @@ def compare(
 
 
 def add(measured: str, reference: Reference, times: dict[str, Sequence[float]], goal: float) -> Row:
-    """A row on what `ours` takes longer than the reference: the median of the paired differences,
-    and the middle half of them. `goal` is the longest that is aimed at, in seconds.
+    """Return a row on how much longer `ours` takes than the reference: the median and middle half
+    of the paired differences. `goal` is the largest acceptable difference, in seconds.
     """
     pairs = zip(times["ours"], times[reference.key], strict=True)
     more = [one - other for one, other in pairs]
@@ -93,12 +93,12 @@ def add(measured: str, reference: Reference, times: dict[str, Sequence[float]], 
 
 
 def format_ratio(ratio: float) -> str:
-    """A ratio with two digits behind the point, or more if they would say little."""
+    """Format a ratio with two decimals, or four if it is below 0.1."""
     return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
 
 
 def format_duration(seconds: float) -> str:
-    """A duration with three digits."""
+    """Format a duration in ms, or in s from one second on."""
     if seconds < 0.1:
         return f"{seconds * 1e3:.1f} ms"
     if seconds < 1:
@@ -107,7 +107,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_table(rows: Iterable[Row]) -> str:
-    """The rows as a table in Markdown, with columns that line up."""
+    """Format the rows as a Markdown table with aligned columns."""
     lines = [HEADINGS, *(row.list_cells() for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     lines.insert(1, tuple("-" * width for width in widths))
@@ -118,7 +118,7 @@ def format_table(rows: Iterable[Row]) -> str:
 
 
 def replace_between_markers(path: Path, text: str) -> None:
-    """Put `text` between the markers of a file; `ValueError` if it does not have both."""
+    """Replace the text between the markers of a file; `ValueError` if a marker is missing."""
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

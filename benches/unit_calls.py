@@ -1,10 +1,11 @@
-"""Times servers in units, beside what systemd's own programs do; for root in the test machine.
+"""Times servers in units against systemd's own programs. Runs in the test machine, as root.
 
     python3 unit_calls.py spawn|stop|hold PLAN
 
-PLAN is JSON: `folder` with the FIFOs `stamps` and `lease`; `ours`, the words that call the mediator
-for `user`; `server`, the executable beside it; `rounds`. Prints one JSON object with durations in
-seconds, or for `hold`, which runs so many servers at a time, what processes stay beside them.
+PLAN is JSON: `folder`, with the FIFOs `stamps` and `lease`; `ours`, the words that call the
+mediator for `user`; `server`, the executable beside it; `rounds`. Prints one JSON object with
+durations in seconds. `hold` runs `rounds` servers at once and prints the processes that stay
+beside them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PORT = 21_000
 
 
 def run(command: list[str]) -> Call:
-    """Run a command that takes no heed of its stdin, to its end."""
+    """Run a command that ignores its stdin, to its end."""
     call = Call(command, {})
     call.finish()
     call.read_log()
@@ -36,7 +37,7 @@ def run(command: list[str]) -> Call:
 
 
 def spawn(plan: dict[str, Any]) -> dict[str, Any]:
-    """Durations from the call to the `first` instruction of the same server."""
+    """Time from the call to the `first` instruction of the same server."""
     folder = Path(plan["folder"])
     mediator = Mediator(plan["ours"], True, folder)
     times: dict[str, list[float]] = {"ours": [], "systemd-run": []}
@@ -54,9 +55,9 @@ def spawn(plan: dict[str, Any]) -> dict[str, Any]:
                     call = run([*RUN, f"--uid={plan['user']}", plan["server"], *args])
                 duration = lease.read_stamp() - call.began
                 if name != "ours":
-                    # Before that it has not taken the lease.
+                    # It takes the lease before it listens.
                     wait_for_listener(PORT + number)
-            # The lease is over, and the server ends.
+            # The lease has ended, and so the server ends.
             wait_for_end(UNIT if name != "ours" else f"jupyter-{plan['user']}.service")
             if number:
                 times[name].append(duration)
@@ -71,7 +72,7 @@ def wait_for_end(unit: str) -> None:
 
 
 def wait_for_listener(port: int) -> None:
-    """Wait until somebody listens on a port of the loopback address; at most a minute."""
+    """Wait up to a minute until something listens on a port of the loopback address."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with socket.socket() as client:
@@ -82,7 +83,7 @@ def wait_for_listener(port: int) -> None:
 
 
 def stop(plan: dict[str, Any]) -> dict[str, Any]:
-    """Durations of the call that ends a server, until it and all of its unit are gone."""
+    """Time the call that ends a server, until the server and its whole unit are gone."""
     times: dict[str, list[float]] = {"ours": [], "systemctl": []}
     env = {"PATH": "/usr/bin:/bin", "HOME": f"/home/{plan['user']}"}
     for number in range(plan["rounds"]):
@@ -108,7 +109,7 @@ def stop(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def hold(plan: dict[str, Any]) -> dict[str, Any]:
-    """What is there beside running servers, by pid, that was not there before them."""
+    """Return the processes, by pid, that running servers add beside themselves."""
     folder = Path(plan["folder"])
     mediator = Mediator(plan["ours"], True, folder)
     before = take_census()
@@ -116,7 +117,7 @@ def hold(plan: dict[str, Any]) -> dict[str, Any]:
         spawned = [mediator.spawn(n, server_name=f"s{n}") for n in range(plan["rounds"])]
         known = {json.loads(call.finish())["pid"] for call in spawned} | set(before)
         for call in spawned:
-            # It ends with the call's part that is root, which has seen the reply.
+            # The log ends with the call's root process, which outlives the reply.
             call.read_log()
         beside = {pid: one for pid, one in take_census().items() if pid not in known}
     for number in range(plan["rounds"]):

@@ -1,4 +1,4 @@
-"""The rows about servers in units: `launcher = "systemd"` beside systemd's own programs."""
+"""The rows about servers in units: `launcher = "systemd"` against systemd's own programs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ groups = ["jupyterhub"]
 [server]
 launcher = "systemd"
 """
-# A server as users have it, without a Hub: what takes time in its end is its own.
+# A real JupyterLab, without a Hub: only its own shutdown takes time.
 LAB = """#!/bin/sh
 exec {python} -m jupyterlab --no-browser --port=$1 --ServerApp.port_retries=0
 """
 
 
 def measure_units(machine: Machine) -> Iterator[Row]:
-    """Spawn until the first instruction, stop of a JupyterLab, and what stays beside servers.
+    """Time spawn and the stop of a JupyterLab, and measure memory beside servers.
 
-    With a policy, which is removed again.
+    Removes the policy at the end.
     """
     machine.write("/etc/sudospawner/policy.toml", POLICY)
     machine.write(FOLDER / "unit_calls.py", (HERE / "unit_calls.py").read_bytes())
@@ -57,7 +57,7 @@ def measure_units(machine: Machine) -> Iterator[Row]:
 
 
 def measure(machine: Machine, part: str, folder: Path, **plan: Any) -> Any:
-    """Carry out a part of `unit_calls.py` with the mediator and the server of a folder."""
+    """Run a part of `unit_calls.py` with the mediator and the server in a folder."""
     words = ["/usr/bin/sudo", "-n", str(folder / "sudospawner"), f"--user={TARGET}"]
     server = str(folder / "sudospawner-singleuser")
     plan |= {"folder": str(FIFOS), "ours": words, "server": server, "user": TARGET}
