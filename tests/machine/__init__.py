@@ -1,6 +1,6 @@
 """The disposable test machine: a booted copy of this computer that forgets everything when closed.
 
-`machine.caches` names what may stay on the host (virtualenvs, node modules), `machine.prepare`
-installs and builds all that is needed, `machine.machine.Machine` boots, `machine.hub.Hub` is a real
-JupyterHub inside it, and `machine.demo` shows the whole.
+`machine.caches` lists what stays on the host (virtualenvs, node modules), `machine.prepare`
+installs and builds everything, `machine.machine.Machine` boots the machine, `machine.hub.Hub` is a
+real JupyterHub inside it, and `machine.demo` shows them together.
 """

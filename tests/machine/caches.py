@@ -1,9 +1,9 @@
 """What the tests keep on the host between runs: virtualenvs, node modules and other tools, pinned.
 
 The caches live below `/var/cache/sudospawner-rs`, or where SUDOSPAWNER_CACHE says. They belong to
-root and are readable by all, since the accounts inside the test machine run from them. Each carries
-a key made of its pinned list of packages; when the list changes, the cache is built anew. The key
-is written last, so a build that was interrupted is never taken for a finished one.
+root and are readable by all, since the accounts inside the test machine run from them. Each has a
+key derived from its list of pinned packages; when the list changes, the cache is rebuilt. The key
+is written last, so an interrupted build is never taken for a finished one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 REQUIREMENTS = Path(__file__).parent / "requirements"
 ROOT = Path(os.environ.get("SUDOSPAWNER_CACHE", "/var/cache/sudospawner-rs"))
 
-# Not the python3 of whoever calls: one under a home directory (pyenv) cannot be entered by others.
+# Not the caller's python3: other accounts cannot run one in a home directory (pyenv).
 PYTHON = "/usr/bin/python3"
 
 
@@ -30,7 +30,7 @@ PYTHON = "/usr/bin/python3"
 class Cache:
     """One folder below the cache's root.
 
-    `name` is the folder, `purpose` one phrase for the progress line, `pins` the file or folder that
+    `name`: the folder. `purpose`: a phrase for the progress line. `pins`: the file or folder that
     lists the pinned packages.
     """
 
@@ -40,7 +40,7 @@ class Cache:
 
     @property
     def path(self) -> Path:
-        """The folder, the same on the host and inside the machine."""
+        """The folder: the same path on the host and in the machine."""
         return ROOT / self.name
 
     @property
@@ -55,7 +55,7 @@ class Cache:
         return marker.is_file() and marker.read_text() == self._key()
 
     def _key(self) -> str:
-        """A hash of the pins and of the interpreter that the build depends on."""
+        """Return a hash of the pins and the version of the interpreter."""
         interpreter = "node" if self.pins.is_dir() else PYTHON
         version = subprocess.run([interpreter, "--version"], capture_output=True, check=True).stdout
         digest = hashlib.sha256(version)
@@ -107,7 +107,7 @@ class CargoTool(Cache):
 
 
 class SudoRs(CargoTool):
-    """sudo-rs, linked with the libpam that runs here: its headers need not be installed."""
+    """sudo-rs, linked with the libpam of this computer, so that its headers are not needed."""
 
     def _build(self) -> None:
         self.path.mkdir()
@@ -118,9 +118,9 @@ class SudoRs(CargoTool):
 
 
 class Downloads(Cache):
-    """What pip and npm fetch for a Hub, so that a machine without a network installs it for real.
+    """What pip and npm download for a Hub, so that a machine without a network can install it.
 
-    The pins are pip's; of the proxy it holds what was the newest when the cache was built.
+    The pins are pip's. The proxy is the newest version at the time of the build.
     """
 
     def _build(self) -> None:
@@ -135,7 +135,7 @@ class Downloads(Cache):
 
     @property
     def settings(self) -> dict[str, str]:
-        """Variables that make pip and npm take what is here, and nothing else."""
+        """Environment variables that make pip and npm use only this cache."""
         return {
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": str(self.path / "wheels"),
@@ -160,27 +160,27 @@ CACHES = (
 
 
 def cache_named(name: str) -> Cache:
-    """The cache of that name; `KeyError` if there is none."""
+    """Return the cache of that name; `KeyError` if there is none."""
     return {cache.name: cache for cache in CACHES}[name]
 
 
 @contextmanager
 def _locked_root() -> Iterator[None]:
-    """Hold the caches for building: nobody else builds, and no machine runs from them."""
+    """Lock the caches for a build: nobody else builds, and no machine uses them."""
     os.umask(0o022)
     ROOT.mkdir(parents=True, exist_ok=True)
     with (ROOT / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"==> waiting for whoever uses {ROOT}", flush=True)
+            print(f"==> waiting for another process that uses {ROOT}", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
 def held_caches() -> Iterator[None]:
-    """Hold the caches for use: nobody builds them anew meanwhile. Waits for a build to end."""
+    """Lock the caches for use: nobody rebuilds them. Waits for a running build."""
     ROOT.mkdir(parents=True, exist_ok=True)
     with (ROOT / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)

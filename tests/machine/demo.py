@@ -1,11 +1,11 @@
-"""Shows the whole: JupyterHub as an ordinary account, starting servers as other accounts.
+"""A demo: JupyterHub runs as an ordinary account and starts servers as other accounts.
 
     python3 -m machine.demo            a Hub to log in to, until Ctrl-C
     python3 -m machine.demo --once     start a server, run a cell, stop it, print how long each took
     python3 -m machine.demo --root     the same in root mode, with a hook that mounts something
     python3 -m machine.demo --systemd  in root mode, with a unit and limits for each server
 
-Everything runs in the disposable test machine; nothing of it is left when the demo ends.
+Everything runs in the disposable test machine; nothing is left when the demo ends.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOGIN = """
 
 @contextmanager
 def timed(step: str) -> Iterator[None]:
-    """Print the step, and how long it took when it is done."""
+    """Print the step, and how long it took."""
     print(f"  {step:<58}", end="", flush=True)
     began = time.monotonic()
     yield
@@ -42,7 +42,7 @@ def timed(step: str) -> Iterator[None]:
 
 
 def show_one_server(hub: Hub, mode: UserMode) -> None:
-    """Start zoe's server, run a cell in it, stop it."""
+    """Start zoe's server, run a cell in it, and stop it."""
     with timed("zoe's server: asked for, until the Hub calls it ready"):
         hub.start_server("zoe")
     mode.show_server(hub, "zoe")
@@ -52,18 +52,18 @@ def show_one_server(hub: Hub, mode: UserMode) -> None:
     with timed("zoe's server: stopped, until it is gone"):
         hub.stop_server("zoe")
     if left := mode.find_remains(hub.machine, "zoe"):
-        raise HubError(f"Of zoe's server there is left:\n{left}")
+        raise HubError(f"zoe's server left this behind:\n{left}")
 
 
 def main() -> None:
     """Boot the machine, run the Hub, and show one server or wait for Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--once", action="store_true", help="one server, then end")
+    parser.add_argument("--once", action="store_true", help="start one server, then end")
     parser.add_argument("--root", action="store_true", help="root mode, with a hook")
-    parser.add_argument("--systemd", action="store_true", help="root mode, servers in units")
+    parser.add_argument("--systemd", action="store_true", help="root mode, with servers in units")
     parser.add_argument("--port", type=int, default=8000, help="the first of three ports")
     options = parser.parse_args()
-    # A SIGTERM ends the demo as Ctrl-C does.
+    # SIGTERM ends the demo like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = cache_named("hub6")
     mode = UnitMode() if options.systemd else RootMode() if options.root else UserMode()

@@ -1,4 +1,4 @@
-"""`Hub`: a real JupyterHub inside the test machine, run as rhea by systemd, and its REST API."""
+"""`Hub`: a real JupyterHub in the test machine, run as rhea by systemd, and its REST API."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ TimeoutStopSec=120
 class HubError(Exception):
     """The Hub did not do what was asked.
 
-    `message` is what it answered, as its users see it; the text has the end of its log, too.
+    `message` is the answer that users see; the text of the exception adds the end of the log.
     """
 
     def __init__(self, message: str, log: str = "") -> None:
@@ -75,13 +75,13 @@ class HubError(Exception):
 
 
 class Hub:
-    """A JupyterHub in `machine`, from the virtualenv `environment`, running as rhea.
+    """A JupyterHub in `machine`, from the virtualenv `environment`.
 
-    `spawner` is the spawner class (entry point or dotted name), `configuration` more lines for
-    `jupyterhub_config.py`, `port` the first of three ports that it uses, `user` the account that it
-    runs as, and `unit_text` its unit, in which `{user}`, `{folder}` and `{bin}` are filled in.
-    Anyone of zoe, wash, nohome and mal may log in with `password`; rhea is the Hub's admin. Use it
-    as a context manager, or call `start()` and `stop()`.
+    `spawner`: the spawner class (entry point or dotted name). `configuration`: more lines for
+    `jupyterhub_config.py`. `port`: the first of three ports that it uses. `user`: the account that
+    it runs as. `unit_text`: its unit, where `{user}`, `{folder}` and `{bin}` are replaced. zoe,
+    wash, nohome and mal may log in with `password`; rhea is the Hub's admin. Use it as a context
+    manager, or call `start()` and `stop()`.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Hub:
         self.unit = f"jupyterhub-{port}.service"
         self.token = secrets.token_hex(16)
         self.folder = f"/var/lib/{USER}/hub-{port}"
-        """Where configuration and database are."""
+        """The folder of the configuration and the database."""
         self._user = user
         self._unit_text = unit_text
         self._configuration = CONFIGURATION.format(
@@ -128,7 +128,7 @@ class Hub:
     # The process
 
     def start(self) -> None:
-        """Start with a fresh database and wait until it answers; `HubError` if it does not."""
+        """Start with a fresh database and wait until the Hub answers; `HubError` if it does not."""
         bin = self.environment.bin
         unit = self._unit_text.format(user=self._user, folder=self.folder, bin=bin)
         self.machine.run(["rm", "-rf", self.folder])
@@ -140,7 +140,7 @@ class Hub:
         self.wait_until_it_answers()
 
     def configure(self, more: str) -> None:
-        """Replace the additional configuration; it counts from the next start or `restart()`."""
+        """Replace the additional configuration; it applies from the next start or `restart()`."""
         self.machine.write(
             f"{self.folder}/jupyterhub_config.py",
             self._configuration + more,
@@ -149,7 +149,7 @@ class Hub:
         )
 
     def stop(self) -> None:
-        """Stop the Hub, which stops its servers unless it is configured to keep them."""
+        """Stop the Hub; it stops its servers unless it is configured to keep them."""
         self.machine.run(["systemctl", "stop", self.unit])
 
     def restart(self) -> None:
@@ -164,7 +164,7 @@ class Hub:
         return int(self.machine.run(show).stdout)
 
     def read_log(self) -> str:
-        """The Hub's log of all its runs, the lines of its users' servers included."""
+        """Return the Hub's log of all its runs, including the lines of its servers."""
         self.machine.run(["journalctl", "--sync"])
         journal = ["journalctl", "--no-pager", "--output=cat", f"--unit={self.unit}"]
         return self.machine.run(journal).stdout
@@ -203,12 +203,12 @@ class Hub:
                 return urllib.request.urlopen(request, timeout=timeout)
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
-            # 503 is the proxy's word for a Hub that is not there yet.
+            # The proxy answers 503 while the Hub is not up yet.
             log = self.read_log() if error.code == 500 else ""
             raise HubError(f"{method} {path}: {error.code} {text}", log) from None
 
     def request(self, method: str, path: str, body: Any = None, *, timeout: float = 120) -> Any:
-        """As `open`; returns the decoded JSON of the answer, or None if it is empty."""
+        """Like `open`, but return the decoded JSON of the answer, or None if it is empty."""
         with self.open(method, path, body, timeout=timeout) as answer:
             text = answer.read()
         return json.loads(text) if text else None
@@ -221,17 +221,17 @@ class Hub:
                 return
             if event.get("failed"):
                 raise HubError(f"The server of {user} failed to start: {event}", self.read_log())
-        raise HubError("The Hub told neither success nor failure.", self.read_log())
+        raise HubError("The Hub reported neither success nor failure.", self.read_log())
 
     def follow_progress(self, user: str, name: str = "") -> Iterator[dict[str, Any]]:
-        """The events of a start, as the Hub's page shows them, until the last."""
+        """Yield the events of a start, as the Hub's page shows them."""
         with self.open("GET", f"{self._server_path(user, name)}/progress") as stream:
             for line in stream:
                 if line.startswith(b"data:"):
                     yield json.loads(line.removeprefix(b"data:"))
 
     def stop_server(self, user: str, name: str = "", seconds: float = 120) -> None:
-        """Stop a user's server and wait until it is gone; the Hub forgets a server with a name."""
+        """Stop a user's server and wait until it is gone; the Hub also forgets a named server."""
         self.request("DELETE", self._server_path(user, name), {"remove": True} if name else None)
         self.wait_until_gone(user, name, seconds)
 
@@ -244,17 +244,17 @@ class Hub:
             time.sleep(0.05)
 
     def stop_all_servers(self) -> None:
-        """Stop whatever servers there are, of any user, and wait until they are gone."""
+        """Stop all servers of all users and wait until they are gone."""
         for user in self.request("GET", "/hub/api/users"):
             for name in user["servers"]:
                 self.stop_server(user["name"], name)
 
     def find_server(self, user: str, name: str = "") -> dict[str, Any] | None:
-        """What the Hub knows of a server (`ready`, `pending`, `state`, …), None if it has none."""
+        """Return the Hub's model of a server (`ready`, `pending`, `state`, …), or None."""
         return self.request("GET", f"/hub/api/users/{user}")["servers"].get(name)
 
     def find_pid(self, user: str, name: str = "") -> int:
-        """The pid of a running server, as the spawner stored it; `HubError` if it has none."""
+        """Return a running server's pid, as the spawner stored it; `HubError` if there is none."""
         server = self.find_server(user, name)
         state = (server or {}).get("state") or {}
         if "pid" not in state:

@@ -1,4 +1,4 @@
-"""Puts what is being tested into the machine: this repository's wheel and its sudoers rules."""
+"""Installs what is tested in the machine: this repository's wheel and its sudoers rules."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SUDOERS = REPOSITORY / "sudoers"
 SUDOERS_PLACE = "/etc/sudoers.d/sudospawner"
 
-# The path that the sudoers fragments give as an example.
+# The example path in the sudoers fragments.
 EXAMPLE_PATH = "/opt/jupyterhub/bin/sudospawner"
 
 
 def find_wheel() -> Path:
-    """The wheel that `make wheel` built last; `MachineError` if there is none."""
+    """Return the wheel of the last `make wheel`; `MachineError` if there is none."""
     wheels = sorted(
         (REPOSITORY / "target/wheels").glob("sudospawner_rs-*.whl"),
         key=lambda wheel: wheel.stat().st_mtime,
@@ -27,7 +27,7 @@ def find_wheel() -> Path:
 
 
 def find_debian_package() -> Path:
-    """The package that `make deb` built last; `MachineError` if there is none."""
+    """Return the package of the last `make deb`; `MachineError` if there is none."""
     packages = list((REPOSITORY / "target/debian").glob("sudospawner_*.deb"))
     if not packages:
         raise MachineError("There is no package in target/debian: run `make deb` first.")
@@ -35,19 +35,19 @@ def find_debian_package() -> Path:
 
 
 def install_wheel(machine: Machine, *environments: Cache) -> None:
-    """Install our wheel into virtualenvs, in the machine only: the host's caches do not change."""
+    """Install our wheel into virtualenvs, in the machine only; the host's caches do not change."""
     wheel = find_wheel()
     place = f"/run/{wheel.name}"
     machine.write(place, wheel.read_bytes())
     for environment in environments:
         pip = [environment.bin / "pip", "--disable-pip-version-check", "install", "--quiet"]
         machine.run([*pip, "--no-index", "--no-deps", "--force-reinstall", place])
-        # As docs/sudo.md says: pip makes what it installs readable by all.
+        # As docs/sudo.md says: pip makes the files that it installs readable by all.
         machine.run(["chmod", "0711", environment.bin / "sudospawner"])
 
 
 def install_programs(machine: Machine, folder: Path, *environments: Cache) -> None:
-    """Put the programs of a folder where the wheel would put its own, in the machine only."""
+    """Copy the programs of a folder to where the wheel installs its own, in the machine only."""
     for environment in environments:
         for program in folder.iterdir():
             mode = 0o711 if program.name == "sudospawner" else 0o755
@@ -57,14 +57,14 @@ def install_programs(machine: Machine, folder: Path, *environments: Cache) -> No
 def install_sudoers(
     machine: Machine, *environments: Cache, fragment: str = "sudospawner-user-mode", more: str = ""
 ) -> None:
-    """Install a fragment of `sudoers/`, its example path replaced by these virtualenvs' mediators.
+    """Install a fragment of `sudoers/` with these virtualenvs' mediators as its path.
 
-    `more` is appended: lines that a site may have. Replaces what an earlier call installed. Raises
-    `MachineError` with visudo's words if the rules are wrong.
+    `more`: lines of a site, which are appended. Replaces the rules of an earlier call. Raises
+    `MachineError` with visudo's message if the rules are wrong.
     """
     mediators = ", ".join(str(environment.bin / "sudospawner") for environment in environments)
     rules = (SUDOERS / fragment).read_text().replace(EXAMPLE_PATH, mediators) + more
-    # Checked under a name that sudo ignores, so that wrong rules never lock anyone out.
+    # The draft has a name that sudo ignores, so that wrong rules never lock anyone out.
     draft = SUDOERS_PLACE + ".draft"
     machine.write(draft, rules, mode=0o440)
     machine.run(["visudo", "--check", "--file", draft])

@@ -13,14 +13,14 @@ from machine.hub import Hub, HubError
 
 
 class Kernel:
-    """A kernel in the server `name` of `user`. A context manager; deletes the kernel at its end."""
+    """A kernel in the server `name` of `user`: a context manager that deletes the kernel."""
 
     def __init__(self, hub: Hub, user: str, name: str = "", *, seconds: float = 120) -> None:
         self._hub = hub
         self._base = f"/user/{user}/{name + '/' if name else ''}api/kernels"
         self._session = uuid.uuid4().hex
         self.id: str = hub.request("POST", self._base, {"name": "python3"})["id"]
-        """The kernel's id, as the server numbers it."""
+        """The kernel's id in the server."""
         url = hub.url.replace("http", "ws", 1) + f"{self._base}/{self.id}/channels"
         with hub.machine.network():
             self._socket = websocket.create_connection(
@@ -32,7 +32,7 @@ class Kernel:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-        # The server may have been stopped meanwhile, and the kernel with it.
+        # The server, and with it the kernel, may have been stopped already.
         with suppress(HubError, OSError):
             self._hub.request("DELETE", f"{self._base}/{self.id}")
 

@@ -19,13 +19,13 @@ HERE = Path(__file__).parent
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLONE_NEWNET = 0x40000000
 
-# Enters the machine's cgroups before its namespaces, so that a command belongs to the machine in
-# every respect: it is counted there, and ends with it.
+# Enters the machine's cgroups before its namespaces, so that a command fully belongs to the
+# machine: it is accounted there, and ends with the machine.
 ENTER_CGROUPS = 'for f in $1; do echo 0 >"$f"; done; shift; exec "$@"'
 
 
 class MachineError(Exception):
-    """The machine could not boot, or a command in it failed. The text says which and why."""
+    """The machine did not boot, or a command in it failed. The text says which and why."""
 
 
 class Account(NamedTuple):
@@ -39,15 +39,15 @@ class Account(NamedTuple):
 
 
 class Machine:
-    """A copy of this computer, booted with systemd, in which accounts, sudo and services are real.
+    """A copy of this computer, booted with systemd, with real accounts, sudo and services.
 
-    It sees the host's files copy-on-write; what it writes goes to memory and is forgotten by
-    `close()`, or when this process ends in whatever way. Needs root. Use it as a context manager,
-    or call `boot()` and `close()`.
+    It sees the host's files copy-on-write. What it writes stays in memory, until `close()` or until
+    this process ends for any reason. Needs root. Use it as a context manager, or call `boot()` and
+    `close()`.
 
-    `network`: "private" has its own loopback and nothing else, so ports never collide and nothing
-    is reachable from outside; "host" shares the host's. `options` are passed to systemd-nspawn, for
-    instance `["--bind=/dev/fuse"]`.
+    `network`: "private" has only its own loopback, so ports never collide and nothing is reachable
+    from outside; "host" shares the host's network. `options` are passed to systemd-nspawn, such as
+    `["--bind=/dev/fuse"]`.
     """
 
     def __init__(self, network: str = "private", options: Sequence[str] = ()) -> None:
@@ -62,7 +62,7 @@ class Machine:
         console = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._console = self._resources.enter_context(console)
         self.leader = 0
-        """The pid, on the host, of the machine's init."""
+        """The host's pid of the machine's init."""
 
     def __enter__(self) -> Machine:
         try:
@@ -76,7 +76,7 @@ class Machine:
         self.close()
 
     def boot(self) -> None:
-        """Boot and make the accounts; `MachineError` if that fails."""
+        """Boot and create the accounts; `MachineError` if that fails."""
         self._resources.enter_context(caches.held_caches())
         self._warden = subprocess.Popen(
             [
@@ -98,7 +98,7 @@ class Machine:
         self.run(["sh", "-s"], input=(HERE / "provision.sh").read_text())
 
     def close(self) -> None:
-        """End the machine with everything in it. Harmless when it is closed already."""
+        """End the machine and everything in it. Does nothing if it is closed already."""
         if self._warden is not None:
             assert self._warden.stdin is not None and self._warden.stdout is not None
             self._warden.stdin.close()
@@ -109,11 +109,11 @@ class Machine:
 
     @property
     def warden(self) -> int:
-        """The pid of the process that keeps the machine; 0 if it is not booted."""
+        """The pid of the process that keeps the machine, or 0 if it is not booted."""
         return self._warden.pid if self._warden else 0
 
     def read_console(self) -> str:
-        """What the machine printed while it booted."""
+        """Return what the machine printed while it booted."""
         self._console.seek(0)
         return self._console.read()
 
@@ -131,9 +131,9 @@ class Machine:
         """Start a command in the machine and return at once.
 
         `command`: a list of words, or a line for `sh -c`. `user`: the account that it runs as, with
-        its groups. `env` is added to a small login-like environment. `cwd`: the account's home if
-        not given. `popen`: as for `subprocess.Popen`; standard input is empty if not given. The
-        Popen's `pid` is that of an nsenter on the host: killing it leaves the command alone.
+        its groups. `env`: added to a small login-like environment. `cwd`: by default the account's
+        home. `popen`: arguments for `subprocess.Popen`; standard input is empty by default. The
+        Popen's `pid` is an nsenter on the host: killing it does not kill the command.
         """
         account = self.look_up_account(user)
         environment = {
@@ -174,11 +174,11 @@ class Machine:
         check: bool = True,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[Any]:
-        """Run a command in the machine and return its exit status, output and errors.
+        """Run a command in the machine and return its exit status, stdout and stderr.
 
-        Command, user, env and cwd are as for `start`. Output is bytes if `input` is, else text.
-        Raises `MachineError` if `check` and the exit status is not 0, `subprocess.TimeoutExpired`
-        after `timeout` seconds.
+        Command, user, env and cwd are as in `start`. The output is bytes if `input` is, else text.
+        Raises `MachineError` if `check` is set and the exit status is not 0, and
+        `subprocess.TimeoutExpired` after `timeout` seconds.
         """
         process = self.start(
             command,
@@ -204,7 +204,7 @@ class Machine:
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def look_up_account(self, name: str) -> Account:
-        """The account of that name in the machine; `MachineError` if there is none."""
+        """Return the account of that name in the machine; `MachineError` if there is none."""
         if name == "root":
             return Account("root", 0, 0, "/root", "/bin/bash")
         if name not in self._accounts:
@@ -214,11 +214,11 @@ class Machine:
         return self._accounts[name]
 
     def _list_cgroup_files(self) -> Iterator[str]:
-        """The files through which a process enters the cgroups of the machine's init."""
+        """Yield the files through which a process enters the cgroups of the machine's init."""
         top = Path("/sys/fs/cgroup")
         for line in Path(f"/proc/{self.leader}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            # v1: a folder named for the controllers; v2: the top itself, or `unified` beside v1.
+            # v1: a folder named after the controllers; v2: the top, or `unified` beside v1.
             folder = top / (controllers.removeprefix("name=") or "unified")
             if controllers == "cpuset":
                 continue
@@ -229,13 +229,13 @@ class Machine:
     # Files
 
     def read(self, path: str | Path) -> str:
-        """The text of a file in the machine; `MachineError` if it cannot be read."""
+        """Return the text of a file in the machine; `MachineError` if it cannot be read."""
         return self.run(["cat", path]).stdout
 
     def write(
         self, path: str | Path, content: str | bytes, *, owner: str = "root", mode: int = 0o644
     ) -> None:
-        """Write a file in the machine, with its folders; `owner` is an account, with its group."""
+        """Write a file in the machine and create its folders. `owner`: an account and its group."""
         account = self.look_up_account(owner)
         data = content.encode() if isinstance(content, str) else content
         target = shlex.quote(str(path))
@@ -248,8 +248,8 @@ class Machine:
     def copy_in(self, folder: Path, place: str) -> None:
         """Copy a folder of the host to `place` in the machine, owned by root and readable by all.
 
-        The machine sees only the host's root file system, without /tmp and /run: what may be
-        elsewhere, such as a checkout of this repository, has to be copied.
+        The machine sees only the host's root file system, without /tmp and /run. Anything that may
+        be elsewhere, such as a checkout of this repository, must be copied.
         """
         pack = ["tar", "--create", f"--directory={folder}", "--owner=root", "--group=root"]
         packed = subprocess.run(
@@ -262,7 +262,7 @@ class Machine:
 
     @contextmanager
     def network(self) -> Iterator[None]:
-        """Have the calling thread, and what it starts, in the machine's network for a while."""
+        """Move the calling thread, and what it starts, to the machine's network in this context."""
         libc = ctypes.CDLL(None, use_errno=True)
         with (
             Path("/proc/thread-self/ns/net").open() as ours,

@@ -1,4 +1,4 @@
-"""What the demo shows in each mode: what that needs in the machine, and what there is to see."""
+"""The demo's modes: what each needs in the machine, and what it shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ groups = ["jupyterhub"]
 no_new_privileges = true
 """
 
-# The Hub asks for less than the policy gives: its limits apply, and the policy's on tasks.
+# The Hub requests less than the policy allows: its limits apply, and the policy's task limit.
 POLICY_OF_UNITS = f"""\
 {POLICY}launcher = "systemd"
 
@@ -38,17 +38,17 @@ echo "$(id -un) mounted this for $SUDOSPAWNER_USER" >/mnt/scratch/README
 echo "16 MiB of scratch space are in /mnt/scratch"
 """
 
-# What a process may do is in these lines of /proc/PID/status.
+# The lines of /proc/PID/status that show the privileges of a process.
 PRIVILEGES = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPriv")
 
 
 def show(text: str) -> None:
-    """Print lines, set off from the steps and not longer than a terminal is wide."""
+    """Print lines, indented below the steps and cut to the width of a terminal."""
     print("\n" + "\n".join(f"  {line[:150]}".rstrip() for line in text.splitlines()), flush=True)
 
 
 class UserMode:
-    """sudo becomes the user, then calls the mediator; root does nothing else."""
+    """sudo switches to the user and then runs the mediator; nothing else runs as root."""
 
     configuration = ""
     """More lines for the Hub's configuration."""
@@ -60,27 +60,27 @@ class UserMode:
         install_sudoers(machine, environment)
 
     def show_server(self, hub: Hub, user: str) -> None:
-        """Print who runs what: the Hub, the supervisor, the server."""
+        """Print the processes of the Hub and the user: Hub, supervisor, server."""
         ps = ["ps", "--user", f"rhea,{user}", "--format", "user:6,pid,ppid,rss,args", "--forest"]
         show(hub.machine.run(ps).stdout + "\n")
 
     def run_cell(self, kernel: Kernel, user: str) -> str:
-        """Run a cell and return what it printed; `HubError` if that is not what it should be."""
+        """Run a cell and return its output; `HubError` if the output is wrong."""
         account = kernel.run("import getpass; print(getpass.getuser())").strip()
         if account != user:
             raise HubError(f"The cell ran as {account}, not as {user}.")
         return account
 
     def find_remains(self, machine: Machine, user: str) -> str:
-        """What is left of a server that was stopped: nothing, if all is well."""
+        """Return what is left of a stopped server: empty if all is well."""
         ps = ["ps", "--user", user, "--format", "stat=,pid=,args="]
         lines = machine.run(ps, check=False).stdout.splitlines(keepends=True)
-        # What has ended waits for PID 1 to notice.
+        # A zombie waits for PID 1 to reap it.
         return "".join(line for line in lines if not line.startswith("Z"))
 
 
 class RootMode(UserMode):
-    """The mediator is called as root, which has a policy and runs a hook that mounts something."""
+    """The mediator runs as root, with a policy and a hook that mounts something."""
 
     configuration = 'c.SudoSpawner.mode = "root"\n'
     cell = "a cell that reads what the hook has mounted"
@@ -94,12 +94,12 @@ class RootMode(UserMode):
         machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
 
     def show_server(self, hub: Hub, user: str) -> None:
-        """Print the policy, the hook and what the Hub says of it, the processes, the privileges."""
+        """Print the policy, the hook, its line in the Hub's log, the processes and privileges."""
         show(f"/etc/sudospawner/policy.toml:\n\n{self.policy}")
         show(f"/etc/sudospawner/roothooks.d/10-scratch:\n\n{HOOK}")
         log = [line for line in hub.read_log().splitlines() if "Hook 10-scratch" in line]
         if not log:
-            raise HubError("The Hub's log does not tell of the hook.", hub.read_log())
+            raise HubError("The Hub's log does not mention the hook.", hub.read_log())
         show("the Hub's log:\n\n" + "\n".join(log))
         pid = hub.find_pid(user)
         status = hub.machine.read(f"/proc/{pid}/status").splitlines()
@@ -107,12 +107,12 @@ class RootMode(UserMode):
         show(f"the server, /proc/{pid}/status:\n\n" + "\n".join(lines))
         seers = self._find_seers(hub.machine)
         if "1" in seers:
-            raise HubError("What the hook has mounted, the whole machine sees.")
+            raise HubError("The whole machine sees the hook's mount.")
         show(f"the processes that see /mnt/scratch: {', '.join(seers)}")
         super().show_server(hub, user)
 
     def run_cell(self, kernel: Kernel, user: str) -> str:
-        """Have the server read what is mounted, and write to it."""
+        """Make the server read from the mount and write to it."""
         read = "print(open('/mnt/scratch/README').read())"
         printed = kernel.run(f"open('/mnt/scratch/notes', 'w').write('mine'); {read}").strip()
         if printed != f"root mounted this for {user}":
@@ -120,7 +120,7 @@ class RootMode(UserMode):
         return printed
 
     def find_remains(self, machine: Machine, user: str) -> str:
-        """Processes, and processes of others that still have the mount."""
+        """Return the user's processes, and other processes that still have the mount."""
         seers = self._find_seers(machine)
         mounted = f"/mnt/scratch, for the processes {', '.join(seers)}\n" if seers else ""
         return super().find_remains(machine, user) + mounted
@@ -131,7 +131,7 @@ class RootMode(UserMode):
 
 
 class UnitMode(RootMode):
-    """Root mode, in which each server is a unit of systemd's, with limits."""
+    """Root mode, where each server is a systemd unit with limits."""
 
     configuration = (
         RootMode.configuration + 'c.Spawner.mem_limit = "1G"\nc.Spawner.cpu_limit = 1.5\n'
@@ -139,7 +139,7 @@ class UnitMode(RootMode):
     policy = POLICY_OF_UNITS
 
     def show_server(self, hub: Hub, user: str) -> None:
-        """Print all that root mode has to show, the unit, and the limits that it has."""
+        """Print what root mode shows, and the unit and its limits."""
         super().show_server(hub, user)
         unit = f"jupyter-{user}.service"
         status = ["systemctl", "status", "--full", "--no-pager", "--lines=3", unit]
@@ -151,6 +151,6 @@ class UnitMode(RootMode):
         show(f"systemctl show {unit}:\n\n{shown}\n")
 
     def find_remains(self, machine: Machine, user: str) -> str:
-        """Processes, mounts, and units."""
+        """Return remaining processes, mounts, and units."""
         units = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "jupyter-*.service"]
         return super().find_remains(machine, user) + machine.run(units).stdout

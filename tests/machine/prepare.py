@@ -1,6 +1,6 @@
-"""Install and build what the tests need: Debian packages and the caches. Says what it does.
+"""Installs and builds what the tests need: Debian packages and caches. Prints what it does.
 
-    python3 -m machine.prepare [CACHE …]      without names: every cache
+    python3 -m machine.prepare [CACHE …]      the default is every cache
 
 Changes nothing else on the host. Needs root only if something is missing.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from machine.caches import CACHES, cache_named
 
-# Package and a file that it brings: a file that is there (from another package, or from no package)
-# needs no installation.
+# A package and one of its files. If the file exists, from whatever source, the package is not
+# installed.
 DEBIAN_PACKAGES = {
     "sudo": "/usr/bin/sudo",
     "systemd": "/usr/lib/systemd/systemd",
@@ -42,7 +42,7 @@ DEBIAN_PACKAGES = {
 
 
 def install_debian_packages() -> None:
-    """Install those of `DEBIAN_PACKAGES` that are missing; `CalledProcessError` if apt cannot."""
+    """Install the missing `DEBIAN_PACKAGES`; `CalledProcessError` if apt fails."""
     missing = [package for package, file in DEBIAN_PACKAGES.items() if not Path(file).exists()]
     if not missing:
         return
@@ -55,19 +55,19 @@ def install_debian_packages() -> None:
 
 
 def require_root() -> None:
-    """Exit with a sentence unless we are root."""
+    """Exit with a message unless we are root."""
     if os.geteuid() != 0:
-        sys.exit("Installing what the tests need, and booting the test machine, is for root.")
+        sys.exit("Installing what the tests need, and booting the test machine, requires root.")
 
 
 def require_rust() -> None:
-    """Exit with a sentence unless cargo is there: the toolchain is the developer's choice."""
+    """Exit with a message unless cargo is installed: the toolchain is the developer's choice."""
     if shutil.which("cargo") is None:
         sys.exit("cargo is not installed: install Rust with rustup, then try again.")
 
 
 def main(names: list[str]) -> None:
-    """Prepare the named caches, or everything."""
+    """Prepare the named caches, or all of them."""
     require_rust()
     install_debian_packages()
     for cache in [cache_named(name) for name in names] or CACHES:

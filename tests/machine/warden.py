@@ -1,11 +1,11 @@
-"""Keeps one test machine: boots it, and makes sure that nothing of it stays when its user is gone.
+"""Keeps one test machine: boots it, and removes it when its owner is gone.
 
     python3 warden.py CACHE_FOLDER [OPTION OF SYSTEMD-NSPAWN …]
 
-Prints `ready PID` once the machine has booted (PID: the machine's init, as the host numbers it) and
-ends the machine when standard input closes: its owner closed it, or died of whatever cause. If this
-process itself is killed, the kernel ends the machine, since everything is a child in a PID
-namespace of which this process is the parent.
+Prints `ready PID` once the machine has booted, where PID is the host's pid of the machine's init.
+Ends the machine when standard input closes, because the owner closed it or died. If this process
+is killed, the kernel ends the machine: all of it runs in a PID namespace whose first process is
+killed when its parent dies.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ BOOT_SECONDS = 180.0
 
 
 def list_cgroup_hierarchies() -> list[Path]:
-    """Mount points of the host's cgroup hierarchies: one on cgroup v2, several on v1."""
+    """Return the mount points of the host's cgroup hierarchies: one on cgroup v2, several on v1."""
     hierarchies = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         mount_point, controllers = before.split()[4], after.split()[-1].split(",")
-        # A new group of v1's cpuset has no CPUs: a process cannot enter it without more ado.
+        # A new group of v1's cpuset has no CPUs, so a process cannot enter it as it is.
         if after.split()[0] in ("cgroup", "cgroup2") and "cpuset" not in controllers:
             hierarchies.append(Path(mount_point))
     return hierarchies
 
 
 def remove_cgroup(group: Path) -> None:
-    """Remove a group and those below it; `OSError` while a process is in one of them."""
+    """Remove a group and its subgroups; `OSError` while a process is in one of them."""
     for folder, _, _ in os.walk(group, topdown=False):
         Path(folder).rmdir()
 
 
 def remove_stale_cgroups(hierarchy: Path) -> None:
-    """Remove empty groups of machines whose warden was killed and could not do it."""
+    """Remove empty groups of machines whose warden was killed."""
     for group in hierarchy.glob(PREFIX + "*"):
         if not Path("/proc", group.name.removeprefix(PREFIX)).exists():
             with suppress(OSError):
@@ -52,7 +52,7 @@ def remove_stale_cgroups(hierarchy: Path) -> None:
 
 
 def make_cgroups() -> list[Path]:
-    """A group of our own in every hierarchy, so that machines do not share nspawn's."""
+    """Create our own group in every hierarchy, so that machines do not share nspawn's group."""
     groups = []
     for hierarchy in list_cgroup_hierarchies():
         remove_stale_cgroups(hierarchy)
@@ -63,21 +63,21 @@ def make_cgroups() -> list[Path]:
 
 
 def find_only_child(pid: int) -> int:
-    """The pid of the one child of `pid`; `ValueError` if there is none, or more than one."""
+    """Return the pid of the only child of `pid`; `ValueError` if it does not have exactly one."""
     (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(child)
 
 
 def start_machine(arguments: list[str], groups: list[Path], notify: str) -> subprocess.Popen[bytes]:
-    """Start `boot.sh` with its own mount and PID namespace, inside `groups`."""
+    """Start `boot.sh` in its own mount and PID namespaces, inside `groups`."""
 
     def enter_cgroups() -> None:
         for group in groups:
             (group / "cgroup.procs").write_text("0")
 
     environment = os.environ | {"NOTIFY_SOCKET": notify}
-    # With a hierarchy of v2 beside those of v1, the machine's systemd learns from it when the last
-    # process of a unit has ended; with v1 alone, a container is not told.
+    # On hybrid hosts (v2 beside v1), the machine's systemd learns from v2 when the last process of
+    # a unit has ended; v1 alone does not notify containers.
     names = {hierarchy.name for hierarchy in list_cgroup_hierarchies()}
     if "systemd" in names and "unified" not in names:
         environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "0"
@@ -92,7 +92,7 @@ def start_machine(arguments: list[str], groups: list[Path], notify: str) -> subp
 
 
 def wait_for_boot(machine: subprocess.Popen[bytes], notifications: socket.socket) -> bool:
-    """Wait until the machine says that it is ready; false if it ended or is no longer wanted."""
+    """Wait until the machine reports that it is ready; False if it ended or is not wanted."""
     ended = os.pidfd_open(machine.pid)
     deadline = time.monotonic() + BOOT_SECONDS
     while (left := deadline - time.monotonic()) > 0:
@@ -108,7 +108,7 @@ def wait_for_boot(machine: subprocess.Popen[bytes], notifications: socket.socket
 def wait_for_end(machine: subprocess.Popen[bytes], notifications: socket.socket) -> None:
     """Wait until the machine has ended, or is no longer wanted.
 
-    Its systemd goes on to notify, of every unit that starts, and stands still when nobody reads.
+    Its systemd keeps sending notifications for every unit that starts, and blocks if nobody reads.
     """
     ended = os.pidfd_open(machine.pid)
     while True:
@@ -119,7 +119,7 @@ def wait_for_end(machine: subprocess.Popen[bytes], notifications: socket.socket)
 
 
 def end_machine(machine: subprocess.Popen[bytes]) -> None:
-    """Kill the first process of the machine's PID namespace, and with it all the others."""
+    """Kill the first process of the machine's PID namespace, and with it all others."""
     with suppress(OSError, ValueError):
         os.kill(find_only_child(machine.pid), signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
@@ -130,7 +130,7 @@ def end_machine(machine: subprocess.Popen[bytes]) -> None:
 
 
 def remove_cgroups(groups: list[Path]) -> None:
-    """Remove the groups; the kernel may need a moment to take the dead out of them."""
+    """Remove the groups; the kernel may need a moment to remove dead processes from them."""
     deadline = time.monotonic() + 10
     for group in groups:
         while group.exists():
@@ -143,10 +143,10 @@ def remove_cgroups(groups: list[Path]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Boot, wait for the end of standard input, clean up; 0 if the machine had booted."""
-    # Interrupts are for our parent, who then closes our input.
+    """Boot, wait for the end of standard input, and clean up; return 0 if the machine booted."""
+    # Interrupts are for our parent, which then closes our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # An abstract address: it has no file that could stay behind.
+    # An abstract address leaves no file behind.
     address = f"{PREFIX}{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         notifications.bind("\0" + address)
