@@ -1,1 +1,1 @@
-"""Takes the numbered checks of `docs/security.md` out, one at a time: the tests have to notice."""
+"""Removes the numbered checks of `docs/security.md` one at a time; a test must fail each time."""

@@ -1,10 +1,10 @@
-"""Show that every numbered check of `docs/security.md` has a test that notices when it is gone.
+"""Shows that every numbered check of `docs/security.md` has a test that fails without it.
 
     python3 -m mutants [WORD …]    only the mutants with one of these in their title or proof
 
-The program is copied and built once for each mutant, system tests run in a machine for each. Needs
-root. Exit status 1 if a mutant survives that has no reason to, or cannot be made, or if a test that
-the document names judges no mutant.
+The program is copied and built once for each mutant; system tests run in a new machine each time.
+Needs root. The exit status is 1 if a mutant survives without a reason or cannot be made, or if a
+test that the document names judges no mutant.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mutants.trial import WORKPLACE, Tree
 
 
 def choose(words: list[str]) -> list[Mutant]:
-    """The mutants that one of the words is in, or all."""
+    """Return the mutants that contain one of the words, or all without words."""
     chosen = [m for m in MUTANTS if any(word in f"{m.title} {m.proof}" for word in words or [""])]
     if not chosen:
         sys.exit(f"No mutant has this in its title or test: {' '.join(words)}")
@@ -33,7 +33,7 @@ def choose(words: list[str]) -> list[Mutant]:
 
 
 def find_red(tree: Tree, chosen: list[Mutant], folder: Path, testers: ThreadPoolExecutor) -> Future:
-    """Begin to look for tests that fail without any mutant: the functions of those that do."""
+    """Start to find the tests that fail with the unchanged program: a future of their names."""
     red = {m.proving_function for m in chosen if not m.is_system_test and tree.notices(m.proof)}
     system = sorted({m.proof for m in chosen if m.is_system_test})
     if not system:
@@ -44,7 +44,7 @@ def find_red(tree: Tree, chosen: list[Mutant], folder: Path, testers: ThreadPool
 
 
 def begin(tree: Tree, mutant: Mutant, folder: Path, testers: ThreadPoolExecutor) -> Future:
-    """Build a mutant and begin its trial: whether its test fails."""
+    """Build a mutant and start its trial: a future of whether its test fails."""
     originals = tree.make(mutant)
     try:
         if not mutant.is_system_test:
@@ -57,7 +57,7 @@ def begin(tree: Tree, mutant: Mutant, folder: Path, testers: ThreadPoolExecutor)
 
 
 def judge(mutant: Mutant, trial: Future | MutantError, red: set[str]) -> str:
-    """What became of a mutant, in a word or two."""
+    """Return the verdict on a mutant in a few words."""
     try:
         if isinstance(trial, MutantError):
             raise trial
@@ -76,7 +76,7 @@ def judge(mutant: Mutant, trial: Future | MutantError, red: set[str]) -> str:
 
 
 def list_unshown() -> list[str]:
-    """The tests that `docs/security.md` names, that no mutant is judged by and that might be."""
+    """Return the tests in `docs/security.md` that judge no mutant and are not in `BEYOND`."""
     words = re.findall(
         r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`", (REPOSITORY / "docs/security.md").read_text()
     )
@@ -85,7 +85,7 @@ def list_unshown() -> list[str]:
 
 
 def main(words: list[str]) -> int:
-    """Try the mutants; the exit status."""
+    """Try the mutants and return the exit status."""
     chosen = choose(words)
     WORKPLACE.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""`Mutant`: one check taken out of the program, and the test that has to fail without it."""
+"""`Mutant`: one check removed from the program, and the test that must fail without it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 
 class MutantError(Exception):
-    """A mutant cannot be made, or its test cannot be run: the table has to be mended."""
+    """A mutant cannot be made, or its test cannot be run: the table needs a fix."""
 
 
 class Edit(NamedTuple):
-    """Replaces a text, which is there exactly once, in a file of the repository."""
+    """Replaces a text that occurs exactly once in a file of the repository."""
 
     file: str
     before: str
     after: str
 
     def apply(self, tree: Path) -> None:
-        """Change the file in `tree`; `MutantError` if the text is not there, or more than once."""
+        """Change the file in `tree`; `MutantError` unless the text occurs exactly once."""
         path = tree / self.file
         text = path.read_text()
         found = text.count(self.before)
@@ -30,13 +30,13 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Mutant:
-    """A check taken out.
+    """A removed check.
 
-    `check`: its number in `docs/security.md`, or a word for what has none. `without`: what the
-    program does not do any more. `edits`: how that is done. `proof`: the test that has to fail:
-    `lib NAME` for a unit test, `cli NAME` for one of `tests/cli.rs` and so on, or the node of a
-    system test; `only` chooses some of its parameters, as pytest's -k. `reason`: why no test can
-    notice, for one that is known to survive. `hangs`: whether the test then waits for ever.
+    `check`: its number in `docs/security.md`, or a word if it has none. `without`: what the program
+    no longer does. `edits`: how it is removed. `proof`: the test that must fail: `lib NAME` for a
+    unit test, `cli NAME` for one of `tests/cli.rs` and so on, or the node of a system test. `only`
+    selects some of its parameters, like pytest's -k. `reason`: why no test can notice, if the
+    mutant is known to survive. `hangs`: whether the test then waits forever.
     """
 
     check: str
@@ -49,27 +49,27 @@ class Mutant:
 
     @property
     def title(self) -> str:
-        """One line to show."""
+        """The mutant as one line of text."""
         return f"{self.check}: without {self.without}"
 
     @property
     def is_system_test(self) -> bool:
-        """Whether the proof needs the test machine."""
+        """Whether the proof runs in the test machine."""
         return self.proof.startswith("system/")
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """The programs that a system test of it needs; each test has the mediator."""
+        """The programs that its system test needs: always the mediator."""
         return ("sudospawner", "jsd-helper") if "jsd_helper" in self.proof else ("sudospawner",)
 
     @property
     def proving_function(self) -> str:
-        """The name of the test's function, as `docs/security.md` has it."""
+        """The name of the test function, as in `docs/security.md`."""
         return self.proof.replace("::", " ").split()[-1].removeprefix("test_")
 
 
 def mutant(
     check: str, without: str, file: str, before: str, after: str, proof: str, **more: Any
 ) -> Mutant:
-    """A mutant of one edit."""
+    """Return a mutant with one edit."""
     return Mutant(check, without, (Edit(file, before, after),), proof, **more)

@@ -1,4 +1,4 @@
-"""Every mutant, in the order of the checks."""
+"""All mutants, in the order of the checks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TRUSTED = "src/trusted_file.rs"
 
 BECOME = "        let proof = become_target(Prepared::without_hooks(target), rules.authority())?;\n"
 READ = "Request::read(std::io::stdin().lock())"
-# What root has read, if it does: the answer takes it from there.
+# Holds what root has read, if it reads: the answer takes it from there.
 KEEP = "static READ: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();\n"
 PROVE = Edit(PRIVILEGES, "    prove(uid)?;\n    Ok(Unprivileged { whom: target })",
              "    let _ = prove(uid);\n    Ok(Unprivileged { whom: target })")  # fmt: skip
@@ -48,7 +48,7 @@ CHECK_THE_LAST = (
 )
 
 
-# One mutant in a few lines can be read; one argument in each line cannot.
+# A mutant in a few lines is readable; one argument per line is not.
 # fmt: off
 MUTANTS = [
     # 1. This process.
@@ -378,7 +378,7 @@ MUTANTS = [
            "        byte => char::from(byte).to_string(),",
            UNITS + "hostile_names_are_units_of_their_own"),
     *JSD_MUTANTS,
-    # What has no number of its own.
+    # Checks without a number.
     mutant("policy", "the limit of its size", "src/policy/reading.rs",
            "if text.len() as u64 > MAX_BYTES {", "if false && text.len() as u64 > MAX_BYTES {",
            POLICY_OF_OTHERS),
@@ -402,7 +402,7 @@ MUTANTS = [
            "if self.call.is_over(&self.wire.delivered) && false {",
            ROOT_MODE + "a_mediator_that_is_killed_during_a_hook_leaves_nothing",
            reason="the supervisor ends the server again; asking only saves its start."),
-    # What a target does to those that act for it.
+    # Attacks by a target on the processes that act for it.
     mutant("hostile", "an eye on the caller", "src/monitor/call.rs",
            "deadline = deadline.min(", "let _ = deadline.min(",
            HOSTILE + "a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone", hangs=True),
@@ -458,7 +458,7 @@ MUTANTS = [
 ]
 # fmt: on
 
-# Tests that `docs/security.md` names for a check that no edit can take out, and why.
+# Tests that `docs/security.md` names for a check that no edit can remove, and why not.
 BEYOND = {
     "a_flood_of_request_is_cut_off_before_anything_is_done":
         "without the limit it would eat this computer's memory; a request of 4 MiB shows the same",

@@ -1,4 +1,4 @@
-"""Builds mutants in a copy of the repository, and runs the tests that have to fail."""
+"""Builds mutants in a copy of the repository, and runs the tests that must fail."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from machine.installation import REPOSITORY
 from mutants.mutant import Mutant, MutantError
 
 WORKPLACE = REPOSITORY / "target/mutants"
-# The tests that wait for what never comes give up after 60 seconds.
+# Seconds for one run. Tests that wait for something that never happens give up after 60 seconds.
 LONGEST_RUN = 150
 
 
 class Tree:
-    """A copy of the repository, whose place stays the same so that cargo need not begin anew."""
+    """A copy of the repository, always at the same path, so that cargo can reuse its builds."""
 
     def __init__(self) -> None:
-        """Bring the copy up to date with what is in the repository now, committed or not."""
+        """Update the copy from the work tree, with uncommitted changes."""
         self.path = WORKPLACE / "tree"
         listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, check=True).stdout
@@ -39,7 +39,7 @@ class Tree:
                 shutil.copy(source, copy)
 
     def cargo(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run cargo in the copy, with a folder of its own for what it builds."""
+        """Run cargo in the copy, with its own build folder."""
         environment = os.environ | {
             "CARGO_TARGET_DIR": str(WORKPLACE / "target"),
             "CARGO_PROFILE_DEV_DEBUG": "0",
@@ -55,7 +55,7 @@ class Tree:
         )
 
     def build_programs(self, programs: Iterable[str], folder: Path) -> Path:
-        """Build programs into a folder of their own; `MutantError` if that does not compile."""
+        """Build programs into a new folder and return it; `MutantError` if they do not compile."""
         chosen = [word for program in programs for word in ("--bin", program)]
         build = self.cargo("build", "--quiet", "--locked", *chosen)
         if build.returncode != 0:
@@ -66,7 +66,7 @@ class Tree:
         return folder
 
     def notices(self, proof: str) -> bool:
-        """Whether a cargo test fails; `MutantError` if it does not compile or there is no such."""
+        """Return whether a cargo test fails; `MutantError` if it does not compile or exist."""
         target, name = proof.split()
         where = ["--lib"] if target == "lib" else ["--test", target]
         run = self.cargo("test", "--locked", *where, name)
@@ -77,7 +77,7 @@ class Tree:
         raise MutantError(f"`cargo test {' '.join(where)} {name}` said:\n{run.stdout[-3000:]}")
 
     def make(self, mutant: Mutant) -> list[tuple[Path, bytes]]:
-        """Apply a mutant's edits; what `restore` needs to undo them."""
+        """Apply a mutant's edits and return what `restore` needs to undo them."""
         files = {self.path / edit.file for edit in mutant.edits}
         originals = [(file, file.read_bytes()) for file in files]
         try:
@@ -96,9 +96,9 @@ class Tree:
     def find_failing(
         self, folder: Path, proofs: Iterable[str], only: str = "", *, stop: bool = True
     ) -> set[str]:
-        """The functions of these system tests that fail with these programs, in their own machine.
+        """Return the functions of these system tests that fail with the programs in a folder.
 
-        `stop`: whether to stop at the first. `MutantError` if they cannot be run.
+        `stop`: whether to stop at the first failure. `MutantError` if they cannot be run.
         """
         results = folder.with_suffix(".xml")
         command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -121,7 +121,7 @@ class Tree:
         cases = ElementTree.parse(results).getroot().iter("testcase")
         outcomes = [(case.get("name", "").split("[")[0], case) for case in cases]
         failing = {name for name, case in outcomes if case.find("failure") is not None}
-        # A machine that does not boot is an error before the test, and proves nothing.
+        # If the machine does not boot, that is an error before the test and proves nothing.
         if run.returncode == 1 and not failing:
             raise MutantError(f"No test failed, but pytest said:\n{run.stdout[-3000:]}")
         return {name.removeprefix("test_") for name in failing}
