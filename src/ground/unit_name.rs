@@ -7,7 +7,7 @@ use crate::denial::Denial;
 use crate::server_name::{ServerName, escaping::escape_name};
 
 /// A unit's name has at most this many bytes, with its suffix.
-const MAX_UNIT_NAME: usize = 255;
+pub const MAX_UNIT_NAME: usize = 255;
 
 /// The name of a service, with its suffix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl SliceName {
 }
 
 /// What systemd.unit(5) lets a unit's name have, but for the `@` of templates.
-fn is_unit_text(text: &str) -> bool {
+pub fn is_unit_text(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte))
 }
 

@@ -4,18 +4,17 @@
 //! than the caller's rights, and systemd reads a copy that is in memory alone. The file has done its work
 //! then, and is removed: the tokens in it would stay for as long as the server.
 
+use std::error::Error;
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::IntoRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Uid, setegid, seteuid, setgroups};
 
-use super::Refusal;
 use root::account::{Account, Caller};
 use root::privileges::become_wholly_root;
 
@@ -26,37 +25,33 @@ const MAX_BYTES: u64 = 4 << 20;
 /// copy for as long as this process, or what it executes, lives.
 ///
 /// # Errors
-/// [`Refusal::NotPermitted`] if the caller cannot read it, or if it is no regular file.
-pub fn hold_environment_file(path: &Path, caller: Caller) -> Result<String, Refusal> {
-    let refused = |reason: String| format!("the EnvironmentFile {}: {reason}", path.display());
-    borrow_rights(caller).map_err(|errno| refused(format!("becoming the caller: {errno}")))?;
+/// If the caller cannot read it, or if it is no regular file.
+pub fn hold_environment_file(path: &str, caller: Caller) -> Result<String, Box<dyn Error>> {
+    borrow_rights(caller).map_err(|errno| format!("becoming the caller: {errno}"))?;
     let content = read_and_remove(path);
-    give_back_rights().map_err(|errno| refused(format!("becoming root again: {errno}")))?;
-    let content = content.map_err(|error| refused(error.to_string()))?;
-    if content.len() as u64 > MAX_BYTES {
-        return Err(refused(format!("it is larger than {MAX_BYTES} bytes")).into());
-    }
+    let regained = seteuid(Uid::from_raw(0)).and_then(|()| become_wholly_root());
+    regained.map_err(|errno| format!("becoming root again: {errno}"))?;
     // Without a name in the file system, and without close-on-exec: it lives on in systemd-run, which
     // waits until the unit has started.
-    let memory = memfd_create("environment", MFdFlags::empty());
-    let mut memory = File::from(memory.map_err(|errno| refused(format!("memfd: {errno}")))?);
-    memory.write_all(&content).map_err(|error| refused(error.to_string()))?;
-    let held = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
-    std::mem::forget(memory);
-    Ok(held)
+    let mut memory = File::from(memfd_create("environment", MFdFlags::empty())?);
+    memory.write_all(&content?)?;
+    Ok(format!("/proc/{}/fd/{}", std::process::id(), memory.into_raw_fd()))
 }
 
-fn read_and_remove(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read_and_remove(path: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     // Non-blocking, since opening a pipe would wait for its other end.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
+        return Err("it is not a regular file".into());
     }
     let mut content = Vec::new();
     file.take(MAX_BYTES.saturating_add(1)).read_to_end(&mut content)?;
     if let Err(error) = remove_file(path) {
-        log::warn!("{} stays, with all that is in it: {error}", path.display());
+        log::warn!("{path} stays, with all that is in it: {error}");
+    }
+    if content.len() as u64 > MAX_BYTES {
+        return Err(format!("it is larger than {MAX_BYTES} bytes").into());
     }
     Ok(content)
 }
@@ -68,9 +63,4 @@ fn borrow_rights(caller: Caller) -> Result<(), Errno> {
     setgroups(&account.list_groups(account.gid)?)?;
     setegid(account.gid)?;
     seteuid(account.uid)
-}
-
-fn give_back_rights() -> Result<(), Errno> {
-    seteuid(Uid::from_raw(0))?;
-    become_wholly_root()
 }

@@ -9,71 +9,30 @@ mod checks;
 pub mod environment_file;
 pub mod execution;
 pub mod options;
+pub mod refusal;
 pub mod unit;
 pub mod wish;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
-use std::path::Path;
-
-use nix::unistd::geteuid;
-use thiserror::Error as ThisError;
 
 use checks::{
     check_group, check_place, check_program, check_slice, check_slice_stop, check_working_directory,
 };
 use environment_file::hold_environment_file;
-use execution::{execute, write_command};
+use execution::execute;
 use ground::denial::Denial;
 use ground::server_name::ServerName;
 use ground::system_calls::clear_environment;
-use options::{Order, Run, Subject};
+use nix::unistd::geteuid;
+use options::{Order, Run};
+use refusal::Refusal;
 use root::account::{Account, Caller, parse_id};
 use root::audit::{Record, write_record, write_to_stderr};
 use root::policy::file::Policy;
 use root::privileges::become_wholly_root;
-use root::trusted_file::Distrust;
 use root::unit_properties::{Limits, Property, list_own_properties, list_shared_properties};
-use wish::Wish;
-
-/// Why nothing was done.
-#[derive(Debug, ThisError)]
-pub enum Refusal {
-    /// Words are missing.
-    #[error("{0}; {usage}", usage = options::USAGE)]
-    Usage(&'static str),
-    /// Something that the Hub may not have.
-    #[error("{0}")]
-    NotPermitted(String),
-    /// Others than root could have written the server.
-    #[error("the server's executable is not trusted: {0}")]
-    ServerUntrusted(Distrust),
-    /// What root mode refuses as well.
-    #[error(transparent)]
-    Policy(#[from] Denial),
-}
-
-impl Refusal {
-    /// The exit status, as the original has it.
-    #[must_use]
-    pub fn exit_status(&self) -> u8 {
-        if matches!(self, Self::Usage(_)) { 1 } else { 99 }
-    }
-
-    fn code(&self) -> &str {
-        match self {
-            Self::Usage(_) => "usage",
-            Self::NotPermitted(_) => "not_permitted",
-            Self::ServerUntrusted(_) => "server_untrusted",
-            Self::Policy(denial) => denial.classify().0,
-        }
-    }
-}
-
-impl From<String> for Refusal {
-    fn from(sentence: String) -> Self {
-        Self::NotPermitted(sentence)
-    }
-}
+use wish::{Wish, read_wishes};
 
 /// What is known of a call, for its audit line.
 #[derive(Default)]
@@ -88,14 +47,8 @@ struct Call {
 #[must_use]
 pub fn carry_out(words: Vec<OsString>) -> Refusal {
     let mut call = Call::default();
-    let refusal = match call.decide(words) {
-        Ok(command) => {
-            call.audit("ok");
-            execute(&command)
-        }
-        Err(refusal) => refusal,
-    };
-    call.audit(refusal.code());
+    let Err(refusal) = call.carry_out(words);
+    call.audit(refusal.code);
     refusal
 }
 
@@ -110,7 +63,7 @@ impl Call {
     }
 
     /// Checks 1 to 4 as for root mode, then what the order asks for.
-    fn decide(&mut self, words: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
+    fn carry_out(&mut self, words: Vec<OsString>) -> Result<Infallible, Refusal> {
         if !geteuid().is_root() {
             let sentence =
                 "this program is not root: it needs a setuid bit, or to be called by sudo";
@@ -124,84 +77,97 @@ impl Call {
         self.action = Some(order.describe());
         let policy = Policy::load_for_root()?;
         policy.admit_caller(caller)?;
-        match order {
-            Order::Control { verb, subject } => {
-                if let Subject::Slice(slice) = &subject {
-                    check_slice_stop(verb, slice, &policy)?;
+        let control = |verb, unit| ["systemctl", verb, unit].map(OsString::from).to_vec();
+        let command = match order {
+            Order::Run(run) => {
+                let target = self.target.insert(resolve(&run.uid)?);
+                if policy.admit_target(&target.name, None)?.account().uid != target.uid {
+                    return Err(format!("uid {} is not {}'s alone", run.uid, target.name).into());
                 }
-                Ok(["systemctl", verb, subject.as_str()].map(OsString::from).to_vec())
+                prepare(run, target, &policy, caller)?
             }
-            Order::Run(mut run) => {
-                let account = resolve(&run.uid)?;
-                self.target = Some(account.clone());
-                let target = policy.admit_target(&account.name, None)?;
-                if target.account().uid != account.uid {
-                    return Err(format!("uid {} is not {}'s alone", run.uid, account.name).into());
-                }
-                run.read_wishes()?;
-                prepare(&run, &account, &policy, caller)
+            Order::Unit(verb, unit) => control(verb, unit.as_str()),
+            Order::Slice(verb, slice) => {
+                check_slice_stop(verb, &slice, &policy)?;
+                control(verb, slice.as_str())
             }
-        }
+        };
+        self.audit("ok");
+        Ok(execute(command)?)
     }
 }
 
 /// The account of a number or a name.
-fn resolve(uid: &str) -> Result<Account, Refusal> {
+fn resolve(uid: &str) -> Result<Account, Denial> {
     let account = match parse_id(uid) {
         Some(number) => Account::by_uid(number.into()),
         None => Account::by_name(uid),
     };
-    Ok(account.ok_or_else(|| Denial::TargetUnknown { asked: format!("uid {uid:?}") })?)
+    account.ok_or_else(|| Denial::TargetUnknown { asked: format!("uid {uid:?}") })
 }
 
 /// Checks what a unit is to be, and makes the command that starts it.
 fn prepare(
-    run: &Run,
+    run: Run,
     target: &Account,
     policy: &Policy,
     caller: Caller,
 ) -> Result<Vec<OsString>, Refusal> {
+    let wishes = read_wishes(&run.wishes)?;
     check_group(&run.gid, target)?;
     check_program(&run.program, policy)?;
     check_working_directory(&run.working_directory, target, policy)?;
     if let Some(slice) = &run.slice {
         check_slice(slice, policy)?;
     }
-    for wish in &run.wishes {
+    for wish in &wishes {
         wish.check_against(policy)?;
-        check_place(wish, run)?;
+        check_place(wish, &run.unit)?;
     }
-    let mut properties = list_for_unit(run, target, policy);
-    if let Some(path) = run.wish_for("EnvironmentFile") {
-        let held = hold_environment_file(Path::new(path), caller)?;
-        properties.push(("EnvironmentFile".to_owned(), held));
+    let mut properties = list_for_unit(&run, &wishes, &target.name, policy);
+    if let Some(wish) = wishes.iter().find(|wish| wish.name == "EnvironmentFile") {
+        let (name, path) = wish.to_property();
+        let held = hold_environment_file(&path, caller);
+        let held = held.map_err(|error| format!("the EnvironmentFile {path}: {error}"))?;
+        properties.push((name, held));
     }
-    Ok(write_command(run, target, &properties))
+    let mut words: Vec<OsString> = vec![
+        "systemd-run".into(),
+        format!("--unit={}", run.unit.as_str()).into(),
+        format!("--uid={}", target.uid).into(),
+        format!("--gid={}", target.gid).into(),
+        "--working-directory".into(),
+        run.working_directory.into(),
+    ];
+    words
+        .extend(properties.iter().map(|(name, value)| format!("--property={name}={value}").into()));
+    words.extend(["--".into(), run.program.into()]);
+    words.extend(run.args);
+    Ok(words)
 }
 
 /// The policy's properties, then what was asked for within them, then root's own.
-fn list_for_unit(run: &Run, target: &Account, policy: &Policy) -> Vec<Property> {
-    let (user, server) = (target.name.as_str(), ServerName::default());
+fn list_for_unit(run: &Run, wishes: &[Wish], user: &str, policy: &Policy) -> Vec<Property> {
+    let server = ServerName::default();
     let mut properties = list_shared_properties(policy, Limits::default(), user, &server);
     properties.extend(list_process_limits(policy));
-    let mut set = |name: &str, value: &str| {
-        properties.retain(|(set, _)| set != name);
-        properties.push((name.to_owned(), value.to_owned()));
-    };
-    set("Type", "exec");
-    if let Some(slice) = &run.slice {
-        set("Slice", slice.as_str());
-    }
-    if let Some(umask) = policy.server.umask {
-        set("UMask", &format!("{:04o}", umask.0));
-    }
-    if policy.server.no_new_privileges {
-        set("NoNewPrivileges", "yes");
-        set("CapabilityBoundingSet", "");
+    let umask = policy.server.umask.map(|umask| format!("{:04o}", umask.0));
+    let is_bounded = policy.server.no_new_privileges;
+    for (name, value) in [
+        ("Type", Some("exec")),
+        ("Slice", run.slice.as_ref().map(|slice| slice.as_str())),
+        ("UMask", umask.as_deref()),
+        ("NoNewPrivileges", is_bounded.then_some("yes")),
+        ("CapabilityBoundingSet", is_bounded.then_some("")),
+    ] {
+        if let Some(value) = value {
+            properties.retain(|(set, _)| set != name);
+            properties.push((name.to_owned(), value.to_owned()));
+        }
     }
     let passed =
         |wish: &&Wish| !wish.name.starts_with("RuntimeDirectory") && wish.name != "EnvironmentFile";
-    properties.extend(run.wishes.iter().filter(passed).map(Wish::to_property));
+    properties.extend(wishes.iter().filter(passed).map(Wish::to_property));
     properties.extend(list_own_properties(policy, user, &server));
     properties
 }

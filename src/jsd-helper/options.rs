@@ -1,11 +1,11 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use super::unit::HubUnit;
-use super::wish::{Value, Wish};
 use ground::unit_name::SliceName;
 
 /// What is said where words are missing.
@@ -13,34 +13,23 @@ pub const USAGE: &str = "usage: jsd-helper systemd-run --unit NAME --working-dir
     --gid=GID [--slice=NAME] [--property=NAME=VALUE]... DIR/jupyterhub-singleuser [ARG]... or \
     jsd-helper systemctl stop|reset-failed NAME";
 
-/// The options, as they are given with a value.
-const OPTIONS: [&str; 6] = ["unit", "working-directory", "uid", "gid", "slice", "property"];
+/// The options, each of which has a value.
+const OPTIONS: [&str; 6] =
+    ["--unit", "--working-directory", "--uid", "--gid", "--slice", "--property"];
 
 /// What is to be done.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Order {
     /// A unit is to be started.
-    Run(Box<Run>),
-    /// A unit is to be stopped, or its failure forgotten.
-    Control {
-        /// `stop` or `reset-failed`.
-        verb: &'static str,
-        /// Which.
-        subject: Subject,
-    },
-}
-
-/// What systemctl is to act on.
-#[derive(Debug, PartialEq)]
-pub enum Subject {
-    /// A server's unit.
-    Unit(HubUnit),
-    /// All servers.
-    Slice(SliceName),
+    Run(Run),
+    /// `stop` or `reset-failed` of a server's unit.
+    Unit(&'static str, HubUnit),
+    /// The same of all servers.
+    Slice(&'static str, SliceName),
 }
 
 /// A unit that is to be started.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Run {
     /// Its name.
     pub unit: HubUnit,
@@ -52,63 +41,35 @@ pub struct Run {
     pub gid: String,
     /// Its slice, if not the policy's.
     pub slice: Option<SliceName>,
-    /// Its properties, as they are asked for.
-    pub asked: Vec<String>,
-    /// Those that were read.
-    pub wishes: Vec<Wish>,
+    /// The properties that are asked for, not read yet, so that a refusal can say whose they are.
+    pub wishes: Vec<String>,
     /// The server.
     pub program: PathBuf,
     /// The server's arguments.
     pub args: Vec<OsString>,
 }
 
-impl Run {
-    /// Reads the properties. Apart from the rest, so that a refusal can say whose they are.
-    ///
-    /// # Errors
-    /// [`Refusal::NotPermitted`] for one that is not on the list, has a wrong value, or is there twice.
-    pub fn read_wishes(&mut self) -> Result<(), Refusal> {
-        for asked in &self.asked {
-            add_wish(&mut self.wishes, Wish::parse(asked)?)?;
-        }
-        Ok(())
-    }
-
-    /// The text of a property that was asked for.
-    #[must_use]
-    pub fn wish_for(&self, name: &str) -> Option<&str> {
-        self.wishes.iter().find(|wish| wish.name == name).and_then(|wish| match &wish.value {
-            Value::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
-    }
-}
-
-impl Subject {
-    /// Its name with its suffix.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Unit(unit) => unit.as_str(),
-            Self::Slice(slice) => slice.as_str(),
-        }
-    }
-}
-
 impl Order {
     /// Reads the words behind the program's name.
     ///
     /// # Errors
-    /// [`Refusal::Usage`] where there are too few, as in the original, and [`Refusal::NotPermitted`].
+    /// A usage where there are too few, as in the original, and what is refused.
     pub fn parse(words: Vec<OsString>) -> Result<Self, Refusal> {
-        let count = words.len();
-        let mut words = words.into_iter();
-        let program = words.next().unwrap_or_default();
-        match (program.to_str(), count) {
-            (_, ..3) => Err(Refusal::Usage("words are missing")),
-            (Some("systemd-run"), 3..8) => Err(Refusal::Usage("words of systemd-run are missing")),
-            (Some("systemd-run"), _) => parse_run(words).map(|run| Self::Run(Box::new(run))),
-            (Some("systemctl"), _) => parse_control(words),
+        // A word that is no UTF-8 is none of those that are known here.
+        let read: Vec<_> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+        match read.as_slice() {
+            ["systemd-run", ..] if read.len() >= 8 => {
+                Ok(Self::Run(parse_run(words.into_iter().skip(1))?))
+            }
+            ["systemd-run", ..] | [] | [_] | [_, _] => {
+                let sentence = format!("words are missing; {USAGE}");
+                Err(Refusal { code: "usage", sentence })
+            }
+            ["systemctl", "stop", name] => Ok(parse_control("stop", name)?),
+            ["systemctl", "reset-failed", name] => Ok(parse_control("reset-failed", name)?),
+            ["systemctl", ..] => {
+                Err("systemctl takes stop or reset-failed, and one unit".to_owned().into())
+            }
             _ => Err("the first word has to be systemd-run or systemctl".to_owned().into()),
         }
     }
@@ -118,94 +79,65 @@ impl Order {
     pub fn describe(&self) -> String {
         match self {
             Self::Run(run) => format!("systemd-run:{}", run.unit.as_str()),
-            Self::Control { verb, subject } => format!("{verb}:{}", subject.as_str()),
+            Self::Unit(verb, unit) => format!("{verb}:{}", unit.as_str()),
+            Self::Slice(verb, slice) => format!("{verb}:{}", slice.as_str()),
         }
     }
 }
 
-fn parse_control(mut words: impl Iterator<Item = OsString>) -> Result<Order, Refusal> {
-    let (verb, name, rest) = (words.next(), words.next(), words.next());
-    let verb = match verb.as_ref().and_then(|verb| verb.to_str()) {
-        Some("stop") => "stop",
-        Some("reset-failed") => "reset-failed",
-        _ => return Err("of systemctl there are only stop and reset-failed".to_owned().into()),
-    };
-    let name = name.and_then(|name| name.into_string().ok()).unwrap_or_default();
-    if rest.is_some() {
-        return Err(format!("systemctl {verb} takes one unit").into());
+fn parse_control(verb: &'static str, name: &str) -> Result<Order, String> {
+    if name.ends_with(".slice") {
+        return Ok(Order::Slice(verb, SliceName::try_from(name.to_owned())?));
     }
-    let subject = if name.ends_with(".slice") {
-        Subject::Slice(SliceName::try_from(name).map_err(str::to_owned)?)
-    } else {
-        Subject::Unit(HubUnit::parse(&name)?)
-    };
-    Ok(Order::Control { verb, subject })
+    Ok(Order::Unit(verb, HubUnit::parse(name)?))
 }
 
-fn parse_run(mut words: impl Iterator<Item = OsString>) -> Result<Run, Refusal> {
-    let mut given: Vec<(&str, String)> = Vec::new();
-    let mut asked: Vec<String> = Vec::new();
+fn parse_run(mut words: impl Iterator<Item = OsString>) -> Result<Run, String> {
+    let mut given = BTreeMap::new();
+    let mut wishes = Vec::new();
     let program = loop {
-        let Some(word) = words.next() else {
-            return Err("there is no program to be started".to_owned().into());
-        };
-        let Some(option) = word.to_str().and_then(|word| word.strip_prefix('-')) else {
-            break word;
-        };
+        let word = words.next().ok_or("there is no program to be started")?;
+        let Some(option) = word.to_str().filter(|word| word.starts_with('-')) else { break word };
         let (name, value) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
-            None => (option, None),
+            None => (option, words.next().and_then(|word| word.into_string().ok())),
         };
-        let known = |known: &&&str| name.strip_prefix('-') == Some(**known);
-        let Some(name) = OPTIONS.iter().find(known) else {
-            return Err(format!("the option {word:?} is not one of this program's").into());
-        };
-        let value = value.or_else(|| words.next().and_then(|word| word.into_string().ok()));
-        let value = value.ok_or_else(|| format!("--{name} needs a value"))?;
-        if *name == "property" {
-            asked.push(value);
-        } else if given.iter().any(|(other, _)| other == name) {
-            return Err(format!("--{name} is given twice").into());
-        } else {
-            given.push((name, value));
+        let known = OPTIONS.into_iter().find(|known| *known == name);
+        let name =
+            known.ok_or_else(|| format!("the option {word:?} is not one of this program's"))?;
+        let value = value.ok_or_else(|| format!("{name} needs a value"))?;
+        if name == "--property" {
+            wishes.push(value);
+        } else if given.insert(name, value).is_some() {
+            return Err(format!("{name} is given twice"));
         }
     };
-    let take = |name: &str| given.iter().find(|(other, _)| *other == name).map(|(_, value)| value);
-    let need = |name: &str| take(name).cloned().ok_or_else(|| format!("--{name} is missing"));
-    let slice = take("slice").map(|slice| SliceName::try_from(slice.clone()));
+    let mut need = |name| given.remove(name).ok_or_else(|| format!("{name} is missing"));
     Ok(Run {
-        unit: HubUnit::parse(&need("unit")?)?,
-        working_directory: need("working-directory")?.into(),
-        uid: need("uid")?,
-        gid: need("gid")?,
-        slice: slice.transpose().map_err(str::to_owned)?,
-        asked,
-        wishes: Vec::new(),
+        unit: HubUnit::parse(&need("--unit")?)?,
+        working_directory: need("--working-directory")?.into(),
+        uid: need("--uid")?,
+        gid: need("--gid")?,
+        slice: given.remove("--slice").map(SliceName::try_from).transpose()?,
+        wishes,
         program: program.into(),
         args: words.collect(),
     })
 }
 
-fn add_wish(wishes: &mut Vec<Wish>, wish: Wish) -> Result<(), Refusal> {
-    if !wish.is_list() && wishes.iter().any(|other| other.name == wish.name) {
-        return Err(format!("the property {} is given twice", wish.name).into());
-    }
-    wishes.push(wish);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wish::read_wishes;
 
     const RUN: &str =
         "systemd-run --unit jsu-zoe --working-directory /home/zoe --uid=1001 --gid=1001";
     const SERVER: &str = "/opt/hub/bin/jupyterhub-singleuser";
 
     fn parse(line: &str) -> Result<Order, Refusal> {
-        let mut order = Order::parse(line.split_whitespace().map(OsString::from).collect())?;
-        if let Order::Run(run) = &mut order {
-            run.read_wishes()?;
+        let order = Order::parse(line.split_whitespace().map(OsString::from).collect())?;
+        if let Order::Run(run) = &order {
+            read_wishes(&run.wishes)?;
         }
         Ok(order)
     }

@@ -1,67 +1,46 @@
 //! The names of the units that the Hub may start and stop.
 
+use ground::unit_name::{MAX_UNIT_NAME, is_unit_text};
+
 /// What they begin with, as in the original.
 const PREFIX: &str = "jsu-";
 
-/// What systemd.unit(5) knows as other kinds of units.
-const OTHER_KINDS: [&str; 11] = [
-    "socket",
-    "device",
-    "mount",
-    "automount",
-    "swap",
-    "target",
-    "path",
-    "timer",
-    "slice",
-    "scope",
-    "snapshot",
-];
-
-/// The name of a service of the Hub's: `jsu-` and letters, digits, `:`, `-`, `_`, `.` and `\`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubUnit {
-    name: String,
-    stem_length: usize,
-}
+/// The name of a service of the Hub's, with its suffix: `jsu-` and letters, digits, `:`, `-`, `_`, `.` and `\`.
+#[derive(Debug)]
+pub struct HubUnit(String);
 
 impl HubUnit {
     /// Reads a name, with the suffix `.service` or without.
     ///
     /// # Errors
     /// A sentence.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const WRONG: &str = "a unit's name has to begin with \"jsu-\", go on with letters, digits and \
+            :-_.\\, and be a service's";
         let stem = text.strip_suffix(".service").unwrap_or(text);
-        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte);
-        let kind = stem.rsplit_once('.').map(|(_, kind)| kind);
-        let is_other = kind.is_some_and(|kind| kind == "service" || OTHER_KINDS.contains(&kind));
-        let name = format!("{stem}.service");
         let own = stem.strip_prefix(PREFIX).unwrap_or_default();
-        if own.is_empty() || !own.bytes().all(is_letter) || is_other || name.len() > 255 {
-            return Err(format!(
-                "a unit's name has to begin with {PREFIX:?}, go on with letters, digits and :-_.\\, and \
-                 be a service's"
-            ));
+        let name = format!("{stem}.service");
+        if own.is_empty() || !is_unit_text(own) || name.len() > MAX_UNIT_NAME {
+            return Err(WRONG);
         }
-        Ok(Self { name, stem_length: stem.len() })
+        match own.rsplit_once('.').map_or("", |(_, kind)| kind) {
+            // The kinds of units that systemd.unit(5) knows, and one that it knew.
+            "service" | "socket" | "device" | "mount" | "automount" | "swap" | "target"
+            | "path" | "timer" | "slice" | "scope" | "snapshot" => Err(WRONG),
+            _ => Ok(Self(name)),
+        }
     }
 
     /// The name with its suffix.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.name
+        &self.0
     }
 
     /// The name without it.
     #[must_use]
     pub fn stem(&self) -> &str {
-        self.name.get(..self.stem_length).unwrap_or_default()
-    }
-
-    /// The directory below /run where the Hub puts the unit's variables, by either name.
-    #[must_use]
-    pub fn list_directories(&self) -> [String; 2] {
-        [self.stem(), self.as_str()].map(|name| format!("jhub/{name}"))
+        self.0.strip_suffix(".service").unwrap_or_default()
     }
 }
 

@@ -12,45 +12,8 @@ use root::unit_properties::{Property, quote, to_quota};
 /// What stands for no limit, in systemd's words `infinity`.
 const INFINITY: u64 = u64::MAX;
 
-/// What `jsd-helper` may ask for, by the names of systemd.directives(7) and by their older ones, with the
-/// name that is used.
-const ADMITTED: [(&str, &str, Kind); 18] = [
-    ("MemoryMax", "MemoryMax", Kind::Memory),
-    ("MemorySwapMax", "MemorySwapMax", Kind::Swap),
-    ("CPUQuota", "CPUQuota", Kind::Cpus),
-    ("TasksMax", "TasksMax", Kind::Tasks),
-    ("OOMPolicy", "OOMPolicy", Kind::Word(&["continue", "stop", "kill"])),
-    ("MemoryAccounting", "MemoryAccounting", Kind::Switch),
-    ("CPUAccounting", "CPUAccounting", Kind::Switch),
-    ("PrivateTmp", "PrivateTmp", Kind::Switch),
-    ("PrivateDevices", "PrivateDevices", Kind::Switch),
-    ("NoNewPrivileges", "NoNewPrivileges", Kind::Switch),
-    ("ReadOnlyPaths", "ReadOnlyPaths", Kind::Paths),
-    ("ReadOnlyDirectories", "ReadOnlyPaths", Kind::Paths),
-    ("ReadWritePaths", "ReadWritePaths", Kind::Paths),
-    ("ReadWriteDirectories", "ReadWritePaths", Kind::Paths),
-    ("RuntimeDirectory", "RuntimeDirectory", Kind::Text),
-    ("RuntimeDirectoryMode", "RuntimeDirectoryMode", Kind::Mode),
-    ("RuntimeDirectoryPreserve", "RuntimeDirectoryPreserve", Kind::Word(&["no", "yes", "restart"])),
-    ("EnvironmentFile", "EnvironmentFile", Kind::Text),
-];
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Memory,
-    Swap,
-    Cpus,
-    Tasks,
-    Rlimit,
-    Switch,
-    Paths,
-    Mode,
-    Text,
-    Word(&'static [&'static str]),
-}
-
 /// A property that was asked for: one of the closed list, with a value of its type.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Wish {
     /// Its name, never an older one.
     pub name: String,
@@ -59,7 +22,7 @@ pub struct Wish {
 }
 
 /// The value of a property that was asked for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum Value {
     /// Bytes of memory or swap, tasks, or what setrlimit(2) counts.
     Amount(u64),
@@ -69,34 +32,56 @@ pub enum Value {
     Switch(bool),
     /// Absolute paths, each with a `-` in front if it need not exist.
     Paths(Vec<String>),
-    /// The mode of a directory.
-    Mode(u32),
-    /// What is looked at elsewhere, or a word of a list.
+    /// A word of a list, an octal mode, or what is looked at elsewhere.
     Text(String),
 }
 
+/// Reads all properties of a command line.
+///
+/// # Errors
+/// A sentence: one is not on the list, has a wrong value, or is there twice.
+pub fn read_wishes(texts: &[String]) -> Result<Vec<Wish>, String> {
+    let mut wishes: Vec<Wish> = Vec::new();
+    for text in texts {
+        let wish = Wish::parse(text)?;
+        let is_list = matches!(wish.value, Value::Paths(_));
+        if !is_list && wishes.iter().any(|other| other.name == wish.name) {
+            return Err(format!("the property {} is given twice", wish.name));
+        }
+        wishes.push(wish);
+    }
+    Ok(wishes)
+}
+
 impl Wish {
-    /// Reads `NAME=VALUE`.
+    /// Reads `NAME=VALUE`. The names are those of systemd.directives(7), and two older ones.
     ///
     /// # Errors
     /// A sentence: the name is not on the list, or the value is not of its type.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once('=').ok_or("a property is NAME=VALUE")?;
-        let admitted = ADMITTED.iter().find(|(admitted, ..)| *admitted == name);
-        let (name, kind) = match (admitted, name.strip_prefix("Limit")) {
-            (Some((_, name, kind)), _) => ((*name).to_owned(), *kind),
-            (None, Some(limit)) if find_rlimit(limit).is_some() => (name.to_owned(), Kind::Rlimit),
+        let (name, text) = text.split_once('=').ok_or("a property is NAME=VALUE")?;
+        let name = match name {
+            "ReadOnlyDirectories" => "ReadOnlyPaths",
+            "ReadWriteDirectories" => "ReadWritePaths",
+            name => name,
+        };
+        let value = match name {
+            "MemoryMax" => read_amount(text, 1 << 20),
+            "MemorySwapMax" => read_amount(text, 0),
+            "CPUQuota" => read_quota(text),
+            "TasksMax" => read_amount(text, 1),
+            "OOMPolicy" => read_word(text, &["continue", "stop", "kill"]),
+            "MemoryAccounting" | "CPUAccounting" => read_switch(text),
+            "PrivateTmp" | "PrivateDevices" | "NoNewPrivileges" => read_switch(text),
+            "ReadOnlyPaths" | "ReadWritePaths" => read_paths(text),
+            "RuntimeDirectory" | "EnvironmentFile" => Some(Value::Text(text.to_owned())),
+            "RuntimeDirectoryMode" => read_mode(text),
+            "RuntimeDirectoryPreserve" => read_word(text, &["no", "yes", "restart"]),
+            name if is_process_limit(name) => read_amount(text, 0),
             _ => return Err(format!("the property {name:?} is not one that may be set")),
         };
-        let value = kind.read(value);
         let wrong = || format!("the property {name} has a value that it cannot have here");
-        value.ok_or_else(wrong).map(|value| Self { name, value })
-    }
-
-    /// Whether it may stand on a command line more than once.
-    #[must_use]
-    pub fn is_list(&self) -> bool {
-        matches!(self.value, Value::Paths(_))
+        Ok(Self { name: name.to_owned(), value: value.ok_or_else(wrong)? })
     }
 
     /// The property as systemd-run(1) takes it.
@@ -110,56 +95,56 @@ impl Wish {
             Value::Paths(paths) => {
                 paths.iter().map(|path| quote(path)).collect::<Vec<_>>().join(" ")
             }
-            Value::Mode(mode) => format!("{mode:04o}"),
             Value::Text(text) => text.clone(),
         };
         (self.name.clone(), value)
     }
 }
 
-impl Kind {
-    fn read(self, text: &str) -> Option<Value> {
-        let amount = |text: &str| match text {
-            "infinity" => Some(INFINITY),
-            digits if digits.starts_with(|first: char| first.is_ascii_digit()) => {
-                parse_bytes(digits)
-            }
-            _ => None,
-        };
-        match self {
-            Self::Memory => amount(text).filter(|bytes| *bytes >= 1 << 20).map(Value::Amount),
-            Self::Tasks => amount(text).filter(|tasks| *tasks > 0).map(Value::Amount),
-            Self::Swap | Self::Rlimit => amount(text).map(Value::Amount),
-            Self::Cpus => {
-                let digits = text.strip_suffix('%')?;
-                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-                let percent: f64 = digits.parse().ok().filter(|_| is_number)?;
-                (1.0..=409_600.0).contains(&percent).then_some(Value::Cpus(percent / 100.0))
-            }
-            Self::Switch => match text {
-                "yes" | "true" | "on" | "1" => Some(Value::Switch(true)),
-                "no" | "false" | "off" | "0" => Some(Value::Switch(false)),
-                _ => None,
-            },
-            Self::Paths => {
-                let paths: Vec<_> = text.split(' ').map(str::to_owned).collect();
-                paths.iter().all(|path| is_mount_path(path)).then_some(Value::Paths(paths))
-            }
-            Self::Mode => {
-                let is_octal = text.bytes().all(|byte| byte.is_ascii_digit());
-                let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal)?;
-                (mode & !0o755 == 0).then_some(Value::Mode(mode))
-            }
-            Self::Text => Some(Value::Text(text.to_owned())),
-            Self::Word(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
-        }
+/// Whether this is a limit of setrlimit(2) that the policy knows, in capital letters as systemd writes it.
+fn is_process_limit(name: &str) -> bool {
+    let limit = name.strip_prefix("Limit").unwrap_or_default();
+    let is_upper = limit.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_upper && find_resource(&limit.to_ascii_lowercase()).is_some()
+}
+
+fn read_amount(text: &str, least: u64) -> Option<Value> {
+    let amount = match text {
+        "infinity" => Some(INFINITY),
+        // Which would take a sign.
+        _ => parse_bytes(text).filter(|_| !text.starts_with('+')),
+    };
+    amount.filter(|amount| *amount >= least).map(Value::Amount)
+}
+
+fn read_quota(text: &str) -> Option<Value> {
+    let digits = text.strip_suffix('%')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let percent: f64 = digits.parse().ok().filter(|_| is_number)?;
+    (1.0..=409_600.0).contains(&percent).then_some(Value::Cpus(percent / 100.0))
+}
+
+fn read_switch(text: &str) -> Option<Value> {
+    match text {
+        "yes" | "true" | "on" | "1" => Some(Value::Switch(true)),
+        "no" | "false" | "off" | "0" => Some(Value::Switch(false)),
+        _ => None,
     }
 }
 
-/// The resource of a limit's name in capital letters, as systemd writes it.
-fn find_rlimit(limit: &str) -> Option<nix::sys::resource::Resource> {
-    let is_upper = limit.bytes().all(|byte| byte.is_ascii_uppercase());
-    find_resource(&limit.to_ascii_lowercase()).filter(|_| is_upper)
+fn read_word(text: &str, words: &[&str]) -> Option<Value> {
+    words.contains(&text).then(|| Value::Text(text.to_owned()))
+}
+
+fn read_mode(text: &str) -> Option<Value> {
+    let is_octal = text.bytes().all(|byte| byte.is_ascii_digit());
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal)?;
+    (mode & !0o755 == 0).then(|| Value::Text(format!("{mode:04o}")))
+}
+
+fn read_paths(text: &str) -> Option<Value> {
+    let paths: Vec<_> = text.split(' ').map(str::to_owned).collect();
+    paths.iter().all(|path| is_mount_path(path)).then_some(Value::Paths(paths))
 }
 
 /// Whether this is one absolute path for systemd.exec(5), with no sign that a shell would see in it.

@@ -1,9 +1,15 @@
 //! What the policy lets be asked for: limits at most as it has them, and no switch turned off that it rests on.
 
-use std::num::NonZeroU64;
+use std::fmt::Display;
 
 use super::{Value, Wish};
 use root::policy::file::Policy;
+
+/// The limits of setrlimit(2) that are none where nobody sets them.
+const UNLIMITED: [&str; 6] = ["as", "core", "cpu", "data", "fsize", "stack"];
+
+/// The beginnings of the names of properties that close a part of the file system.
+const CLOSING: [&str; 4] = ["ReadOnly", "Inaccessible", "Protect", "TemporaryFileSystem"];
 
 impl Wish {
     /// Checks that it does not ask for more than the policy gives.
@@ -11,87 +17,53 @@ impl Wish {
     /// # Errors
     /// A sentence with the ceiling.
     pub fn check_against(&self, policy: &Policy) -> Result<(), String> {
-        let limits = &policy.limits;
-        let memory = limits.memory.map(|bytes| bytes.0);
-        let exceeds = |ceiling: String| {
-            Err(format!("{} asks for more than the policy gives, which is {ceiling}", self.name))
-        };
-        match (&self.value, self.name.as_str()) {
-            (Value::Amount(asked), "MemoryMax") => match memory {
-                Some(most) if *asked > most => exceeds(format!("limits.memory = {most}")),
-                _ => Ok(()),
-            },
-            (Value::Amount(1..), "MemorySwapMax") if memory.is_some() => {
-                exceeds("no swap, as limits.memory is set".to_owned())
+        let Some(ceiling) = self.find_exceeded(policy) else { return Ok(()) };
+        Err(format!("{} asks for more than the policy gives, which is {ceiling}", self.name))
+    }
+
+    /// What the policy gives, where that is less.
+    fn find_exceeded(&self, policy: &Policy) -> Option<String> {
+        let (limits, unit) = (&policy.limits, &policy.systemd);
+        let (memory, tasks) = (limits.memory.map(|bytes| bytes.0), limits.tasks.map(u64::from));
+        match (self.name.as_str(), &self.value) {
+            ("MemoryMax", Value::Amount(asked)) => find_lower("memory", *asked, memory),
+            ("MemorySwapMax", Value::Amount(asked)) => {
+                memory.filter(|_| *asked > 0)?;
+                Some("no swap, as limits.memory is set".to_owned())
             }
-            (Value::Amount(asked), "TasksMax") => match limits.tasks.map(NonZeroU64::get) {
-                Some(most) if *asked > most => exceeds(format!("limits.tasks = {most}")),
-                _ => Ok(()),
-            },
-            (Value::Cpus(asked), _) => match limits.cpus {
-                Some(most) if *asked > most => exceeds(format!("limits.cpus = {most}")),
-                _ => Ok(()),
-            },
-            (Value::Amount(asked), name) => match find_ceiling(policy, name) {
-                Ceiling::At(most) if *asked > most => exceeds(most.to_string()),
-                Ceiling::Missing => {
-                    exceeds("the system's: name a ceiling in limits.rlimits".to_owned())
+            ("TasksMax", Value::Amount(asked)) => find_lower("tasks", *asked, tasks),
+            ("CPUQuota", Value::Cpus(asked)) => find_lower("cpus", *asked, limits.cpus),
+            (name, Value::Amount(asked)) => {
+                let name = name.strip_prefix("Limit").unwrap_or_default().to_ascii_lowercase();
+                let open_files = limits.open_files.filter(|_| name == "nofile");
+                match open_files.or(limits.rlimits.get(&name).copied()) {
+                    Some(most) => (*asked > most).then(|| most.to_string()),
+                    None if UNLIMITED.contains(&name.as_str()) => None,
+                    // What is the system's own limit is not ours to raise.
+                    None => Some("the system's: name a ceiling in limits.rlimits".to_owned()),
                 }
-                _ => Ok(()),
-            },
-            (Value::Switch(false), name) if is_demanded(policy, name) => {
-                exceeds(format!("{name}=yes"))
             }
-            (Value::Paths(_), "ReadWritePaths") => match find_closing(policy) {
-                Some(property) => exceeds(property.to_owned()),
-                None => Ok(()),
-            },
-            _ => Ok(()),
+            ("PrivateTmp", Value::Switch(false)) if !unit.private_tmp => None,
+            ("PrivateDevices", Value::Switch(false)) if !unit.private_devices => None,
+            ("NoNewPrivileges", Value::Switch(false)) if !policy.server.no_new_privileges => None,
+            (name, Value::Switch(false)) => Some(format!("{name}=yes")),
+            ("ReadWritePaths", _) => find_closing(policy),
+            _ => None,
         }
     }
 }
 
-/// What a limit of setrlimit(2) may be raised to.
-enum Ceiling {
-    At(u64),
-    /// The system's own limit, which is none.
-    None,
-    /// The system's own limit, which is not ours to raise.
-    Missing,
-}
-
-fn find_ceiling(policy: &Policy, property: &str) -> Ceiling {
-    let name = property.strip_prefix("Limit").unwrap_or_default().to_ascii_lowercase();
-    let open_files = policy.limits.open_files.filter(|_| name == "nofile");
-    match open_files.or(policy.limits.rlimits.get(&name).copied()) {
-        Some(most) => Ceiling::At(most),
-        None if ["as", "core", "cpu", "data", "fsize", "stack"].contains(&name.as_str()) => {
-            Ceiling::None
-        }
-        // Without a ceiling swap is as much as there is.
-        None if property == "MemorySwapMax" => Ceiling::None,
-        None => Ceiling::Missing,
-    }
+/// A limit of the policy's, where it is less than what is asked for.
+fn find_lower<N: PartialOrd + Display>(limit: &str, asked: N, most: Option<N>) -> Option<String> {
+    most.filter(|most| asked > *most).map(|most| format!("limits.{limit} = {most}"))
 }
 
 /// What of the policy closes a part of the file system, which a path to write to would open again.
-fn find_closing(policy: &Policy) -> Option<&str> {
-    const CLOSING: [&str; 4] = ["ReadOnly", "Inaccessible", "Protect", "TemporaryFileSystem"];
-    let own = policy.systemd.properties.iter().map(|(name, _)| name.as_str());
-    let mut closing =
-        own.filter(|name| CLOSING.iter().any(|beginning| name.starts_with(beginning)));
+fn find_closing(policy: &Policy) -> Option<String> {
     let paths = (!policy.systemd.read_only_paths.is_empty()).then_some("systemd.read_only_paths");
-    paths.or(closing.next())
-}
-
-/// Whether a switch cannot be turned off: the policy has turned it on, or limits rest on it.
-fn is_demanded(policy: &Policy, name: &str) -> bool {
-    match name {
-        "PrivateTmp" => policy.systemd.private_tmp,
-        "PrivateDevices" => policy.systemd.private_devices,
-        "NoNewPrivileges" => policy.server.no_new_privileges,
-        _ => true,
-    }
+    let mut own = policy.systemd.properties.iter().map(|(name, _)| name.as_str());
+    let is_closing = |name: &&str| CLOSING.iter().any(|beginning| name.starts_with(beginning));
+    paths.or_else(|| own.find(is_closing)).map(str::to_owned)
 }
 
 #[cfg(test)]
