@@ -3,10 +3,10 @@
 //! A pid alone is no identity, since the kernel gives it anew. Pid, start time and boot together
 //! are, and a pidfd keeps meaning the same process from the moment it is opened.
 
+pub mod census;
 pub mod identity;
 pub mod stat;
 pub mod stop;
-pub mod tree;
 pub mod usage;
 
 use std::os::fd::AsFd;

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use crate::error::Error;
 use crate::process::Process;
+use crate::process::census::Census;
 use crate::process::identity::{Identity, Started};
 use crate::process::stop::{Stopped, end_server};
 use crate::process::usage::{Usage, measure_processes};
@@ -215,7 +216,7 @@ pub fn measure_in_unit(
         return Ok(None);
     }
     if let Some(server) = server.filter(Process::is_alive) {
-        let usage = measure_processes(server.pid, &state.list_processes(), proof);
+        let usage = measure_processes(server.pid, &state.list_processes(), &Census::take(), proof);
         return Ok(Some(UnitStatus::Alive(usage)));
     }
     Ok(Some(UnitStatus::Ended { end: state.end, result: state.result }))

@@ -7,8 +7,6 @@ use nix::unistd::Pid;
 pub struct Stat {
     /// The parent (field 4).
     pub parent: Pid,
-    /// CPU time in clock ticks, of the process alone (fields 14 and 15).
-    pub cpu_ticks: u64,
     /// Clock ticks from boot to its start (field 22).
     pub started: u64,
 }
@@ -27,11 +25,7 @@ impl Stat {
         let rest = std::str::from_utf8(line.get(close..)?.get(1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let number = |field: usize| fields.get(field.checked_sub(3)?)?.parse::<u64>().ok();
-        Some(Self {
-            parent: Pid::from_raw(i32::try_from(number(4)?).ok()?),
-            cpu_ticks: number(14)?.checked_add(number(15)?)?,
-            started: number(22)?,
-        })
+        Some(Self { parent: Pid::from_raw(i32::try_from(number(4)?).ok()?), started: number(22)? })
     }
 }
 
@@ -43,7 +37,7 @@ mod tests {
     fn a_command_with_parentheses_and_spaces_does_not_shift_the_fields() {
         let line = b"12 (a) b (c) S 7 1 1 0 -1 4 0 0 0 0 30 12 0 0 20 0 1 0 4242 9 9";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!(stat, Stat { parent: Pid::from_raw(7), cpu_ticks: 42, started: 4242 });
+        assert_eq!(stat, Stat { parent: Pid::from_raw(7), started: 4242 });
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::unistd::Pid;
 
+use super::census::Census;
 use super::identity::Identity;
 use super::stat::Stat;
-use super::{Process, poll_for_end, tree};
+use super::{Process, poll_for_end};
 use crate::error::Error;
 use crate::request::Stop;
 use crate::supervisor;
@@ -75,7 +76,8 @@ fn find_supervisor(server: &Process, proof: &Unprivileged) -> Result<Option<Proc
 
 /// Everything of the target's below `top`, but not the server itself.
 fn open_relatives(top: Pid, server: Pid, proof: &Unprivileged) -> Vec<Process> {
-    tree::list_descendants(top)
+    Census::take()
+        .list_descendants(top)
         .into_iter()
         .filter(|pid| *pid != server)
         // Those that there is no descriptor left for are neither waited for nor counted.

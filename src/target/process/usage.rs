@@ -1,15 +1,14 @@
 //! How a running server is: since when, and what it uses together with all that it started.
 
-use std::path::Path;
 use std::time::Duration;
 
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
+use root::privileges::Unprivileged;
 
-use super::stat::Stat;
-use super::{Process, tree};
+use super::Process;
+use super::census::Census;
 use crate::error::Error;
 use crate::request::Status;
-use root::privileges::Unprivileged;
 
 /// What a server uses, its descendants included.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,45 +39,30 @@ pub fn measure_server(
     if server.signal(0).is_err() || !server.is_alive() {
         return Ok(None);
     }
-    let mut processes = tree::list_descendants(server.pid);
+    let census = Census::take();
+    let mut processes = census.list_descendants(server.pid);
     processes.push(server.pid);
-    Ok(Some(measure_processes(server.pid, &processes, unprivileged)))
+    Ok(Some(measure_processes(server.pid, &processes, &census, unprivileged)))
 }
 
 /// Measures a server and all that belongs to it.
 #[must_use]
-pub fn measure_processes(server: Pid, processes: &[Pid], unprivileged: &Unprivileged) -> Usage {
-    let stats: Vec<Stat> = processes.iter().copied().filter_map(Stat::read).collect();
-    let ticks = stats.iter().fold(0_u64, |sum, stat| sum.saturating_add(stat.cpu_ticks));
-    let memory = processes.iter().copied().filter_map(read_resident_bytes);
+pub fn measure_processes(
+    server: Pid,
+    processes: &[Pid],
+    census: &Census,
+    unprivileged: &Unprivileged,
+) -> Usage {
+    let found = || processes.iter().filter_map(|pid| census.find(*pid));
+    let add = |sum: u64, amount: u64| sum.saturating_add(amount);
+    let uptime = census.find(server).map(sysinfo::Process::run_time).unwrap_or_default();
     Usage {
         uid: unprivileged.target().uid.as_raw(),
-        uptime: measure_uptime(server).unwrap_or_default(),
-        memory: memory.fold(0, u64::saturating_add),
-        cpu: from_ticks(ticks),
-        processes: stats.len(),
+        uptime: Duration::from_secs(uptime),
+        memory: found().map(sysinfo::Process::memory).fold(0, add),
+        cpu: Duration::from_millis(
+            found().map(sysinfo::Process::accumulated_cpu_time).fold(0, add),
+        ),
+        processes: found().count(),
     }
-}
-
-fn measure_uptime(pid: Pid) -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    let now = Duration::try_from_secs_f64(text.split(' ').next()?.parse().ok()?).ok()?;
-    Some(now.saturating_sub(from_ticks(Stat::read(pid)?.started)))
-}
-
-fn read_resident_bytes(pid: Pid) -> Option<u64> {
-    let path = format!("/proc/{pid}/statm");
-    let text = std::fs::read_to_string(Path::new(&path)).ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    pages.checked_mul(read_setting(SysconfVar::PAGE_SIZE))
-}
-
-fn from_ticks(ticks: u64) -> Duration {
-    let per_second = read_setting(SysconfVar::CLK_TCK);
-    let milliseconds = ticks.saturating_mul(1000).checked_div(per_second).unwrap_or_default();
-    Duration::from_millis(milliseconds)
-}
-
-fn read_setting(variable: SysconfVar) -> u64 {
-    sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok()).unwrap_or(1)
 }
