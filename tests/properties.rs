@@ -15,6 +15,7 @@ use ground::report::{End, HookResult, HookStatus, Refusal, Report, Setback};
 use ground::server_name::{ServerName, escaping::escape_name};
 use ground::unit_name::{SliceName, UnitTemplate};
 use ground::wire::Wire;
+use nix::errno::Errno;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -109,9 +110,8 @@ fn report() -> impl Strategy<Value = Report> {
         any::<i32>().prop_map(|errno| Report::Refused(Refusal::Home(errno))),
         any::<i32>().prop_map(|errno| Report::Refused(Refusal::Execution(errno))),
         setback.prop_map(Report::Failed),
-        (text(), any::<i32>())
-            .prop_map(|(step, errno)| Report::Denied(Denial::LaunchFailed { step, errno })),
-        text().prop_map(|name| Report::Denied(Denial::HookFailed { name })),
+        any::<i32>().prop_map(|errno| Denial::at("fork")(Errno::from_raw(errno)).into()),
+        text().prop_map(|name| Denial::HookFailed { name }.into()),
         (any::<i32>(), text()).prop_map(|(status, tail)| Report::Ended(End::Exited(status), tail)),
         (any::<i32>(), text()).prop_map(|(signal, tail)| Report::Ended(End::Killed(signal), tail)),
     ]

@@ -8,13 +8,12 @@ mod sentences;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
 
 /// Where the policy file is. Fixed when compiled: never from argv, environment or request.
 pub const POLICY_PATH: &str = "/etc/sudospawner/policy.toml";
 
 /// Why root did not do what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
     /// Who called cannot be told.
     CallerUnknown(String),
@@ -31,8 +30,8 @@ pub enum Denial {
     PolicyUnreadable {
         /// The file or directory.
         path: PathBuf,
-        /// The number of what open(2) said.
-        errno: i32,
+        /// What open(2) said.
+        errno: Errno,
     },
     /// The policy file says something that it cannot say.
     PolicyMalformed {
@@ -80,9 +79,9 @@ pub enum Denial {
     /// A system call on the way to the server failed.
     LaunchFailed {
         /// What was being done.
-        step: String,
-        /// The number of what the kernel said.
-        errno: i32,
+        step: &'static str,
+        /// What the kernel said.
+        errno: Errno,
     },
     /// Nobody reads the reply any more, so the server that was started has been ended.
     CallerGone,
@@ -91,7 +90,7 @@ pub enum Denial {
 impl Denial {
     /// For `map_err`: the failure of a system call on the way to the server.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
-        move |errno| Self::LaunchFailed { step: step.to_owned(), errno: errno as i32 }
+        move |errno| Self::LaunchFailed { step, errno }
     }
 
     /// Code and exit status; see [`target::error::Error::classify`].

@@ -16,7 +16,7 @@ pub enum Report {
     /// The server's process could not become the server.
     Refused(Refusal),
     /// There is no server, for a reason of root's.
-    Denied(Denial),
+    Denied(Setback),
     /// There is no server.
     Failed(Setback),
     /// The server has ended, and this was its last output.
@@ -27,7 +27,8 @@ pub enum Report {
 
 impl From<Denial> for Report {
     fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
+        let (code, exit_status) = denial.classify();
+        Self::Denied(Setback { code: code.to_owned(), sentence: denial.to_string(), exit_status })
     }
 }
 
@@ -102,7 +103,7 @@ impl End {
     }
 }
 
-/// A failure of a process that is the target.
+/// A failure, as it is told to another process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setback {
     /// Its code.

@@ -195,7 +195,7 @@ mod tests {
             Report::Server(i32::MAX),
             Report::Refused(Refusal::Home(2)),
             Report::Refused(Refusal::Execution(13)),
-            Report::Denied(Denial::at("fork")(Errno::EAGAIN)),
+            Denial::at("fork")(Errno::EAGAIN).into(),
             Report::Ended(End::Exited(3), output),
             Report::Ended(End::Killed(9), String::new()),
         ] {

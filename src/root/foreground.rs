@@ -93,7 +93,7 @@ fn begin(user: &str, groups: Vec<Gid>) -> Result<Begun, String> {
     match give_up_root(user, groups, &mut wire) {
         Ok((proof, policy, request)) => Ok(Begun { proof, policy, request, wire }),
         Err(denial) => {
-            wire.send(&Report::Denied(denial.clone()));
+            wire.send(&denial.clone().into());
             Err(denial.to_string())
         }
     }

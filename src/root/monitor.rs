@@ -164,7 +164,7 @@ impl Work<'_> {
     fn give_up(mut self, why: Option<Denial>) {
         end_children(GRACE);
         if let Some(denial) = why {
-            self.wire.send(&Report::Denied(denial));
+            self.wire.send(&denial.into());
         }
         // The mediator reads until this pipe ends.
         drop(self.wire);
@@ -215,7 +215,7 @@ impl Work<'_> {
                 .map_err(Denial::at("setrlimit"))?;
             become_target(prepared, policy)
         });
-        proof.map_or_else(Report::Denied, |proof| {
+        proof.map_or_else(Report::from, |proof| {
             start_server(&mut self.wire, &mut self.request, policy, inherited_umask, &proof)
         })
     }

@@ -184,7 +184,7 @@ impl From<Error> for Setback {
 impl From<Error> for Report {
     fn from(error: Error) -> Self {
         match error {
-            Error::Denied(denial) => Self::Denied(denial),
+            Error::Denied(denial) => denial.into(),
             error => Self::Failed(error.into()),
         }
     }

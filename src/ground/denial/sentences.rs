@@ -2,8 +2,6 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use nix::errno::Errno;
-
 use super::{Denial, POLICY_PATH};
 
 impl std::error::Error for Denial {}
@@ -22,7 +20,7 @@ impl Display for Denial {
                 f,
                 "{} cannot be read: {}; its mode is 0644, and its directories are open to all",
                 path.display(),
-                Errno::from_raw(*errno)
+                errno
             ),
             Self::PolicyMalformed { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::BinarySetuid => write!(
@@ -60,7 +58,6 @@ impl Display for Denial {
                 "privileges are left, or could not be given up ({what}): call this program through sudo, and give it no setuid bit and no capabilities"
             ),
             Self::LaunchFailed { step, errno } => {
-                let errno = Errno::from_raw(*errno);
                 write!(f, "the server could not be launched: {step}: {errno}")
             }
             Self::CallerGone => f.write_str("the caller went away before the server was up"),

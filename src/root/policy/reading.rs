@@ -23,7 +23,7 @@ impl Policy {
             Ok((file, _)) => file,
             Err(Distrust::Missing(_)) => return Ok(None),
             Err(Distrust::Closed(path, errno)) => {
-                return Err(Denial::PolicyUnreadable { path, errno: errno as i32 });
+                return Err(Denial::PolicyUnreadable { path, errno });
             }
             Err(distrust) => return Err(Denial::PolicyUntrusted(distrust.to_string())),
         };

@@ -133,8 +133,7 @@ fn ask(link: &mut Link, word: u8) -> Result<UnitState, Error> {
     link.send_word(word).map_err(Error::at("asking the monitor"))?;
     match link.read_report()? {
         Report::Unit(shown) => Ok(UnitState::parse(&shown)),
-        Report::Denied(denial) => Err(denial.into()),
-        Report::Failed(setback) => Err(Error::Reported(setback)),
+        Report::Denied(setback) | Report::Failed(setback) => Err(Error::Reported(setback)),
         _ => Err(Error::at("asking the monitor")(nix::errno::Errno::EBADMSG)),
     }
 }

@@ -107,8 +107,9 @@ impl Watch {
                             unprivileged,
                         ));
                     }
-                    Report::Denied(denial) => return Err(denial.into()),
-                    Report::Failed(setback) => return Err(Error::Reported(setback)),
+                    Report::Denied(setback) | Report::Failed(setback) => {
+                        return Err(Error::Reported(setback));
+                    }
                     // As upstream has it: nobody waits for a port, and an end in peace is none
                     // of our business.
                     Report::Ended(End::Exited(0), _) if self.wait.is_none() => return Ok(None),
