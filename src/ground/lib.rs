@@ -7,6 +7,7 @@ pub mod waiting;
 pub mod ending;
 pub mod output;
 pub mod escape;
+pub mod script;
 pub mod server_name;
 pub mod unit_name;
 pub mod denial;

@@ -24,7 +24,7 @@ use execution::execute;
 use ground::denial::Denial;
 use ground::server_name::ServerName;
 use ground::system_calls::clear_environment;
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, getuid};
 use options::{Order, Run};
 use refusal::Refusal;
 use root::account::{Account, Caller, parse_id};
@@ -69,7 +69,10 @@ impl Call {
                 "this program is not root: it needs a setuid bit, or to be called by sudo";
             return Err(sentence.to_owned().into());
         }
-        let caller = *self.caller.insert(Caller::identify()?);
+        let said = Caller::identify()?;
+        // Whoever starts a program with a setuid bit chooses its environment.
+        let caller = if getuid() == geteuid() { said } else { Caller { uid: getuid() } };
+        self.caller = Some(caller);
         clear_environment();
         // From here on the caller cannot signal us, and what is written down is root's word.
         become_wholly_root().map_err(|errno| format!("becoming root: {errno}"))?;

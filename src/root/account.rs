@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, getuid};
+use nix::unistd::{Gid, Uid, User, getgrouplist, getuid};
 
 use ground::denial::Denial;
 use ground::system_calls;
@@ -84,26 +84,22 @@ pub struct Caller {
 pub const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
 
 impl Caller {
-    /// Reads who called: our real uid if a setuid bit made us another, else `SUDO_UID` as sudo sets
-    /// it, else nobody but ourselves.
+    /// Reads who called: `SUDO_UID` as sudo sets it, else nobody but ourselves.
     ///
     /// # Errors
     /// [`Denial::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which say
     /// other things in other words.
     pub fn identify() -> Result<Self, Denial> {
-        for foreign in FOREIGN {
-            if std::env::var_os(foreign).is_some() {
-                return Err(Denial::CallerUnknown(format!(
-                    "{foreign} is set; call this program through sudo or sudo-rs"
-                )));
-            }
+        let unknown = |reason: String| Denial::CallerUnknown(reason);
+        if let Some(foreign) = FOREIGN.iter().find(|name| std::env::var_os(name).is_some()) {
+            let reason = format!("{foreign} is set; call this program through sudo or sudo-rs");
+            return Err(unknown(reason));
         }
-        let own = Self { uid: getuid() };
-        let Some(word) = std::env::var_os("SUDO_UID") else { return Ok(own) };
-        let said = word.to_str().and_then(parse_id).map(|uid| Self { uid: Uid::from_raw(uid) });
-        let said = said.ok_or_else(|| Denial::CallerUnknown("SUDO_UID is no uid".to_owned()))?;
-        // Whoever starts a setuid copy chooses its environment.
-        Ok(if getuid() != geteuid() { own } else { said })
+        let uid = match std::env::var_os("SUDO_UID") {
+            None => Some(getuid()),
+            Some(word) => word.to_str().and_then(parse_id).map(Uid::from_raw),
+        };
+        uid.map(|uid| Self { uid }).ok_or_else(|| unknown("SUDO_UID is no uid".to_owned()))
     }
 }
 

@@ -90,13 +90,11 @@ fn begin(user: &str, groups: Vec<Gid>) -> Result<Begun, String> {
     }
     let mut wire =
         open_wire().map_err(|errno| format!("stdin and stdout cannot be used: {errno}"))?;
-    match give_up_root(user, groups, &mut wire) {
-        Ok((proof, policy, request)) => Ok(Begun { proof, policy, request, wire }),
-        Err(denial) => {
-            wire.send(&denial.clone().into());
-            Err(denial.to_string())
-        }
-    }
+    let begun = give_up_root(user, groups, &mut wire).map_err(|denial| {
+        wire.send(&denial.clone().into());
+        denial.to_string()
+    });
+    begun.map(|(proof, policy, request)| Begun { proof, policy, request, wire })
 }
 
 /// Whether stdin and stdout are a request and a pipe that root made. systemd knows them by a path below

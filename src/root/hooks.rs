@@ -8,6 +8,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 
+use crate::account::Account;
 use crate::policy::Target;
 use crate::policy::file::{Hooks, OnFailure};
 use crate::trusted_file::{Distrust, TrustedDirectory};
@@ -57,8 +58,7 @@ pub fn run_hooks(
         let step = "a mount namespace for the hooks (hooks.private_mounts)";
         make_mounts_private().map_err(Denial::at(step))?;
     }
-    let variables = list_variables(&target, server_name).into_iter();
-    let variables = variables.map(|(name, value)| format!("{name}={value}").into()).collect();
+    let variables = list_variables(&target, server_name);
     let runner = Runner { timeout: settings.timeout, variables, surroundings: Surroundings::Clean };
     for hook in found {
         let success = run_found(hook, &runner, &mut report);
@@ -116,23 +116,24 @@ pub fn find_hooks(directory: &Path) -> Vec<Found> {
         .collect()
 }
 
-/// What hooks get to know; nothing of the request but the server's name, which is validated.
-fn list_variables(target: &Target, server_name: &ServerName) -> [(&'static str, String); 11] {
-    let account = target.account();
-    let (uid, gid) = (account.uid.to_string(), account.gid.to_string());
+/// What hooks get to know, as `NAME=value`; nothing of the request but the server's name, which is validated.
+fn list_variables(target: &Target, server_name: &ServerName) -> Vec<Vec<u8>> {
+    let Account { name, uid, gid, home, .. } = target.account();
     [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
-        ("HOME", "/root".to_owned()),
-        ("LANG", "C.UTF-8".to_owned()),
-        ("SUDOSPAWNER_USER", account.name.clone()),
-        ("SUDOSPAWNER_UID", uid.clone()),
-        ("SUDOSPAWNER_GID", gid.clone()),
-        ("SUDOSPAWNER_HOME", account.home.display().to_string()),
-        ("SUDOSPAWNER_SERVER_NAME", server_name.as_str().to_owned()),
-        ("NB_USER", account.name.clone()),
-        ("NB_UID", uid),
-        ("NB_GID", gid),
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        "HOME=/root".to_owned(),
+        "LANG=C.UTF-8".to_owned(),
+        format!("SUDOSPAWNER_USER={name}"),
+        format!("SUDOSPAWNER_UID={uid}"),
+        format!("SUDOSPAWNER_GID={gid}"),
+        format!("SUDOSPAWNER_HOME={}", home.display()),
+        format!("SUDOSPAWNER_SERVER_NAME={}", server_name.as_str()),
+        format!("NB_USER={name}"),
+        format!("NB_UID={uid}"),
+        format!("NB_GID={gid}"),
     ]
+    .map(String::into_bytes)
+    .to_vec()
 }
 
 /// A mount namespace whose own mounts nobody else sees, while those of the host still come in:

@@ -8,8 +8,6 @@ pub mod reading;
 pub mod systemd;
 pub mod units;
 
-use std::path::PathBuf;
-
 use ground::denial::Denial;
 use nix::unistd::{Gid, Group, Uid};
 
@@ -45,7 +43,9 @@ impl Policy {
     /// # Errors
     /// [`Denial::BinaryUntrusted`] (check 2), [`Denial::PolicyMissing`], and as [`Policy::load`].
     pub fn load_for_root() -> Result<Self, Denial> {
-        check_own_binary()?;
+        // Who can replace our own binary is root already.
+        let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        check_trusted(&own).map_err(|distrust| Denial::BinaryUntrusted(distrust.to_string()))?;
         Self::load()?.ok_or(Denial::PolicyMissing)
     }
 
@@ -105,12 +105,6 @@ fn resolve_name(asked: &str) -> Result<Account, Denial> {
         .then(|| Account::by_name(asked))
         .flatten()
         .ok_or_else(|| Denial::TargetUnknown { asked: format!("the name {asked:?}") })
-}
-
-/// Check 2, of our own binary: who can replace it is root already.
-fn check_own_binary() -> Result<(), Denial> {
-    let own: PathBuf = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    check_trusted(&own).map(drop).map_err(|distrust| Denial::BinaryUntrusted(distrust.to_string()))
 }
 
 /// The part of check 4 that holds in both modes. `least` is the lowest uid that may have a server.

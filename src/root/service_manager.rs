@@ -79,8 +79,8 @@ impl Unit {
         &self,
         target: &Target,
         properties: &[Property],
-        stdin: &Path,
-        reports: &Path,
+        stdin: &str,
+        reports: &str,
     ) -> Result<(), Denial> {
         let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
         let mut words = vec![
@@ -88,8 +88,8 @@ impl Unit {
             "--no-ask-password".to_owned(),
             format!("--unit={}", self.name.as_str()),
             "--service-type=exec".to_owned(),
-            format!("--property=StandardInput=file:{}", stdin.display()),
-            format!("--property=StandardOutput=file:{}", reports.display()),
+            format!("--property=StandardInput=file:{stdin}"),
+            format!("--property=StandardOutput=file:{reports}"),
             "--property=StandardError=journal".to_owned(),
         ];
         words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));

@@ -28,20 +28,8 @@ const IDENTIFIER: &str = "jupyterhub-singleuser";
 /// How long all processes of a unit may take for SIGTERM before SIGKILL follows.
 const STOP_SECONDS: &str = "5";
 
-/// The properties that the policy sets for one of a user's servers. `asked` may lower its limits, and
-/// can never raise them. Root's own `properties` come last, so that they have the last word.
-#[must_use]
-pub fn list_properties(
-    policy: &Policy,
-    asked: Limits,
-    user: &str,
-    server: &ServerName,
-) -> Vec<Property> {
-    let shared = list_shared_properties(policy, asked, user, server);
-    [shared, list_own_properties(policy, user, server)].concat()
-}
-
-/// The same without root's own.
+/// The properties that the policy sets for one of a user's servers, without root's own. `asked` may lower its
+/// limits, and can never raise them.
 #[must_use]
 pub fn list_shared_properties(
     policy: &Policy,
@@ -83,7 +71,7 @@ pub fn list_shared_properties(
         .collect()
 }
 
-/// Root's own choice of properties.
+/// Root's own choice of properties, which come last, so that they have the last word.
 #[must_use]
 pub fn list_own_properties(policy: &Policy, user: &str, server: &ServerName) -> Vec<Property> {
     let own = policy.systemd.properties.iter();
@@ -122,7 +110,11 @@ mod tests {
 
     fn list(policy: &Policy, asked: Limits) -> Vec<String> {
         let server = ServerName::parse("a/b".to_owned()).unwrap();
-        let properties = list_properties(policy, asked, "zoe", &server);
+        let properties = [
+            list_shared_properties(policy, asked, "zoe", &server),
+            list_own_properties(policy, "zoe", &server),
+        ]
+        .concat();
         properties.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 

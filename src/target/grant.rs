@@ -103,7 +103,9 @@ impl Grant {
 
     fn refuse_limits(&self, asked: Limits) -> Result<(), Error> {
         let asked = asked.memory.map(|_| "memory").or(asked.cpus.map(|_| "cpus"));
-        let limit = self.policy.limits.of_the_whole_server().or(asked);
+        let limits = &self.policy.limits;
+        let limit = limits.memory.map(|_| "memory").or(limits.cpus.map(|_| "cpus"));
+        let limit = limit.or(limits.tasks.map(|_| "tasks")).or(asked);
         limit.map_or(Ok(()), |limit| Err(Error::LimitNotEnforceable { limit }))
     }
 }

@@ -16,11 +16,12 @@ use nix::unistd::{AccessFlags, access, chdir, execve};
 use crate::error::Error;
 use crate::mode::Mode;
 use ground::report::Refusal;
+use ground::script::read_interpreter_of;
 use ground::system_calls;
 use root::policy::file::Policy;
 use root::privileges::Unprivileged;
 use root::trusted_file::Distrust;
-use root::trusted_file::program::{self, open_trusted_program};
+use root::trusted_file::program::open_trusted_program;
 
 /// The server executables, in the order in which they are looked for. The first is where a site
 /// wraps the second.
@@ -123,7 +124,7 @@ impl Executable {
                 if let Err(error) = self.check_access(&unprivileged.target().name) {
                     return error;
                 }
-                let reason = match (errno, read_interpreter(&self.path)) {
+                let reason = match (errno, read_interpreter_of(&self.path)) {
                     (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
                         let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);
                         format!(
@@ -182,10 +183,4 @@ pub fn find_closed_directory(path: &Path) -> Option<PathBuf> {
         path = path.parent()?.join(fs::read_link(&path).ok()?);
     }
     None
-}
-
-/// The interpreter that a script's first line names; `None` for a file that is no script or cannot be read.
-#[must_use]
-pub fn read_interpreter(path: &Path) -> Option<PathBuf> {
-    program::read_interpreter(&fs::File::open(path).ok()?)
 }

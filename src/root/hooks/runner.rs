@@ -120,10 +120,7 @@ impl Runner {
         };
         let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
         let in_time = output.read_until_end_of(pid, self.timeout);
-        if in_time.is_err() {
-            end_children(GRACE);
-        }
-        let in_time = in_time?;
+        let in_time = in_time.inspect_err(|_| end_children(GRACE))?;
         let end = in_time.then(|| hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1)));
         let status = match end {
             Some(end) if end.success() => HookStatus::Ok,

@@ -1,8 +1,8 @@
 //! The monitor of a server that lives in a unit: it asks systemd, as root, for as long as the mediator has
 //! something to ask.
 
-use std::os::fd::{AsRawFd, RawFd};
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 
 use ground::denial::Denial;
 use ground::report::Report;
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::Work;
 use crate::policy::Target;
 use crate::service_manager::Unit;
-use crate::unit_properties::{Limits, list_properties};
+use crate::unit_properties::{Limits, list_own_properties, list_shared_properties};
 
 /// Reads the limits that the mediator has granted, two lines; the policy's hold whatever these say.
 fn read_limits(granted: &str) -> Limits {
@@ -37,15 +37,14 @@ impl Work<'_> {
     ) -> Result<(), Denial> {
         let (policy, user) = (self.order.policy, &target.account().name);
         let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?)?;
-        let started = match action {
-            "spawn" => {
-                let properties = list_properties(policy, read_limits(granted), user, server_name);
-                let path = |file: RawFd| PathBuf::from(format!("/proc/{}/fd/{file}", Pid::this()));
-                let (request, reports) = (&self.request, &self.wire.reports);
-                let (request, reports) = (path(request.as_raw_fd()), path(reports.as_raw_fd()));
-                unit.start(target, &properties, &request, &reports)
-            }
-            _ => Ok(()),
+        let started = if action == "spawn" {
+            let shared = list_shared_properties(policy, read_limits(granted), user, server_name);
+            let own = list_own_properties(policy, user, server_name);
+            let path = |file: &File| format!("/proc/{}/fd/{}", Pid::this(), file.as_raw_fd());
+            let (request, reports) = (path(&self.request), path(&self.wire.reports));
+            unit.start(target, &[shared, own].concat(), &request, &reports)
+        } else {
+            Ok(())
         };
         let done = started.and_then(|()| self.answer_about(&unit));
         if let Ok(true) = done {

@@ -149,15 +149,6 @@ pub struct Limits {
     pub tasks: Option<NonZeroU64>,
 }
 
-impl Limits {
-    /// A limit that holds for a server as a whole, which only the systemd launcher can enforce.
-    #[must_use]
-    pub fn of_the_whole_server(&self) -> Option<&'static str> {
-        let memory = self.memory.map(|_| "memory");
-        memory.or(self.cpus.map(|_| "cpus")).or(self.tasks.map(|_| "tasks"))
-    }
-}
-
 impl Default for Targets {
     fn default() -> Self {
         Self { groups: Vec::new(), users: Vec::new(), min_uid: 1000, allow_nologin: false }

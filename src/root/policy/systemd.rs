@@ -83,8 +83,7 @@ fn has_only_placeholders(text: &str) -> bool {
 /// Puts a target's and a server's name where the policy has `{user}` and `{server}`.
 #[must_use]
 pub fn expand(text: &str, user: &str, server: &ServerName) -> String {
-    let text = text.replace(SERVER, &server.escape());
-    USER.iter().fold(text, |text, word| text.replace(word, user))
+    put_names(text, user, &server.escape())
 }
 
 /// The same in a value that systemd takes apart into words, where a backslash stands for what follows it:
@@ -92,8 +91,12 @@ pub fn expand(text: &str, user: &str, server: &ServerName) -> String {
 #[must_use]
 pub fn expand_words(text: &str, user: &str, server: &ServerName) -> String {
     let double = |name: &str| name.replace('\\', "\\\\");
-    let text = text.replace(SERVER, &double(&server.escape()));
-    USER.iter().fold(text, |text, word| text.replace(word, &double(user)))
+    put_names(text, &double(user), &double(&server.escape()))
+}
+
+fn put_names(text: &str, user: &str, server: &str) -> String {
+    let text = text.replace(SERVER, server);
+    USER.iter().fold(text, |text, word| text.replace(word, user))
 }
 
 /// How the names of properties begin that cannot be of a server's unit, and why.
@@ -113,8 +116,7 @@ fn read_properties<'de, D: Deserializer<'de>>(table: D) -> Result<Vec<(String, S
         Many(Vec<String>),
     }
     let mut properties = Vec::new();
-    for (name, values) in BTreeMap::deserialize(table)? {
-        let name: String = name;
+    for (name, values) in BTreeMap::<String, _>::deserialize(table)? {
         let values = match values {
             Values::One(value) => vec![value],
             Values::Many(values) => values,

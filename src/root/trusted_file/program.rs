@@ -1,12 +1,10 @@
 //! Programs that only root can have written, with the interpreter of a script: read by whoever is to execute
 //! them.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ground::script::read_interpreter;
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
@@ -25,17 +23,6 @@ pub fn open_trusted_program(path: &Path) -> Result<(File, FileStat), Distrust> {
         None | Some(Ok(()) | Err(Distrust::Missing(_) | Distrust::Closed(..))) => Ok((file, stat)),
         Some(Err(distrust)) => Err(distrust),
     }
-}
-
-/// The interpreter that a script's first line names; `None` for a file that is no script or cannot be read.
-#[must_use]
-pub fn read_interpreter(file: &File) -> Option<PathBuf> {
-    let mut line = Vec::new();
-    // The kernel itself looks at 256 bytes, see BINPRM_BUF_SIZE.
-    BufReader::new(file.take(256)).read_until(b'\n', &mut line).ok()?;
-    let rest = line.strip_prefix(b"#!")?.trim_ascii();
-    let name = rest.split(|byte| byte.is_ascii_whitespace()).next()?;
-    Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
 /// As many links are followed on a path as by Linux, path_resolution(7).

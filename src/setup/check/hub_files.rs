@@ -5,10 +5,10 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ground::script::read_interpreter_of;
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use target::mode::Mode;
-use target::server::read_interpreter;
 
 /// So much of a configuration is read, in bytes.
 const MAX_CONFIGURATION: u64 = 1024 * 1024;
@@ -121,7 +121,7 @@ fn find_namesakes(own: &Path, directories: &[PathBuf]) -> Vec<Namesake> {
         if !path.is_file() || known.iter().any(|known| is_same_file(known, &path)) {
             return Namesake::None;
         }
-        let interpreter = read_interpreter(&path);
+        let interpreter = read_interpreter_of(&path);
         known.push(path);
         let is_python = |file: PathBuf| file.to_string_lossy().contains("python");
         if interpreter.is_some_and(is_python) { Namesake::Python } else { Namesake::Other }

@@ -12,11 +12,12 @@ use super::remedy::{
     End, Way, find_mount_with, mend_as_owner, quote, restore_trust, run_as, run_as_owner, walk,
 };
 use super::scene::{Scene, server_directory};
+use ground::script::read_interpreter_of;
 use root::account::Account;
 use root::policy::reading::POLICY_PATH;
 use root::trusted_file::program::open_trusted_program;
 use root::trusted_file::{TrustedDirectory, open_trusted};
-use target::server::{SIBLINGS, read_interpreter};
+use target::server::SIBLINGS;
 
 /// What mends a code of `hearsay`, if root sees that.
 pub fn find_remedy(code: &str, account: &Account, scene: &Scene) -> Option<String> {
@@ -99,7 +100,7 @@ fn mend_interpreter(account: &Account, path: &Path) -> Option<String> {
     if &head == b"\x7fELF" {
         return None;
     }
-    let Some(interpreter) = read_interpreter(path) else {
+    let Some(interpreter) = read_interpreter_of(path) else {
         return Some(format!("sed -i '1i #!/bin/sh' {}", quote(path)));
     };
     if walk(&interpreter).end != End::Missing {

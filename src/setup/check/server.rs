@@ -10,10 +10,11 @@ use nix::unistd::{AccessFlags, access};
 
 use super::hearsay::Told;
 use super::remedy::find_mount_with;
+use ground::script::read_interpreter_of;
 use root::trusted_file::Distrust;
 use root::trusted_file::program::open_trusted_program;
 use target::mode::Mode;
-use target::server::{SIBLINGS, find_closed_directory, read_interpreter};
+use target::server::{SIBLINGS, find_closed_directory};
 
 /// Looks at each candidate in the directory; `account` is the name of this process's account.
 pub fn look(directory: &Path, mode: Mode, is_named: bool, account: &str) -> Vec<Told> {
@@ -63,7 +64,7 @@ fn look_at_execution(path: &Path, account: &str) -> Told {
         let sentence = format!("{account} cannot execute {shown}: {reason}");
         return Told::problem("server_not_executable", sentence);
     }
-    let Some(interpreter) = read_interpreter(path) else {
+    let Some(interpreter) = read_interpreter_of(path) else {
         return judge_binary(path, account);
     };
     if let Err(errno) = access(&interpreter, AccessFlags::X_OK) {
