@@ -21,8 +21,8 @@ help: ## list the targets
 check: ## formats, lints, documentation and sudoers rules, without running anything
 	@$(PREPARE) tests
 	cargo fmt --check
-	cargo clippy --all-targets --quiet -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 	$(TOOLS)/ruff check tests spawner-py benches docs
 	$(TOOLS)/ruff format --check tests spawner-py benches docs
 	for fragment in sudoers/sudospawner-* examples/docker/sudoers; do visudo --check --strict --file "$$fragment" || exit 1; done
@@ -34,7 +34,7 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 
 test: wheel deb ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
 	@$(PREPARE)
-	cargo test --quiet
+	cargo test --workspace --quiet
 	cd tests && $(TOOLS)/python -B -m pytest system --numprocesses $(MACHINES) --dist loadfile
 
 wheel: ## build the wheel with the binary, into target/wheels

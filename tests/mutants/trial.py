@@ -68,9 +68,9 @@ class Tree:
     def notices(self, proof: str) -> bool:
         """Return whether a cargo test fails; `MutantError` if it does not compile or exist."""
         target, name = proof.split()
-        where = ["--lib"] if target == "lib" else ["--test", target]
+        where = ["--workspace", "--lib"] if target == "lib" else ["--test", target]
         run = self.cargo("test", "--locked", *where, name)
-        if run.returncode == 0 and "running 1 test" in run.stdout:
+        if run.returncode == 0 and "test result: ok. 1 passed" in run.stdout:
             return False
         if "test result: FAILED" in run.stdout:
             return True

@@ -335,7 +335,7 @@ def test_without_a_policy_root_mode_refuses(root_mediator: RootMediator) -> None
         ("[systemd]\nslice = '-.slice'\n", "(slice)"),
     ],
 )
-def test_what_is_wrong_in_the_part_of_the_policy_that_root_does_not_parse_refuses_the_call(
+def test_what_is_wrong_in_any_part_of_the_policy_refuses_the_call(
     root_mediator: RootMediator, rest: str, key: str
 ) -> None:
     root_mediator.set_policy(rest)
