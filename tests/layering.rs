@@ -16,7 +16,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("jsd-helper", &["ground", "root"], 650),
 ];
 
-/// Lines of the mediator's `main`, which is root until it is the target.
+/// Lines of the mediator's `main`, which is root until it is the target, and of those of the other programs.
 const MAIN: usize = 100;
 
 struct Source {
@@ -97,6 +97,7 @@ fn each_member_is_small_enough_to_be_read() {
         assert!(lines <= *most, "src/{member} has {lines} lines of code");
     }
     assert!(count("main.rs") <= MAIN);
+    assert!(count("bin") <= MAIN);
     for source in &sources {
         let lines = source.count_lines();
         assert!(lines <= 300, "{} has {lines} lines of code", source.path.display());
@@ -227,9 +228,7 @@ fn no_file_of_a_member_imports_one_that_imports_it() {
             let path = source.path.strip_prefix(member).unwrap().with_extension("");
             let module: Module =
                 path.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
-            if module != ["main"] {
-                files.insert(if module == ["lib"] { Vec::new() } else { module }, &source.code);
-            }
+            files.insert(if module == ["lib"] { Vec::new() } else { module }, &source.code);
         }
         let all = files.keys().cloned().collect();
         let imports = files.iter().map(|(module, code)| {
