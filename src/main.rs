@@ -31,6 +31,12 @@ fn main() -> ExitCode {
         diagnostics::start_logging("sudospawner", LevelFilter::Info);
         return begun.map_or_else(|sentence| say(&sentence, ExitCode::FAILURE), become_server);
     }
+    mediate()
+}
+
+/// Answers one call. Not a part of `main`, whose stack each supervisor keeps.
+#[inline(never)]
+fn mediate() -> ExitCode {
     let inherited_umask = system_calls::begin();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if getuid() != geteuid() || getgid() != getegid() {

@@ -49,7 +49,7 @@ pub fn execute_anew(argv: &[CString]) -> Errno {
 /// Takes over a descriptor that this process was started with; `None` if it is not open.
 #[must_use]
 pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
-    if number < 3 || std::fs::read_link(format!("/proc/self/fd/{number}")).is_err() {
+    if number < 3 || std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
         return None;
     }
     // SAFETY: it is open, and nothing else in this program owns it: this is called at the start
