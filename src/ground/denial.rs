@@ -1,7 +1,7 @@
-//! What the part of this program that is root can refuse, or fail to do.
+//! What the part of this program that runs as root can refuse or fail to do.
 //!
-//! Here it is data. The sentences that people read of it are in `sentences`, and said by a process that is
-//! the target, or nobody, as everything else is: see [`target::error`].
+//! Here a refusal is data. `sentences` has what people read. A process that is the target or nobody prints
+//! it, as it prints everything else: see [`target::error`].
 
 mod sentences;
 
@@ -9,38 +9,38 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-/// Where the policy file is. Fixed when compiled: never from argv, environment or request.
+/// The path of the policy file. It is fixed at compile time, never taken from argv, environment or request.
 pub const POLICY_PATH: &str = "/etc/sudospawner/policy.toml";
 
 /// Why root did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
-    /// Who called cannot be told.
+    /// It is unknown who called.
     CallerUnknown(String),
     /// The caller may not call root mode.
     CallerNotPermitted {
         /// Who called.
         uid: u32,
     },
-    /// Root mode without a policy file.
+    /// Root mode has no policy file.
     PolicyMissing,
-    /// Others than root could have written the policy file.
+    /// Accounts other than root could have written the policy file.
     PolicyUntrusted(String),
-    /// The policy file cannot be read by the target, whose process this is in user mode.
+    /// The target cannot read the policy file. In user mode this process is the target's.
     PolicyUnreadable {
         /// The file or directory.
         path: PathBuf,
         /// What open(2) said.
         errno: Errno,
     },
-    /// The policy file says something that it cannot say.
+    /// The policy file has a mistake.
     PolicyMalformed {
         /// The file.
         path: PathBuf,
         /// Line and key.
         reason: String,
     },
-    /// Others than root could replace our own binary.
+    /// Accounts other than root could replace our own binary.
     BinaryUntrusted(String),
     /// Our own binary has a setuid or setgid bit.
     BinarySetuid,
@@ -56,27 +56,27 @@ pub enum Denial {
         /// Which rule says so.
         reason: String,
     },
-    /// A hook did not succeed, and the policy says that this matters.
+    /// A hook failed, and the policy says that this matters.
     HookFailed {
         /// The hook.
         name: String,
     },
     /// The server name is longer than a unit or file name can hold.
     ServerNameTooLong,
-    /// The unit of a server exists, and cannot be made free.
+    /// The unit of a server exists, and its name cannot be made free.
     AlreadyRunning {
         /// The unit.
         unit: String,
         /// Why it was left as it is.
         reason: String,
     },
-    /// The launcher that the policy names cannot work here.
+    /// The launcher that the policy names does not work here.
     LauncherUnavailable(String),
     /// uid 0 is never a target.
     TargetIsRoot,
-    /// Ids or capabilities that would let the server become someone else.
+    /// Ids or capabilities are left that would let the server become someone else.
     PrivilegesLeft(String),
-    /// A system call on the way to the server failed.
+    /// A system call failed while a server was being started.
     LaunchFailed {
         /// What was being done.
         step: &'static str,
@@ -88,7 +88,7 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// For `map_err`: the failure of a system call on the way to the server.
+    /// For `map_err`: a system call failed while a server was being started.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
         move |errno| Self::LaunchFailed { step, errno }
     }

@@ -1,4 +1,4 @@
-//! The program's own log lines: on stderr, which the Hub copies into its log.
+//! The programs' own log lines, on stderr, which the Hub copies into its log.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,10 +8,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::escape::{Lines, escape_control_characters};
 
-/// Sends log lines of this level and above to stderr, one line each whatever they hold, with the
+/// Sends log lines of this level and above to stderr, each as one line whatever it contains, with the
 /// program's name in front.
 ///
-/// The level comes from the command line alone: `RUST_LOG` is the caller's and is not read.
+/// Only the command line sets the level. `RUST_LOG` is the caller's and is not read.
 pub fn start_logging(program: &'static str, level: LevelFilter) {
     env_logger::Builder::new()
         .filter_level(level)
@@ -26,11 +26,11 @@ pub fn start_logging(program: &'static str, level: LevelFilter) {
 
 /// How long, in milliseconds, a line may wait for a Hub that does not read its pipe.
 const PATIENCE: u16 = 100;
-/// What fits into a pipe at once when poll(2) calls it writable: pipe(7), PIPE_BUF.
+/// How much fits into a pipe when poll(2) calls it writable: pipe(7), PIPE_BUF.
 const CHUNK: usize = 4096;
 
-/// Stderr that never blocks a call for long: a caller may read the reply first and the log later, and
-/// the pipe of the log may be full with what the server has written.
+/// A stderr that never blocks a call for long. A caller may read the reply first and the log later, and the
+/// server's output may have filled the log's pipe.
 struct PatientStderr;
 
 impl Write for PatientStderr {

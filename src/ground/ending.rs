@@ -1,8 +1,8 @@
-//! Ends all that descends from this process, without ever meeting a stranger.
+//! Ends all descendants of this process, and never a stranger.
 //!
-//! This process is a subreaper: a dead child's children become its own, in whatever session they are,
-//! so that signals to the direct children reach everything in the end. A child's pid is not given anew
-//! before this process has reaped it.
+//! This process is a subreaper: the children of a dead child become its own, in whatever session they are. So
+//! signals to the direct children reach every descendant in the end. The kernel does not reuse a child's pid
+//! before this process has reaped the child.
 
 use std::time::{Duration, Instant};
 
@@ -15,30 +15,30 @@ use crate::waiting::wait_for_any;
 
 /// How long SIGTERM may take before SIGKILL follows.
 pub const GRACE: Duration = Duration::from_secs(3);
-/// While something is to be ended, how often to look for children that were just handed to us.
+/// How often to look for newly adopted children during an ending.
 pub const INTERVAL: Duration = Duration::from_millis(50);
-/// After this time an ending is over, a supervisor's as well: what cannot be killed is not waited for.
+/// After this time any ending is over, a supervisor's too: what cannot be killed is not waited for.
 pub const LONGEST_ENDING: Duration = Duration::from_secs(15);
-/// After SIGKILL, what has not ended in this time cannot be ended, and is not waited for.
+/// How long to wait after SIGKILL. What has not ended by then cannot be ended.
 const LAST_WAIT: Duration = Duration::from_secs(7);
 
-/// An ending under way: SIGTERM first, SIGKILL after the grace.
+/// An ending in progress: SIGTERM first, SIGKILL after the grace period.
 #[derive(Debug)]
 pub struct Ending {
     since: Instant,
     grace: Duration,
-    /// Those who have had their SIGTERM.
+    /// The children that have had their SIGTERM.
     warned: Vec<Pid>,
 }
 
 impl Ending {
-    /// Begins an ending.
+    /// Starts an ending.
     #[must_use]
     pub fn begin(grace: Duration) -> Self {
         Self { since: Instant::now(), grace, warned: Vec::new() }
     }
 
-    /// Sends these children what is due to them now.
+    /// Sends each of these children the signal that is due now.
     pub fn signal(&mut self, children: &[Pid]) {
         let out_of_patience = self.since.elapsed() >= self.grace;
         self.warned.retain(|warned| children.contains(warned));
@@ -52,14 +52,14 @@ impl Ending {
         }
     }
 
-    /// Whether there is nothing more to be done, even if something is left.
+    /// Whether there is nothing more to do, even if something is left.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.since.elapsed() >= self.grace.saturating_add(LAST_WAIT)
     }
 }
 
-/// Ends every child of this process, and theirs, and waits for it.
+/// Ends all children of this process and their descendants, and waits for them.
 pub fn end_children(grace: Duration) {
     let mut ending = Ending::begin(grace);
     while has_children() && !ending.is_over() {
@@ -76,7 +76,7 @@ pub fn list_children() -> Vec<Pid> {
     pids.map(Pid::from_raw).collect()
 }
 
-/// Reaps what has ended; whether children are left.
+/// Reaps what has ended, and returns whether any children are left.
 #[must_use]
 pub fn has_children() -> bool {
     loop {

@@ -1,19 +1,19 @@
-//! Bytes from outside as text that cannot act: neither forge a log line nor drive a terminal.
+//! Makes bytes from outside into text that can neither forge a log line nor control a terminal.
 
-/// What to do with line breaks and tabs, which are harmless in a text of several lines and
-/// forge a line of their own in a log.
+/// What to do with line breaks and tabs. They are harmless in a text of several lines, but can forge a line
+/// in a log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Lines {
-    /// One line comes out: `\n` is written as the two characters backslash and n.
+    /// The result is one line: `\n` becomes the two characters backslash and n.
     One,
     /// Line breaks and tabs stay as they are.
     Many,
 }
 
-/// Text with every control character written out (`\x1b`, `\u{9b}`), so that it can be shown.
+/// Writes out every control character (`\x1b`, `\u{9b}`), so that the text can be shown.
 ///
-/// Bytes that are not UTF-8 become U+FFFD. Unicode's line separators and its marks that turn the
-/// direction of writing are control characters too: they can make one line look like another.
+/// Bytes that are not UTF-8 become U+FFFD. Unicode's line separators and direction marks count as control
+/// characters: they can make one line look like another.
 #[must_use]
 pub fn escape_control_characters(bytes: &[u8], lines: Lines) -> String {
     let text = String::from_utf8_lossy(bytes);

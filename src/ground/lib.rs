@@ -1,5 +1,5 @@
-//! What every part of the program may use: the kernel, text, names, time limits, and the wire between its
-//! processes. Nothing here decides anything, and nothing here knows with whose rights it runs.
+//! What every part of the program may use: system calls, text, names, time limits, and the pipes between its
+//! processes. Nothing here decides anything or knows whose rights it runs with.
 
 pub mod system_calls;
 pub mod pidfd;

@@ -1,4 +1,4 @@
-//! The output of a program, and the wait for its end: both within limits, whatever it does.
+//! Reads the output of a program and waits for its end, both within limits, whatever the program does.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -11,23 +11,23 @@ use nix::unistd::{Pid, pipe2};
 use crate::pidfd::Pidfd;
 use crate::waiting::wait_for_any;
 
-/// So much is read in one go, in bytes.
+/// How many bytes are read at once.
 const CHUNK: usize = 4096;
 
 /// The last output of a program.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Where it comes from, until its end; nothing where it is not kept.
+    /// Where the output comes from, until its end; `None` if output is not kept.
     pipe: Option<OwnedFd>,
-    /// So many bytes are kept.
+    /// How many bytes are kept.
     most: usize,
-    /// The last that came.
+    /// The last bytes that came.
     pub bytes: Vec<u8>,
 }
 
 impl Output {
-    /// Keeps the last `most` bytes of what is written to the pipe that comes with it. The output of a program
-    /// whose stdout and stderr are elsewhere is the default.
+    /// Keeps the last `most` bytes written to the returned pipe. Use the default for a program whose stdout
+    /// and stderr go elsewhere.
     ///
     /// # Errors
     /// What pipe(2) says.
@@ -37,7 +37,7 @@ impl Output {
         Ok((Self { pipe: Some(output), most, bytes: Vec::new() }, input))
     }
 
-    /// Reads until the program, a child of this process, has ended; false if it has not in time.
+    /// Reads until the program, a child of this process, has ended; returns false if it does not end in time.
     ///
     /// # Errors
     /// What pidfd_open(2) and poll(2) say.
@@ -60,8 +60,8 @@ impl Output {
         }
     }
 
-    /// Reads what is there, at most a pipe's content at a time, so that a flood does not outlast the
-    /// time limit.
+    /// Reads what is there, at most the size of a pipe at once, so that a flood does not outlast the time
+    /// limit.
     pub fn read(&mut self) {
         let mut chunk = [0; CHUNK];
         for _ in 0..16 {

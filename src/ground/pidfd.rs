@@ -1,4 +1,4 @@
-//! A process that is held by a descriptor: it stays the same one, whoever gets its pid when it has ended.
+//! Holds a process by a descriptor: it stays the same process, whoever gets its pid after it has ended.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::waiting::wait_for_any;
 pub struct Pidfd(OwnedFd);
 
 impl Pidfd {
-    /// Holds the process that has this pid now, whoever's it is.
+    /// Opens the process that has this pid now, whoever owns it.
     ///
     /// # Errors
     /// ESRCH for no such process, EINVAL for the number of a thread, ENOSYS before Linux 5.3.
@@ -26,7 +26,7 @@ impl Pidfd {
         pidfd.map(Self).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
     }
 
-    /// Sends a signal: any number, since the kernel decides what is one. Zero only asks.
+    /// Sends a signal. The kernel decides which numbers are signals; zero only tests.
     ///
     /// # Errors
     /// ESRCH, EPERM, EINVAL: pidfd_send_signal(2).
@@ -34,7 +34,7 @@ impl Pidfd {
         system_calls::send_signal(self.as_fd(), signal)
     }
 
-    /// Waits until the process has ended, at most `limit`; whether it has. A child is not reaped by this.
+    /// Waits at most `limit` for the process to end, and returns whether it has. This does not reap a child.
     #[must_use]
     pub fn wait_for_end(&self, limit: Duration) -> bool {
         let begin = Instant::now();

@@ -9,17 +9,17 @@ use crate::denial::Denial;
 /// One report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Report {
-    /// A hook runs, or has run.
+    /// A hook is running or has run.
     Hook(HookResult),
-    /// The server's process has been made; its pid.
+    /// The server's process exists; this is its pid.
     Server(i32),
-    /// The server's process could not become the server.
+    /// The server's process could not execute the server.
     Refused(Refusal),
-    /// There is no server, for a reason of root's.
+    /// There is no server, for a reason that root gave.
     Denied(Setback),
     /// There is no server.
     Failed(Setback),
-    /// The server has ended, and this was its last output.
+    /// The server has ended; this was its last output.
     Ended(End, String),
     /// The state of the server's unit, as systemctl(1) shows it.
     Unit(String),
@@ -35,7 +35,7 @@ impl From<Denial> for Report {
 /// What became of a hook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HookResult {
-    /// The file's name; a path for what was refused as a whole.
+    /// The file's name, or a path if the folder as a whole was refused.
     pub name: String,
     /// How it went.
     pub status: HookStatus,
@@ -53,20 +53,20 @@ pub struct HookResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookStatus {
-    /// It is running now; in events alone.
+    /// It is running now. Only in events.
     Running,
     /// It exited with status 0.
     Ok,
     /// It exited with another status, was killed, or could not be executed.
     Failed,
-    /// It took too long, and was ended with all that it had started.
+    /// It took too long, and was ended with everything that it had started.
     Timeout,
-    /// It was not run, since others than root could have written it.
+    /// It was not run, because accounts other than root could have written it.
     Refused,
 }
 
 impl HookResult {
-    /// What is said of a hook while it runs, or that was not run at all.
+    /// The result of a hook that is running, or that was not run at all.
     #[must_use]
     pub fn new(name: &Path, status: HookStatus, output: String) -> Self {
         let name = name.display().to_string();
@@ -74,10 +74,10 @@ impl HookResult {
     }
 }
 
-/// Why a server was not executed, with the number of the error.
+/// Why a server was not executed, with the error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// The home could not be entered.
+    /// The home directory could not be entered.
     Home(i32),
     /// The file could not be executed.
     Execution(i32),
@@ -93,7 +93,7 @@ pub enum End {
 }
 
 impl End {
-    /// One number as Python's subprocess has it: the exit status, or the negative signal.
+    /// The number that Python's subprocess uses: the exit status, or the negative signal.
     #[must_use]
     pub fn as_upstream(&self) -> i32 {
         match *self {
@@ -103,13 +103,13 @@ impl End {
     }
 }
 
-/// A failure, as it is told to another process.
+/// A failure, as told to another process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setback {
     /// Its code.
     pub code: String,
     /// Its sentence.
     pub sentence: String,
-    /// The exit status that it makes.
+    /// The exit status that results from it.
     pub exit_status: u8,
 }

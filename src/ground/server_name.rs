@@ -2,11 +2,11 @@
 
 pub mod escaping;
 
-/// The name of one of a user's servers; the default server's name is empty. At most 255 bytes without
+/// The name of one of a user's servers; the default server's name is empty. It has at most 255 bytes and no
 /// control characters.
 ///
-/// Those of requests are also short enough for a file name when they are escaped, see
-/// [`ServerName::parse_asked`]; root writes no file of that name, and checks what it uses itself.
+/// A name from a request is also short enough for a file name when escaped, see [`ServerName::parse_asked`].
+/// Root writes no file of that name, and checks what it uses itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerName(String);
 
@@ -17,7 +17,7 @@ impl ServerName {
         &self.0
     }
 
-    /// Checks a name; `None` if it has more than 255 bytes, or control characters.
+    /// Checks a name; `None` if it has more than 255 bytes or control characters.
     #[must_use]
     pub fn parse(text: String) -> Option<Self> {
         let is_name = text.len() <= 255 && !text.chars().any(char::is_control);

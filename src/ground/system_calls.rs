@@ -1,4 +1,4 @@
-//! What neither std nor nix offers as a safe function. Only here, and in the files below it, there is `unsafe`.
+//! System calls without a safe function in std or nix. All `unsafe` is here and in the files below.
 
 #![allow(unsafe_code)]
 
@@ -21,26 +21,24 @@ use rustix::thread::{
 /// fork(2).
 ///
 /// # Errors
-/// What the kernel says, EAGAIN at the limit of processes above all.
+/// What the kernel says, usually EAGAIN at the limit of processes.
 pub fn fork() -> Result<ForkResult, Errno> {
-    // SAFETY: this program never starts a thread, so the child's copy of memory is consistent and
-    // it may do whatever the parent could.
+    // SAFETY: this program never starts a thread. So the child's copy of memory is consistent, and the child
+    // may do whatever the parent could.
     unsafe { nix::unistd::fork() }
 }
 
-/// Ends this process at once: no exit handler of a library runs in a forked child.
+/// Ends this process at once, so that no library's exit handler runs in a forked child.
 pub fn exit_now(status: i32) -> ! {
     let _ = call(libc::SYS_exit_group, [c_long::from(status), 0, 0, 0]);
     // Not reached: that call does not return.
     std::process::abort()
 }
 
-/// Executes our own binary anew, with this command line and an empty environment; returns only if that
-/// fails.
+/// Executes our own binary again, with this command line and an empty environment. Returns only on failure.
 ///
-/// Anew, since a fork would keep all that the mediator has allocated; and not by its path, so that a
-/// package that has just been replaced, or a directory that is closed to the target, does not change
-/// what is executed.
+/// An exec drops everything that the mediator has allocated, which a fork would keep. It does not go by the
+/// path, so a package that was just replaced, or a directory that the target cannot enter, changes nothing.
 pub fn execute_anew(argv: &[CString]) -> Errno {
     let no_variables: [&CStr; 0] = [];
     execve(c"/proc/self/exe", argv, &no_variables).err().unwrap_or(Errno::ENOEXEC)
@@ -52,14 +50,14 @@ pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
     if number < 3 || std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
         return None;
     }
-    // SAFETY: it is open, and nothing else in this program owns it: this is called at the start
-    // alone, before the program opens anything of its own, and once for each number.
+    // SAFETY: the descriptor is open, and nothing else in this program owns it: this is called only at the
+    // start, before the program opens anything, and once for each number.
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Check 1 of docs/security.md, with which whatever may be root for somebody else begins, before it opens
-/// anything, be it the mediator, a subcommand, a unit's first process or `jsd-helper`:
-/// descriptors, signals and umask are its own, whatever the caller's were. Gives the caller's umask.
+/// Check 1 of docs/security.md. Every program that may be root for somebody else calls this before it opens
+/// anything: the mediator, a subcommand, a unit's first process and `jsd-helper`. It resets descriptors,
+/// signals and umask, whatever the caller's were, and returns the caller's umask.
 pub fn begin() -> Mode {
     let inherited_umask = umask(Mode::S_IWGRP | Mode::S_IWOTH);
     if !geteuid().is_root() {
@@ -71,13 +69,13 @@ pub fn begin() -> Mode {
 }
 
 /// Closes this process to tracing by other processes of its account, which could take its descriptors and
-/// speak in its name. The kernel does it by itself for a program that its account cannot read (mode 0711),
-/// and then from the first instruction on; a change of uid does it too, unless `fs.suid_dumpable` is 1.
+/// speak in its name. The kernel does so from the first instruction on if the account cannot read the program
+/// (mode 0711), and on a change of uid, unless `fs.suid_dumpable` is 1.
 pub fn close_to_own_account() {
     let _ = prctl::set_dumpable(false);
 }
 
-/// Forgets every variable of the environment, of which libraries for accounts read some.
+/// Clears the environment. The C library's account lookups read some of its variables.
 pub fn clear_environment() {
     // SAFETY: this program has one thread, and holds no pointer into the environment.
     unsafe {
@@ -85,34 +83,34 @@ pub fn clear_environment() {
     }
 }
 
-/// Closes every descriptor but stdin, stdout and stderr, which std has opened to `/dev/null` where
-/// they were closed. To be called before anything else is opened.
+/// Closes every descriptor but stdin, stdout and stderr. If those were closed, std has opened them to
+/// `/dev/null`. Call this before opening anything else.
 fn close_inherited_descriptors() {
     let Ok(directory) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<RawFd> =
         directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The directory itself is among the numbers, and closed by now.
+    // The list includes the directory's own descriptor, which is closed by now.
     for number in numbers.into_iter().filter(|number| *number > 2) {
         let _ = nix::unistd::close(number);
     }
 }
 
-/// Has every descriptor but stdin, stdout and stderr closed when a program is executed. Where the
-/// kernel has no such call (before Linux 5.11), what was inherited stays open.
+/// Marks every descriptor but stdin, stdout and stderr to be closed on exec. A kernel without this call
+/// (before Linux 5.11) leaves inherited ones open.
 pub fn close_descriptors_on_exec() {
     let (first, last) = (3, c_long::from(libc::c_uint::MAX));
     let how = c_long::from(libc::CLOSE_RANGE_CLOEXEC);
     let _ = call(libc::SYS_close_range, [first, last, how, 0]);
 }
 
-/// Gives every signal its default action and blocks none, as a program may expect at its start.
+/// Gives every signal its default action and unblocks all, as a new program may expect.
 pub fn reset_signals() {
     reset_actions(|_| true);
 }
 
-/// Makes signals what this program relies on, whatever the caller ignored or blocked: children are
-/// waited for. SIGPIPE stays as std has set it before `main`: it is ignored, so that a reader that is gone is
-/// an error of write(2).
+/// Sets the signals that this program relies on, whatever the caller ignored or blocked; it has to be able to
+/// wait for its children. SIGPIPE stays ignored, as std has set it before `main`, so that writing to a reader
+/// that is gone fails with an error.
 fn own_signals() {
     reset_actions(|signal| signal != libc::SIGPIPE);
 }
@@ -123,10 +121,10 @@ fn reset_actions(is_reset: impl Fn(libc::c_int) -> bool) {
     const MASK_BYTES: usize = 8;
     let no_old_action: *mut libc::c_void = std::ptr::null_mut();
     for signal in (1..=64).filter(|signal| is_reset(*signal)) {
-        // Not by sigaction(3), which refuses the two signals that the C library keeps for itself, and
-        // those may be ignored as well.
-        // SAFETY: the kernel reads no more than its struct from DEFAULT, and the default action runs
-        // no code of ours. EINVAL for SIGKILL and SIGSTOP, which always have it.
+        // Not sigaction(3): it refuses the two signals that the C library keeps for itself, and the caller
+        // may have ignored those, too.
+        // SAFETY: the kernel reads no more than its struct from DEFAULT, and the default action runs no code
+        // of ours. SIGKILL and SIGSTOP give EINVAL; they always have the default action.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigaction,
@@ -140,7 +138,7 @@ fn reset_actions(is_reset: impl Fn(libc::c_int) -> bool) {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// pidfd_send_signal(2), with any number, since what is no signal is the kernel's to refuse.
+/// Calls pidfd_send_signal(2). The kernel decides which numbers are signals.
 ///
 /// # Errors
 /// ESRCH, EPERM, EINVAL.
@@ -150,8 +148,8 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     call(libc::SYS_pidfd_send_signal, [pidfd, c_long::from(signal), NO_INFO, 0]).map(drop)
 }
 
-/// Begins a session keyring of this process's own, keyctl(2), so that the keys of whoever called are
-/// out of reach. It needs no privilege. A kernel without keyrings has none to share.
+/// Joins a new session keyring, keyctl(2), so that the caller's keys are out of reach. This needs no
+/// privilege. A kernel without keyrings has none to share.
 ///
 /// # Errors
 /// EDQUOT if the account has too many keys.
@@ -159,28 +157,28 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
     const JOIN_SESSION_KEYRING: c_long = 1;
     const ANONYMOUS: c_long = 0;
     match call(libc::SYS_keyctl, [JOIN_SESSION_KEYRING, ANONYMOUS, 0, 0]) {
-        // EPERM is what containers answer whose filter forbids keyctl.
+        // Containers whose filter forbids keyctl answer EPERM.
         Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
 
-/// The day on which an account expires, counted from the beginning of 1970, shadow(5); `None` for an account
-/// that never does, or of which the shadow database says nothing.
+/// The day on which an account expires, counted from 1970-01-01, shadow(5). `None` if the account never
+/// expires, or if the shadow database has nothing on it.
 #[must_use]
 pub fn find_day_of_expiry(name: &CStr) -> Option<u64> {
-    // SAFETY: this program has one thread, and reads what getspnam(3) has found, if it has found something,
-    // before it can be called again.
+    // SAFETY: this program has one thread. It reads the entry, if getspnam(3) has found one, before the next
+    // call can overwrite it.
     let day = unsafe { getspnam(name.as_ptr()).as_ref().map(|entry| entry.sp_expire) };
     day.and_then(|day| u64::try_from(day).ok())
 }
 
 unsafe extern "C" {
-    /// Not in libc for Linux, which has getspnam_r(3) with a buffer to be grown.
+    /// The libc crate lacks this for Linux. It has getspnam_r(3), which needs a growing buffer.
     fn getspnam(name: *const libc::c_char) -> *const libc::spwd;
 }
 
-/// Empties the bounding set, so that no program that is executed later gains a capability.
+/// Empties the bounding set, so that no program executed later can gain a capability.
 ///
 /// # Errors
 /// EPERM without CAP_SETPCAP.
@@ -189,7 +187,7 @@ pub fn empty_bounding_set() -> Result<(), Errno> {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
-            // The first number behind the last capability of this kernel.
+            // One past the last capability of this kernel.
             Err(rustix::io::Errno::INVAL) if number > 0 => return Ok(()),
             Err(errno) => return Err(to_errno(errno)),
         }
@@ -197,8 +195,8 @@ pub fn empty_bounding_set() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Empties the permitted, effective, inheritable and ambient sets, capabilities(7). A change of uid
-/// leaves the inheritable set, and under some securebits all of them.
+/// Empties the permitted, effective, inheritable and ambient sets, capabilities(7). A change of uid keeps the
+/// inheritable set, and with some securebits all of them.
 ///
 /// # Errors
 /// What the kernel says.
@@ -208,15 +206,15 @@ pub fn drop_capabilities() -> Result<(), Errno> {
     set_capabilities(None, sets).and_then(|()| clear_ambient_capability_set()).map_err(to_errno)
 }
 
-/// The same number in the type of the other library.
+/// Converts rustix's error into nix's.
 pub(crate) fn to_errno(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }
 
-/// A system call that takes numbers alone, which neither std nor nix nor rustix offers.
+/// Makes a system call that takes only numbers and that std, nix and rustix lack.
 fn call(number: c_long, arguments: [c_long; 4]) -> Result<c_long, Errno> {
     let [first, second, third, fourth] = arguments;
-    // SAFETY: the calls of this file that are made by it take integers, and where they take a pointer, zero,
-    // which stands for none there. They neither read nor write memory of ours.
+    // SAFETY: every call that this file makes through here takes integers. Where a call takes a pointer, zero
+    // stands for none. So no call reads or writes our memory.
     Errno::result(unsafe { libc::syscall(number, first, second, third, fourth) })
 }

@@ -1,12 +1,12 @@
 //! The names of units and slices.
 //!
-//! systemd.unit(5) calls the escaping "string escaping"; what it leaves of an account's name has no `-`,
-//! so that the `-` of the template tells user and server apart and no two servers share a unit.
+//! An account's name is escaped as systemd.unit(5) does under "string escaping". The result has no `-`. So
+//! the template's `-` separates user and server, and no two servers share a unit.
 
 use crate::denial::Denial;
 use crate::server_name::{ServerName, escaping::escape_name};
 
-/// A unit's name has at most this many bytes, with its suffix.
+/// The maximum length of a unit's name in bytes, with its suffix.
 pub const MAX_UNIT_NAME: usize = 255;
 
 /// The name of a service, with its suffix.
@@ -40,7 +40,7 @@ impl Default for UnitTemplate {
 impl TryFrom<String> for UnitTemplate {
     type Error = &'static str;
 
-    /// SystemdSpawner's templates have no `{server}`, and are for one server of each user.
+    /// SystemdSpawner's templates have no `{server}`; they allow one server per user.
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let text = text.strip_suffix(".service").unwrap_or(&text).replace("{USERNAME}", "{user}");
         let parts = text.split_once("{user}").map(|(prefix, rest)| {
@@ -62,7 +62,7 @@ impl TryFrom<String> for UnitTemplate {
 }
 
 impl UnitTemplate {
-    /// The unit of one of a user's servers. No two have the same.
+    /// The unit of one of a user's servers. No two servers have the same unit.
     ///
     /// # Errors
     /// [`Denial::ServerNameTooLong`].
@@ -81,7 +81,7 @@ impl UnitTemplate {
     }
 }
 
-/// The name of a slice, with its suffix; never that of the root slice, which is above all units.
+/// The name of a slice, with its suffix. It is never the root slice, which is above all units.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct SliceName(String);
@@ -95,7 +95,7 @@ impl Default for SliceName {
 impl TryFrom<String> for SliceName {
     type Error = &'static str;
 
-    /// As systemd-run(1) takes it, with or without the suffix.
+    /// Accepts the name as systemd-run(1) does, with or without the suffix.
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let stem = text.strip_suffix(".slice").unwrap_or(&text);
         let name = Self(format!("{stem}.slice"));
@@ -112,7 +112,7 @@ impl SliceName {
         &self.0
     }
 
-    /// Whether this is the other slice or below it: `jhub-node08.slice` is below `jhub.slice`
+    /// Whether this slice is the other one or below it: `jhub-node08.slice` is below `jhub.slice`
     /// (systemd.slice(5)).
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
@@ -122,7 +122,7 @@ impl SliceName {
     }
 }
 
-/// What systemd.unit(5) lets a unit's name have, but for the `@` of templates.
+/// Whether systemd.unit(5) permits these characters in a unit's name; the `@` of templates is excluded.
 pub fn is_unit_text(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte))
 }

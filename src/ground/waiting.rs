@@ -1,17 +1,17 @@
-//! Waits that end.
+//! Waits with a time limit.
 
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollTimeout, poll};
 
-/// Waits until something happens on one of the descriptors, at most `limit`. Gives, for each in order, whether
-/// something has happened; a signal may end the wait early.
+/// Waits at most `limit` until something happens on one of the descriptors. Returns for each, in order,
+/// whether something has happened. A signal may end the wait early.
 ///
 /// # Errors
-/// What poll(2) says, but for EINTR.
+/// What poll(2) says, except EINTR.
 pub fn wait_for_any(watched: &mut [PollFd<'_>], limit: Duration) -> Result<Vec<bool>, Errno> {
-    // Rounded up, so that a wait does not become a busy loop in its last millisecond.
+    // Rounded up, so that the last millisecond of a wait is not a busy loop.
     let limit = limit.saturating_add(Duration::from_micros(999));
     match poll(watched, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)) {
         Ok(_) => Ok(watched.iter().map(|one| one.any().unwrap_or(false)).collect()),

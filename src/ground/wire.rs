@@ -1,8 +1,8 @@
-//! The two pipes between the mediator and the processes of a launch: reports come to the mediator, and words
-//! of one byte go back.
+//! The two pipes between the mediator and the processes of a launch. Reports come to the mediator; words of
+//! one byte go back.
 //!
-//! A report is one JSON text on one line. The short ones are written whole or not at all (pipe(7),
-//! PIPE_BUF); the long ones come while there is one writer only.
+//! A report is one JSON text on one line. Short ones are written whole or not at all (pipe(7), PIPE_BUF).
+//! Long ones come only while there is a single writer.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,28 +20,28 @@ use crate::ending::LONGEST_ENDING;
 use crate::report::Report;
 use crate::waiting::wait_for_any;
 
-/// The word of the mediator that the caller has its reply, or that nothing more will be asked.
+/// The mediator says: the caller has its reply, or the mediator will ask nothing more.
 pub const DELIVERED: u8 = b'd';
-/// Words of the mediator to the monitor of a server in a unit: how the unit is,
+/// The mediator asks the monitor of a server in a unit for the unit's state,
 pub const ASK_STATE: u8 = b's';
-/// to end all of it,
+/// for its end,
 pub const ASK_STOP: u8 = b't';
-/// and what it said last, to the end of the pipe.
+/// and for its last log lines, up to the end of the pipe.
 pub const ASK_JOURNAL: u8 = b'j';
 
-/// As much as is written to a pipe at once without a wait, pipe(7).
+/// How much can be written to a pipe at once without waiting, pipe(7).
 const PIPE_BUF: usize = 4096;
 /// How long a mediator may leave a full pipe unread.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);
-/// A report has at most this many bytes: 4 KiB of output, escaped twice.
+/// The maximum size of a report in bytes: 4 KiB of output, escaped twice.
 const MAX_REPORT: u64 = 256 * 1024;
 
-/// The end of the two pipes that is in the process which starts the server.
+/// The end of both pipes in the process that starts the server.
 #[derive(Debug)]
 pub struct Wire {
     /// Takes reports.
     pub reports: File,
-    /// Gives the mediator's words, or ends with the mediator.
+    /// Carries the mediator's words, and closes when the mediator ends.
     pub delivered: OwnedFd,
 }
 
@@ -53,7 +53,7 @@ pub struct Link {
 }
 
 impl Wire {
-    /// Opens both pipes. After a fork each side has to drop the other's end.
+    /// Opens both pipes. After a fork each side must drop the other's end.
     ///
     /// # Errors
     /// [`Denial::LaunchFailed`].
@@ -64,8 +64,8 @@ impl Wire {
         Ok((Self { reports: File::from(reports), delivered }, link))
     }
 
-    /// Leaves the caller's session, stdin and stdout, so that nothing but the wire is between us, and
-    /// receives orphans from now on.
+    /// Leaves the caller's session, stdin and stdout, so that only the wire connects us, and receives orphans
+    /// from now on.
     ///
     /// # Errors
     /// [`Denial::LaunchFailed`].
@@ -77,7 +77,7 @@ impl Wire {
         dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).map_err(Denial::at("dup2"))
     }
 
-    /// Writes a report. A mediator that has died needs none, nor does one that no longer reads.
+    /// Writes a report. It is lost if the mediator has died or no longer reads.
     pub fn send(&mut self, report: &Report) {
         send_to(&mut self.reports, report);
     }
@@ -90,12 +90,12 @@ impl Wire {
     }
 }
 
-/// Writes a report to the pipe of a wire.
+/// Writes a report to a wire's pipe.
 pub fn send_to(reports: &mut File, report: &Report) {
     let mut line = serde_json::to_vec(report).unwrap_or_default();
     line.push(b'\n');
     for part in line.chunks(PIPE_BUF) {
-        // Where poll(2) says that a pipe can be written to, so many bytes fit.
+        // When poll(2) calls a pipe writable, this many bytes fit.
         let mut watched = [PollFd::new(reports.as_fd(), PollFlags::POLLOUT)];
         let has_room = wait_for_any(&mut watched, LONGEST_WRITE);
         if !has_room.is_ok_and(|events| events.contains(&true)) || reports.write_all(part).is_err()
@@ -106,10 +106,10 @@ pub fn send_to(reports: &mut File, report: &Report) {
 }
 
 impl Link {
-    /// Reads the next report; to be called when there is one.
+    /// Reads the next report. Call this only when there is one.
     ///
     /// # Errors
-    /// [`Denial::LaunchFailed`] if whoever would write it has been killed.
+    /// [`Denial::LaunchFailed`] if the writer has been killed.
     pub fn read_report(&mut self) -> Result<Report, Denial> {
         let mut line = Vec::new();
         let _ = (&mut self.reports).take(MAX_REPORT).read_until(b'\n', &mut line);
@@ -117,13 +117,13 @@ impl Link {
             .map_err(|_| Denial::at("the supervisor has ended")(Errno::EPIPE))
     }
 
-    /// Whether a report has been received already, so that the pipe need not be waited for.
+    /// Whether a report has already been received, so that waiting for the pipe is not necessary.
     #[must_use]
     pub fn has_received(&self) -> bool {
         !self.reports.buffer().is_empty()
     }
 
-    /// Everything that still comes, to the end of the pipe.
+    /// Reads everything that still comes, to the end of the pipe.
     pub fn read_rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let _ = (&mut self.reports).take(MAX_REPORT).read_to_end(&mut rest);
@@ -133,18 +133,18 @@ impl Link {
     /// Sends one of the words above.
     ///
     /// # Errors
-    /// What write(2) says, EPIPE above all: supervisor or monitor have ended.
+    /// What write(2) says, usually EPIPE: the supervisor or monitor has ended.
     pub fn send_word(&self, word: u8) -> Result<(), Errno> {
         write(&self.delivery, &[word]).map(drop)
     }
 
-    /// Says that the caller has its reply, so that a server stays, or that nothing more will be asked. Whoever
-    /// would hear it may have ended already.
+    /// Says that the caller has its reply, so that a server stays, or that the mediator will ask nothing
+    /// more. The reader may have ended already.
     pub fn confirm_delivery(&self) {
         let _ = self.send_word(DELIVERED);
     }
 
-    /// Lets the supervisor end the server, and waits until the server has ended.
+    /// Makes the supervisor end the server, and waits for that.
     pub fn wait_for_undoing(self) {
         drop(self.delivery);
         let mut reports = self.reports.into_inner();
@@ -166,14 +166,14 @@ impl AsFd for Link {
     }
 }
 
-/// Stdout, whose reader is the caller.
+/// Stdout, which the caller reads.
 #[allow(clippy::disallowed_methods)]
 #[must_use]
 pub fn stdout_to_caller() -> impl AsFd {
     std::io::stdout()
 }
 
-/// Writes the text of `--help` and `--version`, the two calls that are answered to a person.
+/// Writes the text of `--help` and `--version`, the two calls whose answer is for a person.
 ///
 /// # Errors
 /// What write(2) says.

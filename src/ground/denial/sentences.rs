@@ -1,4 +1,4 @@
-//! What people read of a denial, with what mends it.
+//! What people read of a denial, and what to do about it.
 
 use std::fmt::{Display, Formatter, Result};
 

@@ -1,27 +1,27 @@
-//! The name of a server as a part of the names of files and units.
+//! A server's name as part of file and unit names.
 
 use super::ServerName;
 
-/// A file name has at most 255 bytes, of which `singleuser-`, `.log` and `.1` take their part.
+/// A file name has at most 255 bytes, including `singleuser-`, `.log` and `.1`.
 const MAX_ESCAPED_NAME: usize = 255 - 17;
 
-/// Why a text is no server's name.
+/// Why a text is not a server name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrongName {
-    /// It has more than 255 bytes, or control characters.
+    /// It has more than 255 bytes or control characters.
     Malformed,
     /// It is longer than a unit or file name can hold.
     TooLong,
 }
 
 impl ServerName {
-    /// The name as a part of a file or unit name: [`escape_name`].
+    /// The name as part of a file or unit name: [`escape_name`].
     #[must_use]
     pub fn escape(&self) -> String {
         escape_name(self.as_str())
     }
 
-    /// Checks a name that is asked for.
+    /// Checks a name from a request.
     ///
     /// # Errors
     /// Every [`WrongName`].
@@ -34,9 +34,9 @@ impl ServerName {
     }
 }
 
-/// A name as a part of a file or unit name, escaped as systemd-escape(1) does: letters, digits, `:`, `_`
-/// and `.` stand for themselves, `/` becomes `-`, and any other byte, as well as a `.` in front,
-/// `\\xNN`. No two names have the same form.
+/// Escapes a name for use in a file or unit name, as systemd-escape(1) does: letters, digits, `:`, `_` and
+/// `.` stay, `/` becomes `-`, and every other byte, and a leading `.`, becomes `\\xNN`. No two names have the
+/// same escaped form.
 #[must_use]
 pub fn escape_name(name: &str) -> String {
     let escape = |(place, byte): (usize, u8)| match byte {

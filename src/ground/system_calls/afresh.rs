@@ -1,4 +1,4 @@
-//! How programs begin that root starts: as if nobody had called us.
+//! Gives programs that root starts a fresh beginning, with nothing of the caller's.
 
 use std::ffi::{CString, c_long};
 use std::os::unix::process::CommandExt;
@@ -15,8 +15,8 @@ use rustix::process::setpriority_process;
 
 use super::{call, close_descriptors_on_exec, join_new_session_keyring, reset_signals};
 
-/// The limits of setrlimit(2), soft and hard, that a service of systemd's begins with. What the kernel
-/// leaves open to root anyway has no limit here.
+/// The limits of setrlimit(2), soft and hard, that a systemd service begins with. A limit that the kernel
+/// does not enforce for root is infinite here.
 const FRESH_LIMITS: [Limit; 16] = [
     (Resource::RLIMIT_AS, RLIM_INFINITY, RLIM_INFINITY),
     (Resource::RLIMIT_CORE, 0, RLIM_INFINITY),
@@ -39,9 +39,9 @@ const FRESH_LIMITS: [Limit; 16] = [
 /// The timer slack of a fresh process, in nanoseconds. Zero would mean the caller's.
 const FRESH_SLACK: u64 = 50_000;
 
-/// Has a command begin in a session of its own, with default signals, no descriptors but the first three,
-/// and these variables, and execute this file and no shell: what std calls, execvp(3), would give a script
-/// without a first line to one.
+/// Makes a command begin in its own session with default signals, only the first three descriptors and these
+/// variables. It executes the file itself: std calls execvp(3), which gives a script without a first line to
+/// a shell.
 pub fn begin_afresh(command: &mut Command, program: CString, variables: Vec<CString>) {
     do_before_execution(command, move || {
         setsid()?;
@@ -51,7 +51,7 @@ pub fn begin_afresh(command: &mut Command, program: CString, variables: Vec<CStr
     });
 }
 
-/// Has a command begin with the limits and priorities of a fresh process.
+/// Makes a command begin with the limits and priorities of a fresh process.
 pub fn settle_at_start(command: &mut Command) {
     do_before_execution(command, || {
         settle();
@@ -63,17 +63,16 @@ fn do_before_execution(
     command: &mut Command,
     mut act: impl FnMut() -> Result<(), Errno> + Send + Sync + 'static,
 ) {
-    // SAFETY: this program never starts a thread, so between fork and exec it may do whatever it could
+    // SAFETY: this program never starts a thread. So between fork and exec it may do whatever it could
     // before.
     unsafe {
         command.pre_exec(move || Ok(act()?));
     }
 }
 
-/// Takes away what this process has inherited from whoever called: all limits of setrlimit(2), nice value,
-/// scheduling, CPUs, priority of input and output, timer slack, the standing with the out-of-memory killer,
-/// personality and session keyring. What may not be changed here, as in a container without
-/// CAP_SYS_RESOURCE, stays.
+/// Resets what this process has inherited from the caller: all limits of setrlimit(2), nice value,
+/// scheduling, CPUs, I/O priority, timer slack, `oom_score_adj`, personality and session keyring. What may
+/// not be changed here stays, as in a container without CAP_SYS_RESOURCE.
 pub fn settle() {
     let _ = refresh_limits();
     reset_scheduling();
@@ -91,8 +90,7 @@ pub fn settle() {
 /// A limit of setrlimit(2), soft and hard.
 pub type Limit = (Resource, u64, u64);
 
-/// Gives this process the limits of a fresh one, as far as it may have them. What comes back are those that it
-/// had.
+/// Gives this process the limits of a fresh one, as far as it may have them. Returns the old limits.
 pub fn refresh_limits() -> Vec<Limit> {
     let find = |resource| getrlimit(resource).map(|(soft, hard)| (resource, soft, hard));
     let inherited = FRESH_LIMITS.iter().filter_map(|(one, ..)| find(*one).ok()).collect();
@@ -102,8 +100,8 @@ pub fn refresh_limits() -> Vec<Limit> {
     inherited
 }
 
-/// Sets a limit. What only a hard limit could raise, and may not be raised here (without privilege, or in
-/// a container without CAP_SYS_RESOURCE), becomes that limit.
+/// Sets a limit. If raising the hard limit is not permitted (without privilege, or in a container without
+/// CAP_SYS_RESOURCE), both are cut to the hard limit.
 ///
 /// # Errors
 /// What setrlimit(2) says.
