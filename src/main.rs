@@ -1,8 +1,8 @@
-//! `sudospawner`: starts and ends a user's notebook server, called through sudo by a Hub that is
-//! not root. One JSON request on stdin, one JSON reply on stdout.
+//! `sudospawner` starts and ends a user's notebook server, called through sudo by a Hub that is not root. It
+//! reads one JSON request from stdin and writes one JSON reply to stdout.
 //!
-//! Here is what this process does before it is its target, in root mode as root; all that it does then is in
-//! `target`. Nowhere else do `root` and `target` meet.
+//! This file has what the process does before it is its target, in root mode as root. `target` has everything
+//! after that. `root` and `target` meet only here.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,7 +40,8 @@ fn mediate() -> ExitCode {
     let inherited_umask = system_calls::begin();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if getuid() != geteuid() || getgid() != getegid() {
-        // sudo makes this program who it is; a setuid bit does it for anyone. What it gave is given back.
+        // sudo changes all ids of this program. A setuid bit works for anyone, so the ids that it gave are
+        // given back.
         return give_back_ids()
             .map_or(ExitCode::FAILURE, |()| deny(&words, Denial::BinarySetuid, Ok(())));
     }
@@ -64,8 +65,7 @@ fn say(sentence: &str, status: ExitCode) -> ExitCode {
     status
 }
 
-/// Root mode: decides whether root does anything, and for whom, and becomes that target; or nobody,
-/// to say that it does not.
+/// Root mode: decides whether root acts and for whom, and becomes that target, or nobody to report a refusal.
 fn give_up_root(mut call: Call) -> ExitCode {
     let words = call.words.clone();
     let Some(options) = find_options(&words) else {
@@ -74,15 +74,15 @@ fn give_up_root(mut call: Call) -> ExitCode {
     match admit(&mut call, options) {
         Ok((policy, proof)) => call.answer_in_root_mode(options.user, policy, proof),
         Err(denial) => {
-            // While this process is still root, so that the line is root's.
+            // Written while this process is still root, so that the line is root's.
             let written = call.audit(denial.classify().0);
             become_nobody().map_or(ExitCode::FAILURE, |()| deny(&words, denial, written))
         }
     }
 }
 
-/// Checks 2 to 4 and 7: all of the flow that this process does as root. Each stage takes what only
-/// the stage before can make; what comes out can do no more than the target.
+/// Checks 2 to 4 and 7: everything that this process does as root. Each stage takes what only the stage
+/// before it can make. The result can do no more than the target.
 fn admit(call: &mut Call, options: RootOptions<'_>) -> Result<(Policy, Unprivileged), Denial> {
     let caller = call.caller.clone()?;
     let policy = Policy::load_for_root()?;

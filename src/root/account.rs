@@ -1,4 +1,4 @@
-//! Who is who: accounts as NSS knows them (files, LDAP, SSSD), and who called.
+//! Accounts as NSS knows them (files, LDAP, SSSD), and the caller.
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub struct Account {
     pub uid: Uid,
     /// Its primary group.
     pub gid: Gid,
-    /// Its home directory; nothing is known of whether it exists.
+    /// Its home directory, which may not exist.
     pub home: PathBuf,
     /// Its login shell.
     pub shell: PathBuf,
@@ -32,15 +32,15 @@ impl Account {
         User::from_uid(uid).ok()?.map(Self::from)
     }
 
-    /// The account with exactly this name. Directories that do not tell letters' cases apart, or that
-    /// know one account by several names, answer with another name, which is not accepted.
+    /// The account with exactly this name. Some directories ignore case or know an account by several names,
+    /// and answer with another name. Such an answer is not accepted.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         User::from_name(name).ok()?.map(Self::from).filter(|account| account.name == name)
     }
 
-    /// All groups of the account, with `gid` as its primary one. Slow where systemd or a directory has to
-    /// be asked.
+    /// All groups of the account, with `gid` as the primary one. This is slow if systemd or a directory has
+    /// to be asked.
     ///
     /// # Errors
     /// What the account database says.
@@ -48,8 +48,8 @@ impl Account {
         getgrouplist(&CString::new(self.name.as_str()).map_err(|_| Errno::EINVAL)?, gid)
     }
 
-    /// Whether the account has expired, as pam_unix(8) and `chage --expiredate` mean it. Root alone can ask;
-    /// an account that has no entry in the shadow database has no such day.
+    /// Whether the account has expired, as pam_unix(8) and `chage --expiredate` define it. Only root can ask.
+    /// An account without an entry in the shadow database never expires.
     #[must_use]
     pub fn has_expired(&self) -> bool {
         const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
@@ -59,7 +59,7 @@ impl Account {
         system_calls::find_day_of_expiry(&name).is_some_and(|day| today >= day)
     }
 
-    /// Whether the login shell is one that lets nobody in, as nologin(8) and false(1).
+    /// Whether the login shell lets nobody in, like nologin(8) and false(1).
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shell.file_name().is_some_and(|name| name == "nologin" || name == "false")
@@ -72,23 +72,23 @@ impl From<User> for Account {
     }
 }
 
-/// The account that called us. In user mode it is no proof, since whoever may run us as the target
-/// may set the environment as well; in root mode sudo, or the kernel, says it.
+/// The account that called us. In user mode this proves nothing: whoever may run us as the target may also
+/// set the environment. In root mode it is sudo's or the kernel's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// Its uid.
     pub uid: Uid,
 }
 
-/// The variables by which other programs than sudo (doas, pkexec) say who called.
+/// The variables that programs other than sudo (doas, pkexec) set to say who called.
 pub const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
 
 impl Caller {
-    /// Reads who called: `SUDO_UID` as sudo sets it, else nobody but ourselves.
+    /// Reads who called: `SUDO_UID` as sudo sets it. Without it, only we ourselves have called.
     ///
     /// # Errors
-    /// [`Denial::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which say
-    /// other things in other words.
+    /// [`Denial::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which use other
+    /// variables with other meanings.
     pub fn identify() -> Result<Self, Denial> {
         let unknown = |reason: String| Denial::CallerUnknown(reason);
         if let Some(foreign) = FOREIGN.iter().find(|name| std::env::var_os(name).is_some()) {
@@ -103,8 +103,8 @@ impl Caller {
     }
 }
 
-/// A uid or gid in decimal digits alone, without leading zeros; 2^32-1 stands for "none" in the kernel's calls
-/// and is none.
+/// Parses a uid or gid in decimal digits without leading zeros. 2^32-1 is refused: it means "none" in system
+/// calls.
 #[must_use]
 pub fn parse_id(text: &str) -> Option<u32> {
     let has_zeros = text.len() > 1 && text.starts_with('0');

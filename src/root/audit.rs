@@ -1,4 +1,4 @@
-//! One line in the system's authentication log for every decision, yes or no.
+//! Writes one line to the system's authentication log for every decision, yes or no.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -12,12 +12,12 @@ use ground::escape::{Lines, escape_control_characters};
 /// Facility authpriv (10), severity info (6), as syslog(3) and RFC 3164 number them.
 const PRIORITY: u8 = 10 * 8 + 6;
 
-/// What is written of one call.
+/// What is logged of one call.
 #[derive(Debug)]
 pub struct Record<'a> {
-    /// Who called, if that could be told.
+    /// Who called, if known.
     pub caller: Option<Caller>,
-    /// The target's name, if it is known.
+    /// The target's name, if known.
     pub target: Option<&'a str>,
     /// The action, if the request could be read.
     pub action: Option<&'a str>,
@@ -25,14 +25,14 @@ pub struct Record<'a> {
     pub code: &'a str,
 }
 
-/// How long a log that somebody floods is waited for.
+/// How long to wait for a log that somebody floods.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes the line to `/dev/log`, in the name of one of our programs. A log that cannot be written is never
-/// a reason to fail, and is waited for a second at most.
+/// Writes the line to `/dev/log` in the name of one of our programs. Waits at most a second for a full log. A
+/// call never fails because of the log.
 ///
 /// # Errors
-/// Where there is none, or nobody reads it, a line to be said elsewhere.
+/// The line to write elsewhere, if there is no log or nobody reads it.
 pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
     let unknown = "?";
     let text = format!(
@@ -53,12 +53,12 @@ fn send(line: &[u8]) -> std::io::Result<()> {
     socket.send_to(line, "/dev/log").map(drop)
 }
 
-/// Writes such a line to stderr, if that takes it at once.
+/// Writes such a line to stderr, if stderr accepts it at once.
 pub fn write_to_stderr(line: &str) {
     let stderr = std::io::stderr();
     let mut watched = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
-        // In one piece, since there may be room for no second one.
+        // In one write, since there may be no room for a second.
         let _ = nix::unistd::write(&stderr, format!("[I sudospawner] {line}\n").as_bytes());
     }
 }

@@ -1,5 +1,5 @@
-//! `--foreground`: what this program does as the first process of a server's unit. It runs the hooks
-//! and gives up root; then it reads the request, as the target, and becomes the server.
+//! `--foreground`: this program as the first process of a server's unit. It runs the hooks and gives up root.
+//! Then it reads the request as the target, and becomes the server.
 //!
 //! ```text
 //! monitor ── systemd-run ──► PID 1 ──► unit: hooks ─► privileges ─► environment ─► exec server
@@ -26,11 +26,11 @@ use crate::policy::file::Policy;
 use crate::privileges::{Unprivileged, become_nobody, become_target};
 use crate::service_manager::{FOREGROUND, GROUPS, STARTER};
 
-/// In memory the server's name stands in front of the request, in so many bytes, the rest of which are NUL:
-/// root reads no more than these.
+/// In memory, the request follows a block of this many bytes with the server's name, padded with NUL. Root
+/// reads only this block.
 pub const BLOCK: usize = 256;
 
-/// What is known of the request when it is read: nobody changes it any more.
+/// The seals that a request must have to be read: nobody can change it any more.
 pub const SEALS: SealFlag =
     SealFlag::F_SEAL_WRITE.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW);
 
@@ -42,20 +42,20 @@ fn read_name(file: &mut File) -> Result<ServerName, Denial> {
     name.and_then(ServerName::parse).ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))
 }
 
-/// A unit's first process when it has given up root.
+/// A unit's first process after giving up root.
 pub struct Begun {
-    /// The proof of that.
+    /// The proof that root is given up.
     pub proof: Unprivileged,
-    /// What was decided by.
+    /// The policy that was decided by.
     pub policy: Policy,
-    /// The request, behind the server's name.
+    /// The request, after the server's name.
     pub request: File,
-    /// Takes reports, and ends with the execution of the server.
+    /// Carries reports until the server is executed.
     pub wire: Wire,
 }
 
-/// If this process is a unit's first, started by the monitor's words, runs the hooks and gives up root. For
-/// everybody else, the Hub behind sudo above all, these words are no command line.
+/// If the monitor started this process as the first of a unit, runs the hooks and gives up root. For everyone
+/// else, above all a Hub behind sudo, these words are no command line.
 ///
 /// # Errors
 /// Why there is no server, as a sentence for the journal. The mediator has been told, and this process is
@@ -68,7 +68,7 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     starter.to_str()?.strip_prefix(STARTER).and_then(parse_id)?;
     let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
     let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
-    // What sudo and its like have made root, and left to PID 1, has one of these, whoever called.
+    // If sudo or the like made this process root and left it to PID 1, one of these is set.
     let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
     let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
     let is_root = getuid().is_root() && geteuid().is_root();
@@ -97,9 +97,9 @@ fn begin(user: &str, groups: Vec<Gid>) -> Result<Begun, String> {
     begun.map(|(proof, policy, request)| Begun { proof, policy, request, wire })
 }
 
-/// Whether stdin and stdout are a request and a pipe that root made. systemd knows them by a path below
-/// `/proc` with the monitor's pid, and opens that anew when somebody restarts the unit: by then the pid can be
-/// that of any process, of another user's as well.
+/// Whether stdin and stdout are a request and a pipe that root made. systemd has only a path below `/proc`
+/// with the monitor's pid, and opens it again if somebody restarts the unit. By then any process may have
+/// that pid, even another user's.
 fn is_from_monitor() -> bool {
     let is_of_root = |file: BorrowedFd<'_>, kind: SFlag| {
         fstat(file).is_ok_and(|stat| {
@@ -113,8 +113,8 @@ fn is_from_monitor() -> bool {
         && is_of_root(stdout.as_fd(), SFlag::S_IFIFO)
 }
 
-/// The mediator's pipe, which is our stdout, and closed when the server is executed; its other end is gone
-/// when nobody waits for the server any more. What is written to stdout goes to the journal from now on.
+/// Our stdout is the mediator's pipe. It closes when the server is executed, and has lost its other end when
+/// nobody waits for the server any more. From now on stdout goes to the journal.
 fn open_wire() -> Result<Wire, Errno> {
     let stdout = stdout_to_caller();
     let copy = || stdout.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE);
@@ -123,7 +123,7 @@ fn open_wire() -> Result<Wire, Errno> {
     Ok(wire)
 }
 
-/// Checks 2 to 4, the hooks, and check 7, as the monitor does for a server beside the Hub.
+/// Checks 2 to 4, the hooks and check 7, as the monitor does for a server beside the Hub.
 fn give_up_root(
     user: &str,
     groups: Vec<Gid>,

@@ -1,4 +1,4 @@
-//! Hooks: what root runs, in order of their names, before a server starts.
+//! Hooks: what root runs before a server starts, in order of their names.
 
 pub mod runner;
 
@@ -17,7 +17,7 @@ use ground::report::{HookResult, HookStatus};
 use ground::server_name::ServerName;
 use runner::{Runner, Surroundings};
 
-/// Somebody whose hooks have run, or who has none: a [`Target`], or in a container the ids of its
+/// Proof that the hooks of a [`Target`] have run, or that it has none. In a container it holds the ids of the
 /// command. Only this module makes one.
 #[derive(Debug)]
 #[must_use]
@@ -26,27 +26,26 @@ pub struct Prepared<W = Target> {
 }
 
 impl<W> Prepared<W> {
-    /// Whom the hooks were run for.
+    /// Whom the hooks have run for.
     pub fn into_inner(self) -> W {
         self.whom
     }
 
-    /// For whoever has no hooks, or none any more.
+    /// For someone who has no hooks, or none any more.
     pub fn without_hooks(whom: W) -> Self {
         Self { whom }
     }
 }
 
-/// A file that passed all checks, or the reason why it did not.
+/// A file that passed all checks, or why it did not.
 pub type Found = Result<PathBuf, HookResult>;
 
-/// Runs the hooks of a server as root, in a mount namespace of their own if the policy says so, which
-/// this process and the server that it starts are in from then on. `report` is told before and after
-/// each.
+/// Runs the hooks of a server as root. If the policy says so, this process first enters its own mount
+/// namespace, which the server inherits. `report` is called before and after each hook.
 ///
 /// # Errors
-/// [`Denial::HookFailed`] if one did not succeed and the policy says that this matters,
-/// [`Denial::LaunchFailed`] if there can be no mount namespace.
+/// [`Denial::HookFailed`] if a hook failed and the policy says that this matters, [`Denial::LaunchFailed`] if
+/// no mount namespace can be made.
 pub fn run_hooks(
     target: Target,
     settings: &Hooks,
@@ -69,10 +68,10 @@ pub fn run_hooks(
     Ok(Prepared { whom: target })
 }
 
-/// Runs a hook, unless it was refused. `report` is told before and after.
+/// Runs a hook, unless it was refused. `report` is called before and after.
 ///
 /// # Errors
-/// The name of one that did not succeed.
+/// The name of a hook that failed.
 pub fn run_found(
     hook: Found,
     runner: &Runner,
@@ -91,8 +90,8 @@ pub fn run_found(
     success
 }
 
-/// The hooks in order of their names: regular files that can be executed. Nothing is said of other
-/// files; a missing directory is an empty one.
+/// The hooks, in order of their names: regular executable files. Other files are ignored, and a missing
+/// directory counts as empty.
 #[must_use]
 pub fn find_hooks(directory: &Path) -> Vec<Found> {
     let refuse = |path: &Path, distrust: Distrust| {
@@ -116,7 +115,7 @@ pub fn find_hooks(directory: &Path) -> Vec<Found> {
         .collect()
 }
 
-/// What hooks get to know, as `NAME=value`; nothing of the request but the server's name, which is validated.
+/// The variables of hooks, as `NAME=value`. The only part of the request is the server's validated name.
 fn list_variables(target: &Target, server_name: &ServerName) -> Vec<Vec<u8>> {
     let Account { name, uid, gid, home, .. } = target.account();
     [
@@ -136,8 +135,8 @@ fn list_variables(target: &Target, server_name: &ServerName) -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// A mount namespace whose own mounts nobody else sees, while those of the host still come in:
-/// automounters and NFS go on to work.
+/// Enters a mount namespace whose own mounts nobody else sees. Mounts of the host still come in, so
+/// automounters and NFS keep working.
 fn make_mounts_private() -> Result<(), nix::errno::Errno> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let nothing: Option<&str> = None;

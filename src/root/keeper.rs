@@ -1,7 +1,7 @@
-//! The keeper: the process of root's that stays beside a server if, and only if, a hook left a process
-//! behind, such as the daemon of a FUSE mount. When the server's supervisor has ended, it ends those.
+//! The keeper: a root process that stays beside a server only if a hook left a process behind, such as the
+//! daemon of a FUSE mount. When the server's supervisor has ended, the keeper ends what hooks left.
 //!
-//! It holds nothing: not the request, which it has never seen since it was executed anew, not a pipe.
+//! It holds nothing: no pipe, and no request, which it has not seen since it was executed anew.
 
 use std::ffi::{CString, OsStr};
 use std::process::ExitCode;
@@ -14,19 +14,19 @@ use nix::unistd::{Pid, geteuid};
 
 use ground::ending::{GRACE, end_children};
 
-/// The name by which it is started and shows itself in `ps`; see the supervisor's.
+/// Its `argv[0]`, and its name in `ps`; see the supervisor's.
 pub const NAME: &str = "sudospawner-keeper";
 
-/// A supervisor that is stopped again and again is ended after so many times.
+/// A supervisor is killed after being stopped this many times.
 const MOST_STOPS: u32 = 20;
 
-/// The command line of a keeper for this supervisor, which is a child of the calling process.
+/// The command line of a keeper for this supervisor, a child of the calling process.
 #[must_use]
 pub fn to_argv(supervisor: Pid) -> Vec<CString> {
     [NAME.to_owned(), supervisor.to_string()].into_iter().flat_map(CString::new).collect()
 }
 
-/// If this process was started as a keeper, is that until its end.
+/// If this process was started as a keeper, keeps until its end.
 #[must_use]
 pub fn run_if_asked() -> Option<ExitCode> {
     let mut argv = std::env::args_os();
@@ -34,18 +34,18 @@ pub fn run_if_asked() -> Option<ExitCode> {
         return None;
     }
     let supervisor = argv.next().and_then(|word| word.to_str()?.parse().ok()).map(Pid::from_raw);
-    // Only root has something to keep, and only this program gives root the name.
+    // Only root has something to keep, and only this program starts a root process by that name.
     let supervisor = supervisor.filter(|_| geteuid().is_root());
     Some(supervisor.map_or(ExitCode::FAILURE, keep))
 }
 
-/// Waits for the end of this child, and ends what hooks left then.
+/// Waits for this child to end, and then ends what hooks left.
 pub fn keep(supervisor: Pid) -> ExitCode {
     let _ = prctl::set_name(c"sudospawner");
     let mut times_stopped = 0;
     loop {
         match waitpid(None, Some(WaitPidFlag::WUNTRACED)) {
-            // Its account can stop it, and so hold up the keeper. It is continued, and killed if that goes on.
+            // The account can stop the supervisor to hold up the keeper. Continue it, and finally kill it.
             Ok(WaitStatus::Stopped(pid, _)) if pid == supervisor => {
                 let stays = times_stopped < MOST_STOPS;
                 let _ = kill(pid, if stays { Signal::SIGCONT } else { Signal::SIGKILL });
@@ -53,7 +53,7 @@ pub fn keep(supervisor: Pid) -> ExitCode {
             }
             Ok(ended) if ended.pid() != Some(supervisor) => {}
             Err(Errno::EINTR) => {}
-            // Or there is nothing left to keep.
+            // The supervisor has ended, or nothing is left to keep.
             Ok(_) | Err(_) => break,
         }
     }

@@ -1,12 +1,12 @@
-//! All of sudospawner that can run as root for a server, and nothing else.
+//! All code of sudospawner that can run as root for a server, and nothing else.
 //!
 //! ```text
 //! options, caller ─► policy ─► Target ─► monitor ─► [target, in the same process]
 //!                                           └─► hooks ─► Prepared ─► privileges ─► Unprivileged ─► [target]
 //! ```
 //!
-//! Each arrow consumes a value that only the stage before can make. What goes on behind an [`Unprivileged`]
-//! is no longer here: `main` hands it over.
+//! Each arrow consumes a value that only the stage before it can make. What follows an [`Unprivileged`] is
+//! not in this crate: `main` hands it over.
 //!
 //! [`Unprivileged`]: privileges::Unprivileged
 
@@ -21,10 +21,10 @@ pub mod privileges;
 pub mod keeper;
 pub mod audit;
 
-// With servers in units.
+// For servers in units.
 pub mod foreground;
 pub mod service_manager;
 pub mod unit_properties;
 
-// For those who set a machine up.
+// For administrators.
 pub mod subcommand;

@@ -1,14 +1,13 @@
-//! The monitor: the part of root mode that stays root while everything else is the target already.
+//! The monitor: the part of root mode that stays root while everything else is already the target.
 //!
-//! It is forked after checks 1 to 4, before a byte of the request has been read. The process that reads
-//! and parses the request has given up root by then, and tells the monitor no more than the decision,
-//! the action and the server's name, which are checked again here. The monitor writes the audit line.
-//! For a spawn it runs the hooks, has the server started, and stays until the caller has its reply: a child
-//! of it, which gives up root before it reads the request, becomes the server's supervisor, or systemd
-//! starts a unit.
+//! It is forked after checks 1 to 4, before any byte of the request is read. The process that reads and
+//! parses the request has given up root by then. It tells the monitor only the decision, the action and the
+//! server's name, which the monitor checks again. The monitor writes the audit line. For a spawn it runs the
+//! hooks, has the server started, and stays until the caller has its reply. The server is started by a child,
+//! which gives up root before it reads the request and becomes the supervisor, or by systemd in a unit.
 //!
-//! The target can stop and kill the mediator, which is its own process by then. So nothing here waits for a
-//! word of the mediator's without a limit and an eye on the caller (`Call`).
+//! The mediator is by then the target's process, and the target can stop and kill it. So every wait for it
+//! has a time limit and ends when the caller is gone (`Call`).
 
 mod call;
 mod unit;
@@ -42,44 +41,44 @@ use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, become_target, become_wholly_root};
 use call::Call;
 
-/// A decision is at most this long: the longest name, two words, and two numbers. The mediator writes it
-/// in one go, pipe(7).
+/// The maximum size of a decision: the longest name, two words and two numbers. The mediator writes it at
+/// once, pipe(7).
 const MAX_DECISION: usize = 512;
-/// A request has a minute; what is undecided after this time never will be.
+/// A request may take a minute, so what is undecided after this time stays so.
 const LONGEST_DECISION: Duration = Duration::from_secs(75);
-/// What is written down of a call that ended before the mediator had decided.
+/// What the audit line says if the mediator ends before it has decided.
 const UNDECIDED: &str = "undecided";
-/// What a command line may say that a call is about.
+/// The actions that a command line may name.
 const ACTIONS: [&str; 4] = ["spawn", "kill", "stop", "status"];
 
-/// The mediator's end of its monitor. What is written to it is the mediator's, which is the target then.
+/// The mediator's end of its monitor. The mediator is the target by then, and may write anything to it.
 #[derive(Debug)]
 pub struct Monitor {
-    /// Takes the decision.
+    /// Carries the decision to the monitor.
     pub decision: File,
-    /// Takes the request of a spawn, before the decision.
+    /// Holds the request of a spawn, written before the decision.
     pub request: File,
-    /// What the monitor has to say.
+    /// Carries what the monitor has to say.
     pub link: Link,
 }
 
-/// What a monitor is started with.
+/// What a monitor needs to start.
 pub struct Order<'a> {
-    /// What was decided by.
+    /// The policy that was decided by.
     pub policy: &'a Policy,
-    /// What the command line says.
+    /// The options on the command line.
     pub options: RootOptions<'a>,
     /// Who called.
     pub caller: Caller,
     /// The caller's umask.
     pub inherited_umask: FileMode,
-    /// What goes on in place of root where a server is started beside the Hub: reads the request from the
-    /// file, starts the server and becomes its supervisor. Comes back only if that fails, with the reason.
+    /// Called without root for a server beside the Hub: reads the request from the file, starts the server
+    /// and becomes its supervisor. Returns only on failure, with the reason.
     pub start_server: fn(&mut Wire, &mut File, &Policy, FileMode, &Unprivileged) -> Report,
 }
 
 impl Monitor {
-    /// Forks the monitor for a target that was admitted.
+    /// Forks the monitor for an admitted target.
     ///
     /// # Errors
     /// [`Denial::LaunchFailed`].
@@ -114,17 +113,17 @@ struct Work<'a> {
     call: Call,
 }
 
-/// What is left to do when a decision has been followed.
+/// What is left to do after following a decision.
 enum Rest {
     Nothing,
     /// A server has been started beside the Hub.
     Launch(Launch),
-    /// Nothing, but that the mediator ends: its account may have stopped it, and sudo with it.
+    /// Only to see the mediator end: its account may have stopped it, and sudo with it.
     Mediator,
 }
 
 impl Work<'_> {
-    /// Waits for the decision, writes it down, and acts on it.
+    /// Waits for the decision, records it and acts on it.
     fn follow_decision(&mut self, decision: &OwnedFd, target: &Target) -> Result<Rest, Denial> {
         self.wire.detach()?;
         become_wholly_root().map_err(Denial::at("becoming root"))?;
@@ -139,9 +138,9 @@ impl Work<'_> {
         self.audit(target, action, code);
         let launcher = self.order.policy.server.launcher;
         if is_undecided {
-            // At the end of the pipe it is about to end by itself; else it must not decide any more.
+            // If the pipe has ended, so will the mediator, by itself. Otherwise it must not decide any more.
             self.call.end_mediator(if told.is_some() { call::GRACE } else { Duration::ZERO });
-            // The caller has asked for the unit's end, and its user's processes do not decide that.
+            // The caller has asked to end the unit. The target's processes have no say in that.
             if launcher != Launcher::Systemd || action != "stop" {
                 return Ok(Rest::Nothing);
             }
@@ -160,7 +159,7 @@ impl Work<'_> {
         }
     }
 
-    /// Ends what was started, and the mediator, once it has read why.
+    /// Ends what was started, and then the mediator, after it has read why.
     fn give_up(mut self, why: Option<Denial>) {
         end_children(GRACE);
         if let Some(denial) = why {
@@ -181,7 +180,7 @@ impl Work<'_> {
 
     /// Runs the hooks, and has a child give up root and become the server's supervisor.
     fn start_beside(&mut self, target: &Target, name: &ServerName) -> Result<Rest, Denial> {
-        // A caller's limit could end this process between two hooks. The server has them again.
+        // A caller's limit could end this process between two hooks. The server gets the limits back.
         let limits = refresh_limits();
         let report = |result| self.wire.send(&Report::Hook(result));
         let prepared = run_hooks(target.clone(), &self.order.policy.hooks, name, report)?;
@@ -204,10 +203,10 @@ impl Work<'_> {
         }
     }
 
-    /// Gives up root, and becomes the server's supervisor; returns only if that fails.
+    /// Gives up root and becomes the server's supervisor. Returns only on failure.
     fn become_supervisor(&mut self, prepared: Prepared, limits: &[Limit]) -> Report {
         let Order { policy, inherited_umask, start_server, .. } = *self.order;
-        // A session of its own, so that nothing that is sent to the monitor's reaches it.
+        // Its own session, so that no signal to the monitor's session reaches it.
         let proof = self.wire.detach().and_then(|()| {
             let mut limits = limits.iter();
             limits
@@ -221,7 +220,7 @@ impl Work<'_> {
     }
 }
 
-/// The words of a decision where there is none: what the command line says that it was about.
+/// The words of a missing decision: what the command line asked for.
 fn describe_undecided(options: RootOptions<'_>) -> String {
     let action = options.action.filter(|action| ACTIONS.contains(action)).unwrap_or("?");
     let name = options.server_name.unwrap_or_default().replace(char::is_control, "?");
@@ -232,31 +231,31 @@ fn describe_undecided(options: RootOptions<'_>) -> String {
 struct Launch {
     /// The child that starts the server and becomes its supervisor.
     supervisor: Pid,
-    /// Takes the word for the supervisor that the caller has its reply.
+    /// Carries the word to the supervisor that the caller has its reply.
     deliver: OwnedFd,
-    /// Whether a hook left a process.
+    /// Whether a hook left a process behind.
     leaves_something: bool,
 }
 
 impl Launch {
-    /// Stays until the caller has its reply; without one, server and supervisor are ended. Where hooks left a
-    /// process, this one becomes their keeper.
+    /// Stays until the caller has its reply; without one, ends server and supervisor. If hooks left a process
+    /// behind, this process becomes the keeper.
     fn see_through(self, wire: Wire, mut call: Call) {
-        // The supervisor's end shows to the mediator when nobody else can write reports.
+        // The mediator notices the supervisor's end only if nobody else can write reports.
         let Wire { reports, delivered } = wire;
         drop(reports);
         if call.read_word(&delivered) == Some(DELIVERED) {
             let _ = write(&self.deliver, &[DELIVERED]);
             call.end_mediator(call::GRACE);
             if self.leaves_something {
-                // The Hub's log is not a keeper's.
+                // A keeper does not use the Hub's log.
                 let _ = dup2_stderr(std::io::stdin());
                 system_calls::execute_anew(&keeper::to_argv(self.supervisor));
                 keeper::keep(self.supervisor);
             }
             return;
         }
-        // The supervisor ends the server, unless its user keeps it from that.
+        // The supervisor ends the server, unless its user prevents that.
         drop(self.deliver);
         let _ = kill(self.supervisor, Signal::SIGCONT);
         let _ = Pidfd::open(self.supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));

@@ -1,12 +1,11 @@
-//! Whom a call is for, and what it is about: the options that are read while this process is root.
+//! The options that are read while this process is root: whom a call is for, and what it asks for.
 //!
-//! All other options, and whether the command line is right, are a matter for `target::cli`, which a
-//! process reads that is the target already, or nobody. The request, which says action and server once more,
-//! has to agree.
+//! `target::cli` reads all other options and decides whether the command line is right. The process that does
+//! so is already the target, or nobody. The request states action and server again, and has to agree.
 
 use std::ffi::OsString;
 
-/// What root reads of a command line, as it stands there.
+/// What root reads of a command line, unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootOptions<'a> {
     /// The account of `--user`.
@@ -17,9 +16,8 @@ pub struct RootOptions<'a> {
     pub server_name: Option<&'a str>,
 }
 
-/// Reads the options, in the spellings that `target::cli` takes; `None` if `--user` is missing, or if one of
-/// them is there twice or without its value. What a command line says that is not right as a whole,
-/// `target::cli` refuses.
+/// Reads the options in the spellings that `target::cli` accepts. `None` if `--user` is missing, or if one of
+/// them is repeated or has no value. `target::cli` refuses a command line that is wrong in other ways.
 #[must_use]
 pub fn find_options(words: &[OsString]) -> Option<RootOptions<'_>> {
     let mut found: [Option<&str>; 3] = [None; 3];

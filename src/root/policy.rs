@@ -1,7 +1,7 @@
-//! Decides for whom root does anything. The numbers are those of the checks in `docs/security.md`.
+//! Decides whom root acts for. The check numbers are those of `docs/security.md`.
 //!
-//! What is here decides in root mode. In user mode sudoers has decided who may act for whom, and sudo has
-//! made this process the target.
+//! This module decides in root mode. In user mode sudoers has already decided who may act for whom, and sudo
+//! has made this process the target.
 
 pub mod file;
 pub mod reading;
@@ -15,7 +15,7 @@ use crate::account::{Account, Caller};
 use crate::trusted_file::check_trusted;
 use file::Policy;
 
-/// An account for which root may start a server. Only [`Policy::admit_target`] makes one.
+/// An account that root may start a server for. Only [`Policy::admit_target`] makes one.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Target {
@@ -30,7 +30,7 @@ impl Target {
         &self.account
     }
 
-    /// All of the account's groups, as they were when they were looked up.
+    /// The account's groups at the time of the lookup.
     #[must_use]
     pub fn groups(&self) -> &[Gid] {
         &self.groups
@@ -38,18 +38,18 @@ impl Target {
 }
 
 impl Policy {
-    /// Reads the policy by which root decides.
+    /// Reads the policy that root decides by.
     ///
     /// # Errors
-    /// [`Denial::BinaryUntrusted`] (check 2), [`Denial::PolicyMissing`], and as [`Policy::load`].
+    /// [`Denial::BinaryUntrusted`] (check 2), [`Denial::PolicyMissing`], and those of [`Policy::load`].
     pub fn load_for_root() -> Result<Self, Denial> {
-        // Who can replace our own binary is root already.
+        // Whoever can replace our own binary is already root.
         let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
         check_trusted(&own).map_err(|distrust| Denial::BinaryUntrusted(distrust.to_string()))?;
         Self::load()?.ok_or(Denial::PolicyMissing)
     }
 
-    /// Check 3: whether this caller may call root mode; root itself may.
+    /// Check 3: whether this caller may call root mode. Root itself may.
     ///
     /// # Errors
     /// [`Denial::CallerNotPermitted`].
@@ -60,8 +60,8 @@ impl Policy {
         Err(Denial::CallerNotPermitted { uid: caller.uid.as_raw() })
     }
 
-    /// Check 4: resolves the target, once, and decides whether it may have a server. `known` are its groups,
-    /// where root has looked them up a moment ago.
+    /// Check 4: resolves the target once, and decides whether it may have a server. `known` are its groups if
+    /// root has just looked them up.
     ///
     /// # Errors
     /// [`Denial::TargetIsRoot`], [`Denial::TargetUnknown`] and [`Denial::TargetNotPermitted`].
@@ -95,8 +95,8 @@ impl Policy {
     }
 }
 
-/// By exact name. What getpwnam(3) or a directory might read as something else - a number, an option, a
-/// name with blanks around it - does not get there.
+/// Resolves an exact name. getpwnam(3) or a directory never sees what it might read as something else: a
+/// number, an option or a name with blanks around it.
 fn resolve_name(asked: &str) -> Result<Account, Denial> {
     let is_name = !asked.is_empty()
         && !asked.starts_with(['-', '#', '+'])
@@ -107,7 +107,7 @@ fn resolve_name(asked: &str) -> Result<Account, Denial> {
         .ok_or_else(|| Denial::TargetUnknown { asked: format!("the name {asked:?}") })
 }
 
-/// The part of check 4 that holds in both modes. `least` is the lowest uid that may have a server.
+/// The part of check 4 that applies in both modes. `least` is the lowest uid that may have a server.
 ///
 /// # Errors
 /// [`Denial::TargetIsRoot`] and [`Denial::TargetNotPermitted`].
@@ -115,7 +115,7 @@ pub fn check_account(account: &Account, least: u32) -> Result<(), Denial> {
     if account.uid.is_root() {
         return Err(Denial::TargetIsRoot);
     }
-    // Hooks and policy make paths of the name.
+    // Hooks and the policy build paths from the name.
     if [".", ".."].contains(&account.name.as_str()) {
         return Err(refuse(account, "its name is no name of a file"));
     }
@@ -125,7 +125,7 @@ pub fn check_account(account: &Account, least: u32) -> Result<(), Denial> {
     Ok(())
 }
 
-/// The groups of an account that is to be a target.
+/// The groups of an account that is to become a target.
 ///
 /// # Errors
 /// [`Denial::TargetNotPermitted`].

@@ -13,9 +13,8 @@ use crate::hooks::Prepared;
 use crate::policy::file::{Limits, Policy};
 use crate::policy::units::find_resource;
 
-/// The proof that this process is its target, or has the ids of a container's command, and cannot
-/// become root again. Everything that touches the target's files or processes asks for it. Only [`prove`]
-/// makes one.
+/// The proof that this process is its target, or has the ids of a container's command, and cannot become root
+/// again. Everything that touches the target's files or processes requires it. Only [`prove`] makes one.
 #[derive(Debug)]
 #[must_use]
 pub struct Unprivileged<W = Account> {
@@ -23,14 +22,14 @@ pub struct Unprivileged<W = Account> {
 }
 
 impl<W> Unprivileged<W> {
-    /// The account that this process is, or the ids that it has.
+    /// The account that this process runs as, or the ids that it has.
     pub fn target(&self) -> &W {
         &self.whom
     }
 }
 
-/// Makes this process root in every respect: `sudo -P` leaves the groups of whoever called, and a setuid bit, as
-/// `jsd-helper` may have, the real uid, by which the caller could signal what runs here.
+/// Makes this process root in every respect. `sudo -P` keeps the caller's groups. A setuid bit, as
+/// `jsd-helper` may have, keeps the real uid, with which the caller could signal what runs here.
 ///
 /// # Errors
 /// What the kernel says.
@@ -41,11 +40,11 @@ pub fn become_wholly_root() -> Result<(), Errno> {
     setresuid(root, root, root)
 }
 
-/// Becomes the target, by giving up everything else. The server's limits are set on the way, while they can
-/// still be raised.
+/// Becomes the target by giving up everything else. The server's limits are set first, while they can still
+/// be raised.
 ///
 /// # Errors
-/// [`Denial::PrivilegesLeft`] if anything of that fails, or if root can be regained.
+/// [`Denial::PrivilegesLeft`] if a step fails, or if root can be regained.
 pub fn become_target(prepared: Prepared, policy: &Policy) -> Result<Unprivileged, Denial> {
     let target = prepared.into_inner();
     set_limits(&policy.limits)?;
@@ -58,8 +57,8 @@ pub fn become_target(prepared: Prepared, policy: &Policy) -> Result<Unprivileged
     prove(account.clone(), account.uid)
 }
 
-/// Closes this process to its account's others, and what it executes to further privileges, if the policy says
-/// so.
+/// Closes this process to other processes of its account. If the policy says so, what it executes can gain no
+/// privileges.
 ///
 /// # Errors
 /// [`Denial::PrivilegesLeft`].
@@ -71,13 +70,13 @@ pub fn close(policy: &Policy) -> Result<(), Denial> {
     Ok(())
 }
 
-/// Takes these ids alone, and no capability.
+/// Takes only these ids, and no capability.
 ///
 /// # Errors
 /// [`Denial::PrivilegesLeft`].
 pub fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
     leave_keyring_of_caller()?;
-    // Groups before the gid, and both before the uid: each step needs what the next gives up.
+    // Groups before the gid, and both before the uid: each step needs what a later one gives up.
     setgroups(groups).map_err(failed("setgroups"))?;
     setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
     setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
@@ -85,7 +84,7 @@ pub fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
     check_groups(gid, groups)
 }
 
-/// Begins a keyring of this process's own.
+/// Joins a new session keyring.
 ///
 /// # Errors
 /// [`Denial::PrivilegesLeft`].
@@ -93,7 +92,7 @@ pub fn leave_keyring_of_caller() -> Result<(), Denial> {
     system_calls::join_new_session_keyring().map_err(failed("a session keyring"))
 }
 
-/// Finds no group in this process but these.
+/// Checks that this process has no group but these.
 ///
 /// # Errors
 /// [`Denial::PrivilegesLeft`].
@@ -107,7 +106,7 @@ pub fn check_groups(gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
     }
 }
 
-/// Becomes an ordinary account with its groups, for good. sudo goes on to work, since `no_new_privs` is not set.
+/// Becomes an ordinary account with its groups, for good. sudo still works, since `no_new_privs` is not set.
 ///
 /// # Errors
 /// [`Denial::TargetIsRoot`] and [`Denial::PrivilegesLeft`].
@@ -128,7 +127,7 @@ pub fn give_back_ids() -> Result<(), Errno> {
     setresuid(uid, uid, uid)
 }
 
-/// Becomes nobody, for a call that is refused before there is a target: what is left to do is to say so.
+/// Becomes nobody, for a call that is refused before it has a target. All that is left is to say so.
 ///
 /// # Errors
 /// What the kernel says.
@@ -137,8 +136,8 @@ pub fn become_nobody() -> Result<(), Denial> {
     change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])
 }
 
-/// Finds that this process is `uid`, whose account or ids are `whom`, and that nothing can be regained. Ends, as
-/// OpenSSH's `permanently_set_uid` does, with an attempt to become root, which has to fail.
+/// Checks that this process is `uid`, whose account or ids are `whom`, and that nothing can be regained. Like
+/// OpenSSH's `permanently_set_uid`, it ends with an attempt to become root, which must fail.
 ///
 /// # Errors
 /// [`Denial::TargetIsRoot`] and [`Denial::PrivilegesLeft`].
@@ -162,8 +161,8 @@ pub fn prove<W>(whom: W, uid: Uid) -> Result<Unprivileged<W>, Denial> {
     Ok(Unprivileged { whom })
 }
 
-/// Sets what each process of the server may use. A limit that stays lower is the stricter one, and
-/// `target::lowered` says so.
+/// Sets the limits for each process of the server. A limit that cannot be raised stays at its lower, stricter
+/// value, and `target::lowered` reports it.
 ///
 /// # Errors
 /// [`Denial::PrivilegesLeft`].
@@ -182,7 +181,7 @@ pub fn list_wanted_limits(limits: &Limits) -> Vec<(Resource, u64)> {
     named.chain(limits.open_files.map(|files| (Resource::RLIMIT_NOFILE, files))).collect()
 }
 
-/// For `map_err`: the failure of a step on the way.
+/// For `map_err`: a step failed.
 pub fn failed(step: &'static str) -> impl FnOnce(Errno) -> Denial {
     move |errno| Denial::PrivilegesLeft(format!("{step}: {errno}"))
 }

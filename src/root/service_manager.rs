@@ -1,5 +1,5 @@
-//! What root asks of systemd about the unit of one server: by systemd's own programs, in fixed words and
-//! with an empty environment. Nothing that is secret is among the words.
+//! What root asks systemd about a server's unit. It calls systemd's own programs with fixed words and an
+//! empty environment. The words contain no secret.
 
 use std::fs::File;
 use std::path::Path;
@@ -19,38 +19,38 @@ use ground::unit_name::UnitName;
 const RUN: &str = "/usr/bin/systemd-run";
 const CONTROL: &str = "/usr/bin/systemctl";
 const JOURNAL: &str = "/usr/bin/journalctl";
-/// A part of systemd since version 255. From then on it comes to start a unit's first process where it
-/// belongs, on cgroup v2, and has nothing to move.
+/// Part of systemd since version 255. With it, on cgroup v2, a unit's first process starts in its control
+/// group and does not have to be moved.
 const EXECUTOR: &str = "/usr/lib/systemd/systemd-executor";
-/// Where the hierarchy of units is, on cgroup v2 and on v1, cgroups(7).
+/// Where the units' control groups are, on cgroup v2 and v1, cgroups(7).
 pub const HIERARCHIES: [&str; 3] =
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
-/// So many lines of the journal are shown of a server that ended early.
+/// How many lines of the journal are shown for a server that ended early.
 const LAST_LINES: &str = "--lines=40";
 
-/// No call waits longer for systemd. With the policy's `TimeoutStopSec=` a unit ends sooner, and it starts sooner
-/// with `TimeoutStartSec=`.
+/// The longest wait for systemd in any call. A unit starts within the policy's `TimeoutStartSec=` and ends
+/// within its `TimeoutStopSec=` if these are shorter.
 const LONGEST_CALL: Duration = Duration::from_secs(600);
-/// So much of an answer is read, in bytes.
+/// How much of an answer is read, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// What is asked of a unit's state, systemctl(1).
+/// The properties of a unit's state, systemctl(1).
 const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPID,ExecMainPID,ExecMainCode,\
                      ExecMainStatus,Result,InvocationID,ControlGroup,MemoryMax";
 
-/// The last word of the command line of ours that a unit executes; see [`crate::foreground`].
+/// The last word of our command line in a unit; see [`crate::foreground`].
 pub const FOREGROUND: &str = "--foreground";
-/// The word before it: the process that has started the unit, so that it knows its own.
+/// The word before it: the process that has started the unit, so that it recognizes its own.
 pub const STARTER: &str = "--started-by=";
-/// And before that the target's groups, so that they are looked up once. PID 1 answers a part of that
-/// question, and has other work while it starts a unit.
+/// The word before that: the target's groups, so that they are looked up only once. PID 1 answers part of
+/// that lookup, and is busy while it starts a unit.
 pub const GROUPS: &str = "--groups=";
 
 /// The unit of a server.
 #[derive(Debug)]
 pub struct Unit {
     name: UnitName,
-    /// The path of this program, which a unit of ours executes.
+    /// The path of this program, which our units execute.
     own: String,
 }
 
@@ -62,18 +62,18 @@ impl Unit {
     pub fn new(name: UnitName) -> Result<Self, Denial> {
         let own = std::fs::read_link("/proc/self/exe").ok().and_then(|path| {
             let path = path.into_os_string().into_string().ok()?;
-            // What the kernel says of a file that a new version of the package has replaced.
+            // The kernel adds this after a new version of the package has replaced the file.
             Some(path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned())
         });
         let own = own.ok_or_else(|| unavailable("our own path is not text".to_owned()))?;
         Ok(Self { name, own })
     }
 
-    /// Starts the unit, which executes this program in the foreground. It reads its stdin from, and writes
-    /// its reports to, files of this process, named by their path below `/proc`.
+    /// Starts the unit, which executes this program in the foreground. Its stdin and its reports are files of
+    /// this process, named by their paths below `/proc`.
     ///
     /// # Errors
-    /// [`Denial::AlreadyRunning`] if a unit of that name is there that is not ours or cannot be ended, and
+    /// [`Denial::AlreadyRunning`] if a unit of that name exists that is not ours or cannot be ended, and
     /// [`Denial::LauncherUnavailable`] with what systemd says.
     pub fn start(
         &self,
@@ -96,7 +96,7 @@ impl Unit {
         words.extend([
             "--".to_owned(),
             self.own.clone(),
-            // In the words of a command, but not in its path, systemd expands what begins with a dollar.
+            // systemd expands `$` in the arguments of a command, but not in its path.
             format!("--user={}", target.account().name.replace('$', "$$")),
             format!("{GROUPS}{}", groups.join(",")),
             name_starter(),
@@ -109,7 +109,7 @@ impl Unit {
         call(RUN, &words)?.map(drop).map_err(unavailable)
     }
 
-    /// Ends what may be left of an earlier server with this unit.
+    /// Ends what may be left of an earlier server in this unit.
     fn make_free(&self) -> Result<(), Denial> {
         let shown = self.show()?;
         let reason = if shown.contains("LoadState=not-found\n") {
@@ -135,7 +135,7 @@ impl Unit {
         self.control(&["show", STATE])?.map_err(unavailable)
     }
 
-    /// Ends every process of the unit, waits for that, and has systemd forget the unit; one that is not
+    /// Ends every process of the unit, waits for that, and makes systemd forget the unit. A unit that is not
     /// ours is left alone.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Unit {
         if self.end_processes()? { self.forget() } else { Ok(()) }
     }
 
-    /// The same with the unit that this process has started, if another call has not replaced it since.
+    /// The same, if this process has started the unit and no other call has replaced it since.
     ///
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
@@ -152,7 +152,7 @@ impl Unit {
         if self.is_started_here(&self.show()?) { self.stop() } else { Ok(()) }
     }
 
-    /// The first half of [`Unit::stop`]: ends every process, and waits for that; whether there was a unit of
+    /// The first half of [`Unit::stop`]: ends every process and waits for that. Returns whether the unit was
     /// ours.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl Unit {
         Ok(ours)
     }
 
-    /// The second half: has systemd forget that the unit has failed, if it has.
+    /// The second half: makes systemd forget a failure of the unit.
     ///
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
@@ -173,8 +173,8 @@ impl Unit {
         self.control(&["reset-failed"]).map(drop)
     }
 
-    /// Writes the last lines that the unit that this process has started has in the journal; nothing where
-    /// there is no journal.
+    /// Writes the journal's last lines of the unit, if this process has started it. Writes nothing if there
+    /// is no journal.
     pub fn print_journal(&self, to: &File) {
         let Ok(shown) = self.show() else { return };
         let Ok(to) = to.try_clone() else { return };
@@ -186,8 +186,8 @@ impl Unit {
         let only = [
             format!("_SYSTEMD_INVOCATION_ID={}", find("InvocationID=")),
             "+".to_owned(),
-            // What reaches the journal after the unit's end is not known to be of this start, but of this
-            // process.
+            // Lines that reach the journal after the unit's end are not attributed to this start, but only to
+            // the process.
             format!("_SYSTEMD_UNIT={}", self.name.as_str()),
             format!("_PID={}", find("ExecMainPID=")),
         ];
@@ -197,7 +197,7 @@ impl Unit {
         let _ = journal.map(|journal| wait_for(journal, &mut Output::default()));
     }
 
-    /// Whether it is a unit that this program has made: a transient one that executes it in the foreground.
+    /// Whether this program made the unit: it is transient and executes this program in the foreground.
     fn is_ours(&self, shown: &str) -> bool {
         let begin = format!("ExecStart={{ path={} ;", self.own);
         let end = format!(" {FOREGROUND} ;");
@@ -205,7 +205,7 @@ impl Unit {
         shown.contains("Transient=yes\n") && shown.lines().any(is_our_command)
     }
 
-    /// Whether it is the one that this process has started.
+    /// Whether this process has started the unit.
     fn is_started_here(&self, shown: &str) -> bool {
         self.is_ours(shown) && shown.contains(&format!(" {} {FOREGROUND} ;", name_starter()))
     }
@@ -225,12 +225,12 @@ fn name_starter() -> String {
 fn prepare(program: &str, words: &[String]) -> Command {
     let mut command = Command::new(program);
     command.args(words).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
-    // The caller's limits would end it in the middle.
+    // The caller's limits could end the program halfway.
     afresh::settle_at_start(&mut command);
     command
 }
 
-/// What one of systemd's programs wrote: if it failed, as an error of its own.
+/// What one of systemd's programs wrote. If the program failed, this is the inner error.
 fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denial> {
     let failed = |reason: String| unavailable(format!("{program}: {reason}"));
     let at = |errno: Errno| failed(errno.to_string());
@@ -248,7 +248,7 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
     Ok(if success { Ok(text) } else { Err(text.trim().to_owned()) })
 }
 
-/// Whether a program succeeded; `None` if it did not end in time, and was killed.
+/// Whether a program succeeded; `None` if it did not end in time and was killed.
 fn wait_for(mut child: Child, output: &mut Output) -> Result<Option<bool>, Errno> {
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|_| Errno::ESRCH)?);
     let in_time = output.read_until_end_of(pid, LONGEST_CALL);
@@ -259,12 +259,12 @@ fn wait_for(mut child: Child, output: &mut Output) -> Result<Option<bool>, Errno
     Ok(in_time?.then(|| status.success()))
 }
 
-/// Moves this process into the control group that it is in.
+/// Moves this process into its own control group.
 ///
-/// Before the kernel moves a process, as PID 1 does with the first one of a unit, every CPU has to pass a
-/// point where it reads nothing (an RCU grace period, for `cgroup_threadgroup_rwsem` in kernel/cgroup/cgroup.c):
-/// often longer than all the rest of a unit's start. Soon after one move the next need not wait, so the
-/// wait begins here, while systemd-run is still being loaded. Where this may not be written, PID 1 waits.
+/// Before the kernel moves a process, as PID 1 does with a unit's first one, every CPU has to pass an RCU
+/// grace period (for `cgroup_threadgroup_rwsem` in kernel/cgroup/cgroup.c), often longer than the rest of a
+/// unit's start. Soon after one move the next need not wait, so the wait begins here, while systemd-run is
+/// still loading. If this process may not write there, PID 1 waits.
 fn begin_grace_period() {
     if Path::new(EXECUTOR).exists() {
         return;

@@ -1,9 +1,9 @@
-//! `sudospawner check`, `sudoers` and `policy`, for the people who set a machine up. `sudospawner-setup` does
-//! what they say; here is only what comes before.
+//! `sudospawner check`, `sudoers` and `policy`, for administrators. `sudospawner-setup` does the work; this
+//! file has only what comes before.
 //!
-//! sudoers permits this program with any arguments, so that a Hub can ask for these as well. Check 10 of
-//! docs/security.md: a process that sudo made root for somebody becomes that somebody again, for good, and
-//! then executes the other program. Nothing is done as root unless root itself has called.
+//! sudoers permits this program with any arguments, so a Hub can call these, too. Check 10 of
+//! docs/security.md: a process that sudo made root for somebody becomes that account again, for good, and
+//! then executes the other program. Nothing runs as root unless root itself has called.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -16,23 +16,23 @@ use crate::account::{Account, Caller};
 use crate::privileges::become_account;
 use crate::trusted_file::check_trusted;
 
-/// The first word of a command line that is for the other program.
+/// The first words of command lines for the other program.
 const SUBCOMMANDS: [&str; 3] = ["check", "sudoers", "policy"];
 
-/// The exit status for a caller that cannot be told, and where the other program cannot be executed.
+/// The exit status if the caller is unknown, or the other program cannot be executed.
 pub const REFUSED: u8 = 2;
 
-/// If the first word of a command line is a subcommand, becomes the program that carries it out.
+/// If the first word of the command line is a subcommand, executes the program for it.
 ///
 /// # Errors
-/// A sentence if that cannot be.
+/// A sentence if that fails.
 #[must_use]
 pub fn execute_if_asked(words: &[OsString]) -> Option<String> {
     let is_subcommand = words.first().is_some_and(|word| SUBCOMMANDS.iter().any(|one| word == one));
     is_subcommand.then(|| execute(words).unwrap_or_else(|sentence| sentence))
 }
 
-/// Comes back with a sentence in either case.
+/// Returns a sentence in either case.
 fn execute(words: &[OsString]) -> Result<String, String> {
     let caller = Caller::identify().map_err(|error| error.to_string())?;
     if geteuid().is_root() && !caller.uid.is_root() {
@@ -42,7 +42,7 @@ fn execute(words: &[OsString]) -> Result<String, String> {
     }
     let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
     let program = own.with_file_name("sudospawner-setup");
-    // Check 2: what root executes nobody else can have written.
+    // Check 2: nobody but root can have written what root executes.
     if geteuid().is_root() {
         check_trusted(&program).map_err(|distrust| distrust.to_string())?;
     }

@@ -1,5 +1,5 @@
-//! Files that only root can have written: the owner and mode of the open file, and of every directory
-//! above it, are looked at by descriptor, and no part of the path may be a symbolic link.
+//! Files that only root can have written. Owner and mode of the open file, and of every directory above it,
+//! are checked by descriptor, and no part of the path may be a symbolic link.
 
 pub mod program;
 
@@ -12,22 +12,22 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-/// Why a file or directory is not trusted, or cannot be opened.
+/// Why a file or directory is not trusted or cannot be opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Distrust {
-    /// There is no such file.
+    /// The file does not exist.
     Missing(PathBuf),
-    /// The kernel does not open it for us.
+    /// The kernel does not let us open it.
     Closed(PathBuf, Errno),
-    /// A part of the path is a symbolic link, behind which something else may be put.
+    /// A part of the path is a symbolic link, which others may redirect.
     Link(PathBuf),
-    /// Somebody else owns it.
+    /// An account other than root owns it.
     Owner(PathBuf, u32),
-    /// Others can write to it.
+    /// Accounts other than root can write to it.
     Writable(PathBuf, u32),
-    /// It is a device, a pipe, or a directory where a file should be.
+    /// It is a device, a pipe, or a directory in place of a file.
     Kind(PathBuf, &'static str),
-    /// The path does not begin at the root, or has a `..`.
+    /// The path is relative or contains `..`.
     Relative(PathBuf),
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Distrust {
     }
 }
 
-/// A directory that only root can change, with all directories above it.
+/// A directory that only root can change, like all directories above it.
 #[derive(Debug)]
 pub struct TrustedDirectory {
     descriptor: OwnedFd,
@@ -65,7 +65,7 @@ pub struct TrustedDirectory {
 }
 
 impl TrustedDirectory {
-    /// Opens a directory, and on the way checks every directory above it.
+    /// Opens a directory, and checks every directory above it on the way.
     ///
     /// # Errors
     /// Every [`Distrust`].
@@ -89,7 +89,7 @@ impl TrustedDirectory {
         Ok(Self { descriptor, path: walked })
     }
 
-    /// The names in it, sorted by their bytes.
+    /// The names in it, sorted by bytes.
     ///
     /// # Errors
     /// [`Distrust::Closed`].
@@ -105,12 +105,12 @@ impl TrustedDirectory {
         Ok(names)
     }
 
-    /// Opens a file in it and checks the open file. `None` if it is no regular file.
+    /// Opens a file in it and checks the open file. [`Distrust::Kind`] if it is not a regular file.
     ///
     /// # Errors
     /// Every [`Distrust`].
     pub fn open_file(&self, name: &Path) -> Result<(File, FileStat), Distrust> {
-        // Non-blocking, since opening a pipe would wait for its other end.
+        // Non-blocking, because opening a pipe would wait for its other end.
         self.open_file_as(OFlag::O_RDONLY | OFlag::O_NONBLOCK, name)
     }
 
@@ -133,7 +133,7 @@ pub fn open_trusted(path: &Path) -> Result<(File, FileStat), Distrust> {
     directory.open_file(name)
 }
 
-/// Checks a file that this process may be unable to read, and every directory above it.
+/// Checks a file that this process may not be able to read, and every directory above it.
 ///
 /// # Errors
 /// Every [`Distrust`].
@@ -149,7 +149,7 @@ fn open_directory_of(path: &Path) -> Result<(TrustedDirectory, &Path), Distrust>
     Ok((TrustedDirectory::open(directory)?, Path::new(name)))
 }
 
-/// Looks at who owns what was opened, who can write to it, and what it is.
+/// Checks the owner, the write permissions and the type of what was opened.
 fn check(descriptor: &OwnedFd, path: &Path, wanted: SFlag) -> Result<FileStat, Distrust> {
     let stat = fstat(descriptor).map_err(|errno| Distrust::Closed(path.to_owned(), errno))?;
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
@@ -160,7 +160,7 @@ fn check(descriptor: &OwnedFd, path: &Path, wanted: SFlag) -> Result<FileStat, D
     if stat.st_uid != 0 {
         return Err(Distrust::Owner(path, stat.st_uid));
     }
-    // An access control list that lets others write shows in the group's bits, acl(5).
+    // An access control list that lets others write shows up in the group bits, acl(5).
     if stat.st_mode & 0o022 != 0 {
         return Err(Distrust::Writable(path, stat.st_mode & 0o7777));
     }
@@ -174,7 +174,7 @@ fn check(descriptor: &OwnedFd, path: &Path, wanted: SFlag) -> Result<FileStat, D
 fn explain(path: &Path, errno: Errno) -> Distrust {
     match errno {
         Errno::ENOENT => Distrust::Missing(path.to_owned()),
-        // What O_NOFOLLOW says of a link.
+        // What O_NOFOLLOW returns for a link.
         Errno::ELOOP => Distrust::Link(path.to_owned()),
         errno => Distrust::Closed(path.to_owned(), errno),
     }

@@ -1,7 +1,7 @@
-//! The properties that the policy gives a server's unit.
+//! The properties that the policy sets on a server's unit.
 //!
-//! systemd expands no specifier (`%h`) in properties that it gets from systemd-run(1), and writes them
-//! down so that it never will: values stay as they are. Lists of paths are words in the sense of a shell.
+//! systemd does not expand specifiers (`%h`) in properties from systemd-run(1), and writes them down so that
+//! it never will. Values stay as they are. Lists of paths are split into words as by a shell.
 
 use ground::server_name::ServerName;
 use serde::Serialize;
@@ -20,16 +20,16 @@ pub struct Limits {
     pub cpus: Option<f64>,
 }
 
-/// The name and the value of a property, as in `systemd-run -p NAME=VALUE`.
+/// A property's name and value, as in `systemd-run -p NAME=VALUE`.
 pub type Property = (String, String);
 
-/// What a server's lines in the journal are marked with, with either launcher.
+/// What marks a server's lines in the journal, with either launcher.
 const IDENTIFIER: &str = "jupyterhub-singleuser";
-/// How long all processes of a unit may take for SIGTERM before SIGKILL follows.
+/// How long the processes of a unit may take to end on SIGTERM before SIGKILL follows.
 const STOP_SECONDS: &str = "5";
 
-/// The properties that the policy sets for one of a user's servers, without root's own. `asked` may lower its
-/// limits, and can never raise them.
+/// The properties that the policy sets for a server, without those that root has chosen. `asked` can lower
+/// the server's limits but never raise them.
 #[must_use]
 pub fn list_shared_properties(
     policy: &Policy,
@@ -43,15 +43,15 @@ pub fn list_shared_properties(
     let switch = |is_set: bool| is_set.then(|| "yes".to_owned());
     let single = [
         ("TimeoutStopSec", fixed(STOP_SECONDS)),
-        // A unit has its request, or its variables, from a process that has ended soon after the start. Under
-        // that pid a second start would find anybody's.
+        // A unit gets its request or variables from a process that ends soon after the start. At a second
+        // start any process may have that pid.
         ("StartLimitBurst", fixed("1")),
         ("StartLimitIntervalSec", fixed("infinity")),
         ("KillMode", fixed("process").filter(|_| policy.server.leftovers == Leftovers::Keep)),
-        // A kernel that is killed for its memory is not its server's end.
+        // A Jupyter kernel that the OOM killer ends does not end its server.
         ("OOMPolicy", fixed("continue")),
         ("MemoryMax", memory.map(|bytes| bytes.to_string())),
-        // Else what is too much would go to swap.
+        // Otherwise the excess would go to swap.
         ("MemorySwapMax", memory.map(|_| "0".to_owned())),
         ("CPUQuota", cpus.map(to_quota)),
         ("TasksMax", policy.limits.tasks.map(|tasks| tasks.to_string())),
@@ -71,14 +71,14 @@ pub fn list_shared_properties(
         .collect()
 }
 
-/// Root's own choice of properties, which come last, so that they have the last word.
+/// The properties that root has chosen. They come last and so override the others.
 #[must_use]
 pub fn list_own_properties(policy: &Policy, user: &str, server: &ServerName) -> Vec<Property> {
     let own = policy.systemd.properties.iter();
     own.map(|(name, value)| (name.clone(), expand_words(value, user, server))).collect()
 }
 
-/// What a server gets: the policy's limits, or what is asked for where that is less.
+/// The limits of a server: the policy's, or the request's if lower.
 #[must_use]
 pub fn lower_limits(policy: &Policy, asked: Limits) -> Limits {
     let ceiling = &policy.limits;
@@ -88,7 +88,7 @@ pub fn lower_limits(policy: &Policy, asked: Limits) -> Limits {
     }
 }
 
-/// CPUs as systemd's `CPUQuota=`, which is read to hundredths of a percent.
+/// CPUs as systemd's `CPUQuota=`, which has a precision of hundredths of a percent.
 #[must_use]
 pub fn to_quota(cpus: f64) -> String {
     format!("{:.2}%", cpus * 100.0)

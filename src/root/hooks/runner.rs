@@ -1,8 +1,8 @@
-//! Runs one hook: with a time limit, and with everything that it starts under control.
+//! Runs one hook with a time limit, and keeps control of everything that it starts.
 //!
-//! Whatever a hook does with sessions and double forks, what it started comes to the process above it,
-//! which is a subreaper. As soon as an earlier hook has left something there, each hook has a process of
-//! ours above it that is a subreaper of its own, so that the two can be told apart.
+//! Whatever a hook does with sessions and double forks, its processes come to the process above it, which is
+//! a subreaper. Once an earlier hook has left a process there, each further hook gets a subreaper of its own
+//! above it, to keep the processes apart.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -25,9 +25,9 @@ use ground::output::Output;
 use ground::report::{HookResult, HookStatus};
 use ground::system_calls::{self, afresh};
 
-/// So much of a hook's last output is kept, in bytes.
+/// How much of a hook's last output is kept, in bytes.
 const TAIL_BYTES: usize = 4096;
-/// Between SIGTERM and SIGKILL for a hook that took too long.
+/// The time between SIGTERM and SIGKILL for a hook that took too long.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How hooks are run.
@@ -35,29 +35,28 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Runner {
     /// How long each may take.
     pub timeout: Duration,
-    /// Their variables, as `NAME=value`, and no others.
+    /// Their only variables, as `NAME=value`.
     pub variables: Vec<Vec<u8>>,
-    /// What else they find around them.
+    /// What else they inherit.
     pub surroundings: Surroundings,
 }
 
-/// What a hook finds around it. Its stdin is empty, and it has a session of its own, in either case.
+/// What a hook inherits. In either case its stdin is empty and it has its own session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surroundings {
-    /// The root directory, and nothing that whoever called could set; the last of its output is kept.
+    /// The root directory, and nothing that the caller could set. The last output is kept.
     Clean,
-    /// Working directory, stdout, stderr and limits as this process has them.
+    /// This process's working directory, stdout, stderr and limits.
     Inherited,
 }
 
 impl Runner {
-    /// Runs one hook and waits for it. A daemon that a hook which succeeded leaves behind becomes this
-    /// process's child.
+    /// Runs one hook and waits for it. A daemon left by a hook that succeeded becomes this process's child.
     #[must_use]
     pub fn run(&self, path: &Path) -> HookResult {
         let name = path.file_name().map_or(path, Path::new);
-        // What comes to this process when a hook fails has to be that hook's. Where it is the one to which
-        // orphans come, and has none from an earlier hook, that is so.
+        // If the hook fails, all orphans that came to this process have to be the hook's. That holds if this
+        // process is a subreaper without orphans of an earlier hook.
         let result = if prctl::get_child_subreaper() == Ok(true) && !has_children() {
             self.run_here(path, name)
         } else {
@@ -90,7 +89,7 @@ impl Runner {
         }
     }
 
-    /// In the process above the hook, which receives its orphans.
+    /// Runs in the process above the hook, which receives its orphans.
     #[allow(clippy::disallowed_methods)]
     fn run_here(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
         let mut command = std::process::Command::new(path);
@@ -109,7 +108,7 @@ impl Runner {
         afresh::begin_afresh(&mut command, program, variables);
         let begin = Instant::now();
         let started = command.spawn();
-        // It holds the other end of the output's pipe.
+        // The command holds the other end of the output's pipe.
         drop(command);
         let mut hook = match started {
             Ok(hook) => hook,

@@ -1,5 +1,5 @@
 //! The call that a monitor serves. Everything here comes from the kernel, so neither the mediator nor its
-//! account can hold it back.
+//! account can suppress it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -12,27 +12,26 @@ use nix::libc::{SIGCONT, SIGKILL};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{Pid, getppid, read};
 
-/// No call takes longer: a stop waits three times, an hour each at most.
+/// The longest time that a call takes: a stop waits three times, an hour each at most.
 const LONGEST_CALL: Duration = Duration::from_secs(4 * 3600);
-/// When the caller has gone, a mediator that runs may still be about to say that the reply was written.
+/// After the caller is gone, the mediator may still be about to say that it has written the reply.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How long a mediator that has nothing more to do may take for its own end.
+/// How long a mediator that has nothing left to do may take to end.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// The process that answers the caller, and the caller.
 pub struct Call {
-    /// The mediator; nothing before Linux 5.3.
+    /// The mediator; `None` before Linux 5.3.
     mediator: Option<Pidfd>,
-    /// The mediator's parent: sudo, which stops itself when its command has been stopped. A parent outside of
-    /// this PID namespace cannot be seen.
+    /// The mediator's parent: sudo, which stops itself when its command is stopped. A parent outside this PID
+    /// namespace cannot be seen.
     parent: Option<Pidfd>,
-    /// The mediator's stdout, whose reader is the caller.
+    /// The mediator's stdout, which the caller reads.
     caller: Option<OwnedFd>,
 }
 
 impl Call {
-    /// Holds this process, which is to be the mediator, and its caller: to be called before the monitor is
-    /// forked.
+    /// Holds this process, which becomes the mediator, and its caller. Call this before forking the monitor.
     ///
     /// # Errors
     /// What dup(2) says.
@@ -42,8 +41,8 @@ impl Call {
         Ok(Self { mediator, parent, caller: Some(caller.map_err(|_| Errno::EMFILE)?) })
     }
 
-    /// Reads what the mediator writes to a pipe in one go, at most so many bytes: nothing at the end of the
-    /// pipe. `None` if it takes too long, or if the caller has gone and nothing more comes.
+    /// Reads what the mediator writes to a pipe at once, at most `most` bytes; empty at the end of the pipe.
+    /// `None` if it takes too long, or if the caller is gone and nothing more comes.
     pub fn read_words(&self, pipe: &OwnedFd, most: usize, limit: Duration) -> Option<Vec<u8>> {
         let mut deadline = Instant::now().checked_add(limit)?;
         let mut caller = self.caller.as_ref();
@@ -64,17 +63,17 @@ impl Call {
         Some(words)
     }
 
-    /// Reads one byte, in the same way, for as long as any call can take.
+    /// Reads one byte in the same way, for as long as a call may take.
     pub fn read_word(&self, pipe: &OwnedFd) -> Option<u8> {
         self.read_words(pipe, 1, LONGEST_CALL)?.first().copied()
     }
 
-    /// Whether mediator or caller have gone. `pipe` is one that the mediator writes to.
+    /// Whether mediator or caller are gone. `pipe` is one that the mediator writes to.
     pub fn is_over(&self, pipe: &OwnedFd) -> bool {
         look(self.caller.as_ref(), pipe, Duration::ZERO) != (false, false)
     }
 
-    /// Lets go of the caller's end, for which somebody may wait until it has ended.
+    /// Closes our copy of the caller's pipe. Somebody may be waiting for the end of that pipe.
     pub fn forget_caller(&mut self) {
         self.caller = None;
     }
@@ -93,11 +92,11 @@ impl Call {
     }
 }
 
-/// Waits until something happens: whether the caller has gone, and whether there is something to be read, if
-/// only the end of the pipe.
+/// Waits for an event. Returns whether the caller is gone, and whether the pipe can be read, which includes
+/// its end.
 fn look(caller: Option<&OwnedFd>, pipe: &OwnedFd, limit: Duration) -> (bool, bool) {
     let mut watched = vec![PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-    // No event is asked of stdout: what poll(2) tells without being asked is that nobody is left to read it.
+    // No event is requested for stdout: poll(2) reports without a request that no reader is left.
     watched.extend(caller.map(|caller| PollFd::new(caller.as_fd(), PollFlags::empty())));
     let events = wait_for_any(&mut watched, limit).unwrap_or_default();
     let has_event = |place| events.get(place).copied().unwrap_or(false);

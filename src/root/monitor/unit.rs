@@ -1,5 +1,4 @@
-//! The monitor of a server that lives in a unit: it asks systemd, as root, for as long as the mediator has
-//! something to ask.
+//! The monitor of a server in a unit: it asks systemd, as root, for as long as the mediator has questions.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -15,19 +14,19 @@ use crate::policy::Target;
 use crate::service_manager::Unit;
 use crate::unit_properties::{Limits, list_own_properties, list_shared_properties};
 
-/// Reads the limits that the mediator has granted, two lines; the policy's hold whatever these say.
+/// Reads the limits that the mediator has granted, two lines. The policy's apply whatever these say.
 fn read_limits(granted: &str) -> Limits {
     let (memory, cpus) = granted.split_once('\n').unwrap_or_default();
     Limits { memory: memory.parse().ok(), cpus: cpus.parse().ok().filter(|cpus| *cpus > 0.0) }
 }
 
 impl Work<'_> {
-    /// Starts the server's unit, if that is asked for, and does what the mediator asks about it, until the
-    /// mediator says that it is done. If mediator or caller have gone by then, a unit that was to start is
-    /// ended, since its caller has no reply, and so is one that was to stop.
+    /// Starts the server's unit if asked to, and answers the mediator's questions about it until the mediator
+    /// says that it is done. If mediator or caller go away before that, the unit is ended after a start,
+    /// since the caller has no reply, and after a stop.
     ///
     /// # Errors
-    /// As [`Unit::start`] and [`Unit::show`].
+    /// Those of [`Unit::start`] and [`Unit::show`].
     pub(super) fn attend_unit(
         &mut self,
         action: &str,
@@ -50,7 +49,7 @@ impl Work<'_> {
         if let Ok(true) = done {
             return Ok(());
         }
-        // Also after a failure: systemd may have begun, and only be late to say so.
+        // After a failure, too: systemd may have started the unit, and only be slow to answer.
         let ended = match action {
             "spawn" => unit.undo(),
             "stop" => unit.stop(),
@@ -59,7 +58,7 @@ impl Work<'_> {
         done.and(ended)
     }
 
-    /// Answers the mediator's words; whether the last one says that all is done.
+    /// Answers the mediator's words. Returns whether the last word said that it is done.
     fn answer_about(&mut self, unit: &Unit) -> Result<bool, Denial> {
         while let Some(word) = self.call.read_word(&self.wire.delivered) {
             match word {

@@ -1,4 +1,4 @@
-//! The policy file: what root has written, as types with units.
+//! The policy file, as types with units.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::systemd::Systemd;
 use super::units::{Bytes, Umask, read_cpus, read_path, read_seconds};
 
-/// The whole policy. What a file does not say is as the defaults here.
+/// The whole policy. What the file does not set has the defaults given here.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// The names of those who may call root mode.
+    /// The accounts that may call root mode.
     pub hub_users: Vec<String>,
-    /// For whom.
+    /// Whom they may call it for.
     pub targets: Targets,
     /// What root runs before a server.
     pub hooks: Hooks,
@@ -36,7 +36,7 @@ pub struct Targets {
     pub groups: Vec<String>,
     /// Accounts that may have servers.
     pub users: Vec<String>,
-    /// No uid below this one may.
+    /// No account with a lower uid may.
     pub min_uid: u32,
     /// Whether accounts whose shell lets nobody in may.
     pub allow_nologin: bool,
@@ -52,17 +52,17 @@ pub struct Hooks {
     /// How long each may take.
     #[serde(rename = "timeout_seconds", deserialize_with = "read_seconds")]
     pub timeout: Duration,
-    /// What becomes of the server if one fails.
+    /// What happens to the server if a hook fails.
     pub on_failure: OnFailure,
     /// Whether hooks and server share a mount namespace of their own.
     pub private_mounts: bool,
 }
 
-/// What becomes of the server if a hook fails.
+/// What happens to the server if a hook fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// It is started all the same, and the reply tells.
+    /// It is started, and the reply reports the failure.
     Continue,
     /// It is not started.
     Fail,
@@ -72,22 +72,22 @@ pub enum OnFailure {
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Where it lives.
+    /// Where the server runs.
     pub launcher: Launcher,
-    /// Where its executable is, if not beside our own.
+    /// Where the server's executable is, if not beside our own.
     #[serde(deserialize_with = "read_path")]
     pub directory: Option<PathBuf>,
     /// Where its log goes.
     pub log: Log,
-    /// What becomes of the processes that it leaves behind.
+    /// What happens to the processes that it leaves behind.
     pub leftovers: Leftovers,
-    /// Its umask; `None`, without a file, is the one that we were called with.
+    /// Its umask. `None`, if there is no policy file, means the caller's.
     pub umask: Option<Umask>,
-    /// Whether it may gain privileges by sudo and other setuid programs.
+    /// Whether it is kept from gaining privileges through sudo and other setuid programs.
     pub no_new_privileges: bool,
 }
 
-/// Where a server lives.
+/// Where a server runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Launcher {
@@ -110,7 +110,7 @@ pub enum Log {
     File,
 }
 
-/// What becomes of the processes that a server leaves behind.
+/// What happens to the processes that a server leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Leftovers {
@@ -124,11 +124,11 @@ pub enum Leftovers {
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Environment {
-    /// Patterns of names that do not pass.
+    /// Patterns of variable names that are removed.
     pub remove: Vec<String>,
-    /// Patterns of names that pass; if it is there, no other does.
+    /// Patterns of variable names that are kept. If this is set, all others are removed.
     pub keep: Option<Vec<String>>,
-    /// What is set in any case.
+    /// Variables that are always set.
     pub set: BTreeMap<String, String>,
 }
 
@@ -136,16 +136,16 @@ pub struct Environment {
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Open files of each process; `None`, without a file, is what we were called with.
+    /// Open files per process. `None`, if there is no policy file, means the caller's limit.
     pub open_files: Option<u64>,
-    /// Further limits of setrlimit(2), by the names of limits.conf(5).
+    /// Further limits of setrlimit(2), by their names in limits.conf(5).
     pub rlimits: BTreeMap<String, u64>,
-    /// Memory of all processes of a server.
+    /// Memory for all processes of a server together.
     pub memory: Option<Bytes>,
-    /// CPUs of all processes of a server.
+    /// CPUs for all processes of a server together.
     #[serde(deserialize_with = "read_cpus")]
     pub cpus: Option<f64>,
-    /// How many processes and threads a server may have.
+    /// The number of processes and threads that a server may have.
     pub tasks: Option<NonZeroU64>,
 }
 

@@ -1,4 +1,4 @@
-//! Reads the policy file: only if it is root's, and only if all of it is understood.
+//! Reads the policy file, but only if it is root's and all of it is understood.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::file::Policy;
 use super::units::find_resource;
 use crate::trusted_file::{Distrust, open_trusted};
 
-/// A policy is at most this large, in bytes.
+/// The maximum size of a policy, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
 impl Policy {
@@ -41,7 +41,7 @@ impl Policy {
     /// Parses the text of a policy.
     ///
     /// # Errors
-    /// A sentence that names line and key.
+    /// A sentence with the line and key.
     pub fn parse(text: &str) -> Result<Self, String> {
         let policy: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
         if policy.targets.min_uid == 0 {
@@ -63,8 +63,8 @@ impl Policy {
     }
 }
 
-/// What is wrong, with line, message and key. The library's own display shows the line's text, on several
-/// lines.
+/// The mistake with its line, message and key. The library's own display takes several lines, as it shows the
+/// line's text.
 fn explain(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let above = before.matches('\n').count();

@@ -1,4 +1,4 @@
-//! `[systemd]`: the unit that a server gets.
+//! `[systemd]`: the unit of a server.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::units::read_path;
 use ground::server_name::ServerName;
 use ground::unit_name::{SliceName, UnitTemplate};
 
-/// `[systemd]`. Texts with `{user}` and `{server}` are made anew for each server by [`expand`].
+/// `[systemd]`. [`expand`] fills in `{user}` and `{server}` for each server.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Systemd {
@@ -20,21 +20,21 @@ pub struct Systemd {
     /// The variable SHELL.
     #[serde(deserialize_with = "read_path")]
     pub default_shell: Option<PathBuf>,
-    /// What stands in front of PATH.
+    /// What is put in front of PATH.
     pub extra_paths: Vec<Directory>,
-    /// Where a server starts, if not in its target's home.
+    /// Where a server starts, if not in the target's home.
     pub working_directory: Option<Directory>,
-    /// Whether each has a /tmp of its own.
+    /// Whether each server has its own /tmp.
     pub private_tmp: bool,
-    /// Whether it sees no device but such as /dev/null.
+    /// Whether a server sees only devices such as /dev/null.
     pub private_devices: bool,
-    /// What it cannot write to.
+    /// What a server cannot write to.
     pub read_only_paths: Vec<MountPath>,
-    /// What it can write to all the same.
+    /// Exceptions that a server can write to.
     pub read_write_paths: Vec<MountPath>,
-    /// Whether jsd-helper stops the slice.
+    /// Whether jsd-helper may stop the slice.
     pub allow_slice_stop: bool,
-    /// Further properties of systemd.directives(7), of root's own choice, as they are to be set.
+    /// Further properties of systemd.directives(7) that root has chosen, set as they are.
     #[serde(deserialize_with = "read_properties")]
     pub properties: Vec<(String, String)>,
 }
@@ -53,7 +53,7 @@ impl TryFrom<String> for Directory {
     }
 }
 
-/// The same as systemd.exec(5) has it for mounts: a `-` in front means that it need not exist.
+/// A path for a mount, as in systemd.exec(5): with a leading `-` it need not exist.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct MountPath(pub String);
@@ -71,8 +71,8 @@ impl TryFrom<String> for MountPath {
 const WRONG_PATH: &str =
     "a path has to be absolute, with {user} and {server} as the only words in braces";
 
-/// The words in braces, and what SystemdSpawner calls them. The server's name is escaped, so that it
-/// is never more than one part of a path.
+/// The placeholders, and what SystemdSpawner calls them. The server's name is escaped, so that it is always
+/// one part of a path.
 const USER: [&str; 2] = ["{user}", "{USERNAME}"];
 const SERVER: &str = "{server}";
 
@@ -80,14 +80,14 @@ fn has_only_placeholders(text: &str) -> bool {
     !expand(text, "", &ServerName::default()).contains(['{', '}'])
 }
 
-/// Puts a target's and a server's name where the policy has `{user}` and `{server}`.
+/// Replaces `{user}` and `{server}` with the names of target and server.
 #[must_use]
 pub fn expand(text: &str, user: &str, server: &ServerName) -> String {
     put_names(text, user, &server.escape())
 }
 
-/// The same in a value that systemd takes apart into words, where a backslash stands for what follows it:
-/// `\x2e.` would become `..` there.
+/// The same for a value that systemd splits into words, treating a backslash as an escape: `\x2e.` would
+/// become `..` there.
 #[must_use]
 pub fn expand_words(text: &str, user: &str, server: &ServerName) -> String {
     let double = |name: &str| name.replace('\\', "\\\\");
@@ -99,7 +99,7 @@ fn put_names(text: &str, user: &str, server: &str) -> String {
     USER.iter().fold(text, |text, word| text.replace(word, user))
 }
 
-/// How the names of properties begin that cannot be of a server's unit, and why.
+/// Prefixes of properties that a server's unit cannot have, and why.
 const REFUSED: [(&str, &str); 3] = [
     ("ExecStop", ENDED),
     ("ExecReload", ENDED),
@@ -107,7 +107,7 @@ const REFUSED: [(&str, &str); 3] = [
 ];
 const ENDED: &str = "what it would run has no stdin and stdout, since the process that gave the unit its own has ended";
 
-/// Reads names with one value or a list of values each.
+/// Reads properties, each with one value or a list of values.
 fn read_properties<'de, D: Deserializer<'de>>(table: D) -> Result<Vec<(String, String)>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
@@ -147,7 +147,7 @@ mod tests {
         ] {
             assert_eq!(expand(text, "zoe", &server), expanded);
         }
-        // systemd takes the backslashes of these values for its own.
+        // systemd processes the backslashes in these values.
         let words = expand_words("+/bin/rm /s/{user}/{server}", "ad\\zoe", &server);
         assert_eq!(words, "+/bin/rm /s/ad\\\\zoe/\\\\x2e.-x");
     }

@@ -1,4 +1,4 @@
-//! Values of the policy file that have a unit.
+//! Values in the policy file that have a unit.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,15 +17,15 @@ pub struct Umask(pub u32);
 /// Reads a number of CPUs.
 ///
 /// # Errors
-/// If it is not from 0.01 to 4096.
+/// If it is not between 0.01 and 4096.
 pub fn read_cpus<'de, D: Deserializer<'de>>(number: D) -> Result<Option<f64>, D::Error> {
-    // An integer is taken as well.
+    // Integers are accepted, too.
     let cpus = Some(f64::deserialize(number)?);
     let wrong = || de::Error::custom("CPUs are a number from 0.01 to 4096");
     cpus.filter(|cpus| (0.01..=4096.0).contains(cpus)).map(Some).ok_or_else(wrong)
 }
 
-/// No time limit in the policy is longer than an hour.
+/// The longest time limit that the policy can set: an hour.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Reads a number of seconds, with or without a fraction.
@@ -33,7 +33,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// # Errors
 /// If it is not more than 0 and at most 3600.
 pub fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    // An integer is taken as well.
+    // Integers are accepted, too.
     Duration::try_from_secs_f64(f64::deserialize(deserializer)?)
         .ok()
         .filter(|limit| !limit.is_zero() && *limit <= LONGEST)
@@ -43,14 +43,14 @@ pub fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Durati
 /// Reads an absolute path, which may be optional.
 ///
 /// # Errors
-/// If it does not begin at the root.
+/// If it is not absolute.
 pub fn read_path<'de, D: Deserializer<'de>, P: From<PathBuf>>(text: D) -> Result<P, D::Error> {
     let path = PathBuf::deserialize(text)?;
     let wrong = || de::Error::custom("a path has to be absolute");
     if path.is_absolute() { Ok(path.into()) } else { Err(wrong()) }
 }
 
-/// The resource of setrlimit(2) by its name in limits.conf(5).
+/// The resource of setrlimit(2) with this name in limits.conf(5).
 #[must_use]
 pub fn find_resource(name: &str) -> Option<Resource> {
     Some(match name {

@@ -1,5 +1,5 @@
-//! Programs that only root can have written, with the interpreter of a script: read by whoever is to execute
-//! them.
+//! Programs that only root can have written, including a script's interpreter. The account that will execute
+//! a program does the reading.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use nix::sys::stat::FileStat;
 
 use super::{Distrust, open_trusted};
 
-/// Opens a program, and checks it as [`open_trusted`] does, and the interpreter that a script's first line
-/// names. On the way to that one links are followed, as a virtual environment's Python is one: every
-/// directory that such a link is in is root's alone. What a program loads when it runs is not looked at.
+/// Opens a program and checks it as [`open_trusted`] does, together with the interpreter in a script's first
+/// line. Links to the interpreter are followed, because a virtual environment's Python is one; every
+/// directory with such a link has to be root's. What a program loads at run time is not checked.
 ///
 /// # Errors
-/// Every [`Distrust`] of the program; of the interpreter those that tell of somebody else than root.
+/// Every [`Distrust`] of the program; of its interpreter, those that mean that others than root own it.
 pub fn open_trusted_program(path: &Path) -> Result<(File, FileStat), Distrust> {
     let (file, stat) = open_trusted(path)?;
     match read_interpreter(&file).map(|interpreter| check_through_links(&interpreter)) {
-        // What is not there, or not to be read here, is for the execution to find.
+        // If it is missing or not readable here, the exec will fail.
         None | Some(Ok(()) | Err(Distrust::Missing(_) | Distrust::Closed(..))) => Ok((file, stat)),
         Some(Err(distrust)) => Err(distrust),
     }
 }
 
-/// As many links are followed on a path as by Linux, path_resolution(7).
+/// The number of links that Linux follows on a path, path_resolution(7).
 const MAX_LINKS: usize = 40;
 
 fn check_through_links(path: &Path) -> Result<(), Distrust> {
@@ -39,8 +39,8 @@ fn check_through_links(path: &Path) -> Result<(), Distrust> {
     Err(Distrust::Link(path))
 }
 
-/// The path with a link in it replaced by what it leads to. No part of the path before it is a link, so that
-/// `..` at the beginning of what it holds is the directory above.
+/// Replaces a link in the path with its target. No part of the path before it is a link, so a leading `..` in
+/// the target means the directory above.
 fn follow_link(path: &Path, link: &Path) -> Result<PathBuf, Distrust> {
     let target = std::fs::read_link(link).map_err(|error| {
         Distrust::Closed(link.to_owned(), Errno::from_raw(error.raw_os_error().unwrap_or(0)))
