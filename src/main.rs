@@ -40,8 +40,7 @@ fn mediate() -> ExitCode {
     let inherited_umask = system_calls::begin();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if getuid() != geteuid() || getgid() != getegid() {
-        // sudo changes all ids of this program. A setuid bit works for anyone, so the ids that it gave are
-        // given back.
+        // The ids differ, so a setuid or setgid bit gave them, to anyone who called. Give them back.
         return give_back_ids()
             .map_or(ExitCode::FAILURE, |()| deny(&words, Denial::BinarySetuid, Ok(())));
     }

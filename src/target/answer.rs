@@ -1,5 +1,5 @@
-//! What a call does once it is its target, or nobody: reads the command line and the request, carries it
-//! out, and replies.
+//! What a call does once this process is the target, or nobody: reads the command line and the request,
+//! carries the request out, and replies.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,9 +31,9 @@ use crate::user_mode;
 
 const VERSION: &str = concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What came of a request.
+/// The outcome of a request.
 enum Outcome {
-    /// A server that is the caller's as soon as the reply is written.
+    /// A server, which is the caller's as soon as the reply is written.
     Launched(Launched),
     /// Everything else.
     Done(Reply),
@@ -45,20 +45,20 @@ pub struct Call {
     pub words: Vec<OsString>,
     /// Who called.
     pub caller: Result<Caller, Denial>,
-    /// The target's name, if it is known.
+    /// The target's name, if known.
     pub target: Option<String>,
     /// The action, if the request could be read.
     pub action: Option<&'static str>,
     /// How this program was called.
     pub mode: Mode,
-    /// In root mode, until the decision: the process that is still root.
+    /// In root mode, until the decision: the link to the process that is still root.
     pub monitor: Option<Monitor>,
     /// The caller's umask.
     pub inherited_umask: FileMode,
 }
 
 impl Call {
-    /// In user mode: sudo has become the target.
+    /// For user mode: sudo has made this process the target.
     pub fn answer_in_user_mode(self) -> ExitCode {
         self.answer(|call, options| {
             call.caller.clone()?;
@@ -68,7 +68,7 @@ impl Call {
         })
     }
 
-    /// In root mode, where root has read `--user` of the command line: this process was root, and is the
+    /// For root mode, after root has read `--user` on the command line: this process was root, and is the
     /// target now.
     pub fn answer_in_root_mode(self, user: &str, policy: Policy, proof: Unprivileged) -> ExitCode {
         self.answer(|_, options| {
@@ -79,12 +79,12 @@ impl Call {
         })
     }
 
-    /// For root that was not told whose server it is about: this process was root, and is nobody now.
+    /// For root mode without `--user`: this process was root, and is nobody now.
     pub fn answer_without_target(self) -> ExitCode {
         self.answer(|_, _| Err(Denial::TargetIsRoot.into()))
     }
 
-    /// Answers the call. `admit` tells what may be done when the options are known, and as whom.
+    /// Answers the call. `admit` gets the options, and decides what is permitted and as whom.
     fn answer(
         mut self,
         admit: impl FnOnce(&mut Self, &Options) -> Result<(Policy, Unprivileged), Error>,
@@ -160,7 +160,7 @@ impl Call {
         })
     }
 
-    /// Shows a text to a person, who asks for nothing else.
+    /// Shows a text to a person. Such a call asks for nothing else.
     fn show(self, text: &str) -> ExitCode {
         if let Some(monitor) = self.monitor {
             tell(monitor, "?", "ok");
@@ -172,11 +172,11 @@ impl Call {
         log_what_was_not_written(self.audit(code));
     }
 
-    /// Writes the decision down: by the monitor as long as there is one, since in root mode what root
-    /// says is a proof.
+    /// Records the decision. While there is a monitor, the monitor does so, because only root's own line
+    /// proves anything in root mode.
     ///
     /// # Errors
-    /// The line, where it could not be written.
+    /// The line that could not be written.
     pub fn audit(&mut self, code: &str) -> Result<(), String> {
         if let Some(monitor) = self.monitor.take() {
             tell(monitor, self.action.unwrap_or("?"), code);
@@ -187,15 +187,15 @@ impl Call {
     }
 }
 
-/// Says what root has denied; this process is nobody now.
+/// Reports root's refusal; this process is nobody now.
 pub fn deny(words: &[OsString], denial: Denial, written: Result<(), String>) -> ExitCode {
-    // Whatever else is wrong with the command line, root's answer is this one.
+    // Root's answer takes precedence over a mistake in the command line.
     let _ = read_command_line(words);
     log_what_was_not_written(written);
     report_failure(Error::from(denial).into())
 }
 
-/// Reads the command line, and starts to log what it says.
+/// Reads the command line, and starts logging at its level.
 fn read_command_line(words: &[OsString]) -> Result<Command, Error> {
     let command = cli::parse(words.iter().cloned());
     let level = match &command {
@@ -213,7 +213,7 @@ fn log_what_was_not_written(written: Result<(), String>) {
 }
 
 impl Call {
-    /// Where servers live in units, has the monitor stay at hand for the one of this request.
+    /// If servers run in units, keeps the monitor available for this request's unit.
     fn attend_unit(&mut self, grant: &Grant, request: &Request) -> Result<Option<Link>, Error> {
         let name = request.server_name();
         match (grant.name_unit(name)?, self.monitor.take()) {
@@ -228,7 +228,7 @@ impl Call {
     }
 }
 
-/// Says why a call failed.
+/// Reports why a call failed.
 fn report_failure(Failure { error, hooks }: Failure) -> ExitCode {
     log::error!("{error}");
     let status = error.exit_status();

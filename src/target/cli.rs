@@ -1,4 +1,4 @@
-//! The command line, as upstream's (tornado's) options are written: one dash or two, `-` or `_`.
+//! The command line, in the notation of upstream (tornado): one dash or two, `-` or `_`.
 
 use std::ffi::OsString;
 
@@ -6,7 +6,7 @@ use log::LevelFilter;
 
 use crate::error::Error;
 
-/// What `--help` shows; administrators run it through sudo to test their sudoers.
+/// The text of `--help`. Administrators call it through sudo to test their sudoers.
 pub const HELP: &str = include_str!("help.txt");
 
 /// What the command line asks for.
@@ -23,19 +23,19 @@ pub enum Command {
 /// The options of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// What is logged.
+    /// The lowest level that is logged.
     pub logging: Option<LevelFilter>,
     /// The account that the caller means.
     pub user: Option<String>,
-    /// The action, which the request says too.
+    /// The action, which the request states, too.
     pub action: Option<String>,
-    /// The server's name, which the request says too.
+    /// The server's name, which the request states, too.
     pub server_name: Option<String>,
 }
 
 impl Options {
-    /// Whether the request is the one that the command line announces: where it names an action, action and
-    /// server are the request's.
+    /// Checks that the request is the one that the command line announces: if it names an action, action and
+    /// server have to be the request's.
     ///
     /// # Errors
     /// [`Error::Usage`].
@@ -52,7 +52,7 @@ impl Options {
     }
 }
 
-/// tornado's options that would write a file as the target, or that name one.
+/// Options of tornado that would write a file as the target, or that name one.
 const REFUSED: [&str; 6] = [
     "log-file-prefix",
     "log-file-max-size",
@@ -65,8 +65,8 @@ const REFUSED: [&str; 6] = [
 /// Reads the command line, without the program's name.
 ///
 /// # Errors
-/// [`Error::Usage`] for an option that is unknown, repeated or has a wrong value, and for words
-/// that are no option; [`Error::OptionRefused`] for those that would write files.
+/// [`Error::Usage`] for an option that is unknown, repeated or has a wrong value, and for words that are not
+/// options; [`Error::OptionRefused`] for options that would write files.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
     let mut options = Options::default();
     let mut seen: Vec<String> = Vec::new();
@@ -119,7 +119,7 @@ fn usage(sentence: &str) -> Error {
     Error::Usage(sentence.to_owned())
 }
 
-/// Python's names of levels in any case of letters, and tornado's `none`.
+/// Accepts Python's names of levels in any case, and tornado's `none`.
 fn parse_level(level: &str) -> Result<LevelFilter, Error> {
     match level.to_ascii_lowercase().as_str() {
         "debug" => Ok(LevelFilter::Debug),

@@ -1,4 +1,4 @@
-//! The mediator's decision, as its monitor is told.
+//! Tells the monitor the mediator's decision.
 
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -12,12 +12,12 @@ use root::foreground::{BLOCK, SEALS};
 use root::monitor::Monitor;
 use root::unit_properties::Limits;
 
-/// Has the decision written to the authentication log by root, and no more.
+/// Has root write the decision to the authentication log, and nothing else.
 pub fn tell(mut monitor: Monitor, action: &str, code: &str) {
     let _ = monitor.decision.write_all(format!("{action}\n{code}\n").as_bytes());
 }
 
-/// Has the server started: `request` is what was parsed and granted.
+/// Has the server started. `request` is what was parsed and granted.
 ///
 /// # Errors
 /// [`Denial::LaunchFailed`].
@@ -51,7 +51,7 @@ fn name_to_block(name: &ServerName) -> [u8; BLOCK] {
     block
 }
 
-/// Has the decision written down, and the monitor stay at hand for the server's unit.
+/// Has root record the decision, and keeps the monitor available for the server's unit.
 ///
 /// # Errors
 /// [`Denial::LaunchFailed`].

@@ -1,5 +1,5 @@
-//! The server's environment: what the request says, less what it must not say, and what the policy
-//! sets.
+//! The server's environment: the request's variables without those that the policy removes, and with those
+//! that it sets.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -9,20 +9,20 @@ use ground::server_name::ServerName;
 use root::policy::file;
 use root::policy::systemd::{Systemd, expand};
 
-/// An environment in the form that execve(2) takes.
+/// An environment in the form for execve(2).
 #[derive(Debug)]
 pub struct Environment {
-    /// `NAME=value`, each.
+    /// `NAME=value` each.
     pub variables: Vec<CString>,
-    /// The names of the request that were not passed on.
+    /// The names from the request that were not passed on.
     pub dropped: Vec<String>,
 }
 
 impl Environment {
-    /// Makes the server's environment of the request's, by the rules of the policy.
+    /// Makes the server's environment from the request's, by the rules of the policy.
     ///
     /// # Errors
-    /// [`Error::MalformedRequest`] if a variable has a NUL; a parsed request has none.
+    /// [`Error::MalformedRequest`] if a variable contains NUL. A parsed request contains none.
     pub fn prepare(
         requested: BTreeMap<String, String>,
         rules: &file::Environment,
@@ -49,7 +49,7 @@ impl Environment {
     }
 }
 
-/// What `[systemd]` changes for a server in a unit, as SystemdSpawner does.
+/// What `[systemd]` changes for a server in a unit, as in SystemdSpawner.
 #[derive(Debug)]
 pub struct UnitEdits<'a> {
     /// The policy's section.
@@ -79,10 +79,10 @@ fn is_passed(name: &str, rules: &file::Environment) -> bool {
     !is_in(&rules.remove) && rules.keep.as_deref().is_none_or(is_in)
 }
 
-/// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
+/// Whether a name matches a pattern, where `*` stands for any text and `?` for one character.
 fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
-    // Which beginnings of the pattern match what has been read of the name so far.
+    // Which prefixes of the pattern match the part of the name read so far.
     let mut reached = vec![false; pattern.len().saturating_add(1)];
     let pass_stars = |reached: &mut [bool]| {
         for (place, sign) in pattern.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Everything that can go wrong, one variant for each thing that a caller can tell apart.
+//! Everything that can go wrong, with one variant for each case that a caller can distinguish.
 //!
-//! Every variant has a stable [`Error::code`] for programs and a sentence for people that says
-//! what to do. `docs/protocol.md` lists the codes; a test compares the two lists.
+//! Every variant has a stable [`Error::code`] for programs and a sentence for people that says what to do.
+//! `docs/protocol.md` lists the codes, and a test compares the two lists.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use ground::server_name::escaping::WrongName;
 /// Why a call could not be carried out.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The command line is not one that this program takes.
+    /// The command line has a mistake.
     #[error("{0}; `sudospawner --help` lists the options")]
     Usage(String),
     /// An option that would let the caller write files as the target or choose the policy.
@@ -23,10 +23,10 @@ pub enum Error {
         "the option --{0} is refused: the caller must not choose files that are written as the target"
     )]
     OptionRefused(String),
-    /// The request is not one JSON object of the documented form.
+    /// The request is not a JSON object of the documented form.
     #[error("the request is malformed: {0}")]
     MalformedRequest(String),
-    /// More bytes on stdin than a request may have.
+    /// Stdin has more bytes than a request may have.
     #[error("the request is larger than {limit} bytes")]
     RequestTooLarge {
         /// The limit in bytes.
@@ -40,10 +40,10 @@ pub enum Error {
         /// The limit in seconds.
         seconds: u64,
     },
-    /// Others than root could replace the server's executable.
+    /// Accounts other than root could replace the server's executable.
     #[error("the server's executable is not trusted: {0}")]
     ServerUntrusted(String),
-    /// The request asks for more than the policy lets a server have.
+    /// The request asks for more than the policy permits.
     #[error(
         "{asked} of {limit} were asked for, and the policy gives a server at most {ceiling} (limits.{limit}): lower the Hub's limit, or raise the policy's"
     )]
@@ -52,17 +52,17 @@ pub enum Error {
         limit: &'static str,
         /// What was asked for.
         asked: String,
-        /// What there is at most.
+        /// The most that the policy permits.
         ceiling: String,
     },
-    /// The request names a unit that no server of that target and name can have.
+    /// The request names a unit that a server of this target and name cannot have.
     #[error(
         "the unit {unit} is not the one that this server has under the policy, which is {own}: if systemd.unit_name was changed while the server ran, end it as root with systemctl stop"
     )]
     UnitNotPermitted {
         /// The unit in the request.
         unit: String,
-        /// The unit as it is derived.
+        /// The unit's name according to the policy.
         own: String,
     },
     /// The policy has a limit that cannot be enforced.
@@ -73,7 +73,7 @@ pub enum Error {
         /// Which limit.
         limit: &'static str,
     },
-    /// `--user` names another account than the one that sudo made us.
+    /// `--user` names an account other than the one that sudo chose.
     #[error(
         "--user={asked} differs from the account that sudo chose, {actual}: make the two the same, or leave --user out"
     )]
@@ -83,30 +83,30 @@ pub enum Error {
         /// The account that this process runs as.
         actual: String,
     },
-    /// Neither sibling exists.
+    /// Neither executable exists.
     #[error(
         "there is no server executable: neither sudospawner-singleuser nor jupyterhub-singleuser is in {directory}; install JupyterHub into the same environment as sudospawner"
     )]
     ServerMissing {
-        /// Where both were looked for.
+        /// Where both were searched for.
         directory: PathBuf,
     },
-    /// The server's file cannot be executed by the target.
+    /// The target cannot execute the server's file.
     #[error("{path} cannot be executed by {target}: {reason}")]
     ServerNotExecutable {
         /// The server's file.
         path: PathBuf,
         /// The account that has to execute it.
         target: String,
-        /// Which permission is missing where, and what gives it.
+        /// Which permission is missing where, and how to give it.
         reason: String,
     },
-    /// The target's home cannot be entered.
+    /// The target's home directory cannot be entered.
     #[error(
         "the home directory {home} of {target} cannot be entered ({errno}): create it, or mend the account's entry"
     )]
     HomeMissing {
-        /// The home in the account database.
+        /// The home directory in the account database.
         home: PathBuf,
         /// The account.
         target: String,
@@ -118,7 +118,7 @@ pub enum Error {
     ExecFailed {
         /// The server's file.
         path: PathBuf,
-        /// The kernel's reason, with the interpreter where that is what is missing.
+        /// The kernel's reason, with the interpreter if that is missing.
         reason: String,
     },
     /// The server ended before it was up.
@@ -126,22 +126,22 @@ pub enum Error {
     ExitedEarly {
         /// How it ended.
         end: End,
-        /// Why, in systemd's words, where that is more.
+        /// Why, in systemd's words, if that says more.
         result: Option<String>,
-        /// What a person can make of it; empty, or in parentheses.
+        /// An explanation for people, in parentheses, or empty.
         hint: String,
-        /// The last 4 KiB of what it wrote, as text.
+        /// The last 4 KiB of its output, as text.
         stderr: String,
     },
-    /// Another account listens on the port that was meant for the server.
+    /// Another account listens on the port meant for the server.
     #[error("port {port} is taken: the account with uid {uid} listens there")]
     PortTaken {
         /// The port that the request waits for.
         port: u16,
-        /// Whose socket it is.
+        /// The owner of the socket.
         uid: u32,
     },
-    /// A system call about a running server failed for a reason that says nothing of the server.
+    /// A system call about a running server failed for a reason that has nothing to do with the server.
     #[error("{step}: {errno}")]
     SystemError {
         /// What was being done.
@@ -154,10 +154,10 @@ pub enum Error {
         "this kernel has no pidfd (Linux 5.3 or later is needed), and without it a recycled pid could be signalled"
     )]
     KernelUnsupported,
-    /// What the part that is root refuses.
+    /// A refusal by the part that runs as root.
     #[error(transparent)]
     Denied(#[from] Denial),
-    /// What another process of the launch has reported.
+    /// A failure reported by another process of the launch.
     #[error("{}", .0.sentence)]
     Reported(Setback),
 }
@@ -191,19 +191,19 @@ impl From<Error> for Report {
 }
 
 impl Error {
-    /// For `map_err`: the failure of a system call on the way to the server.
+    /// For `map_err`: a system call failed while a server was being started.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
         move |errno| Denial::at(step)(errno).into()
     }
 
-    /// The stable name of this failure, as `docs/protocol.md` lists it.
+    /// The stable name of this failure, from `docs/protocol.md`.
     #[must_use]
     pub fn code(&self) -> &str {
         self.classify().0
     }
 
-    /// The exit status of the call: 1 for a request that is malformed or refused, 0 for one that
-    /// was understood and permitted, whatever became of it.
+    /// The exit status of the call: 1 if the request was malformed or refused, 0 if it was understood and
+    /// permitted, even if it then failed.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         self.classify().1

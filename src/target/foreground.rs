@@ -1,5 +1,5 @@
-//! What the first process of a server's unit does when root has been given up: it reads the request, and becomes
-//! the server.
+//! The first process of a server's unit after root has been given up: it reads the request and becomes the
+//! server.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ use crate::launcher::plan::Plan;
 use crate::supervisor::inherited::LogPlace;
 use crate::supervisor::log_file::LogFile;
 
-/// Becomes the server; returns only if that fails, when the mediator has been told why.
+/// Becomes the server. Returns only on failure, after telling the mediator why.
 pub fn become_server(mut begun: Begun) -> ExitCode {
     let report = match execute_server(&mut begun) {
         Ok(refusal) => Report::Refused(refusal),
@@ -39,7 +39,7 @@ fn execute_server(begun: &mut Begun) -> Result<Refusal, Error> {
     Ok(plan.execute(proof))
 }
 
-/// What the server is to find: its umask, no stdin, and its log.
+/// Sets up the server's surroundings: its umask, no stdin, and its log.
 fn settle(policy: &Policy, plan: &Plan, proof: &Unprivileged) -> Result<(), Errno> {
     if let Some(Umask(bits)) = policy.server.umask {
         umask(FileMode::from_bits_truncate(bits));

@@ -1,4 +1,4 @@
-//! Whether a request is granted, to a process that can do no more than its target.
+//! Decides whether a request is granted, in a process that can do no more than its target.
 
 use std::fmt::Display;
 
@@ -14,8 +14,7 @@ use crate::error::Error;
 use crate::mode::Mode;
 use crate::request::Request;
 
-/// A request that was granted, to a process that can do no more than its target. Only
-/// [`Grant::decide`] makes one.
+/// A granted request, in a process that can do no more than its target. Only [`Grant::decide`] makes one.
 #[derive(Debug)]
 #[must_use]
 pub struct Grant {
@@ -25,7 +24,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Check 5, of what the policy has to say about a request that is within its bounds.
+    /// Check 5, the part where the policy restricts a request that is within its bounds.
     ///
     /// # Errors
     /// [`Error::LimitNotEnforceable`], [`Error::LimitExceedsPolicy`], [`Error::UnitNotPermitted`] and
@@ -63,7 +62,7 @@ impl Grant {
         self.mode
     }
 
-    /// The policy under which it was granted.
+    /// The policy that the request was granted under.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -71,7 +70,7 @@ impl Grant {
 }
 
 impl Grant {
-    /// The unit of one of the target's servers; `None` where servers do not live in units.
+    /// The unit of one of the target's servers; `None` if servers do not run in units.
     ///
     /// # Errors
     /// [`Denial::ServerNameTooLong`].

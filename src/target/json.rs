@@ -1,8 +1,8 @@
-//! JSON as strict as a privileged program needs it: nothing repeated, nothing left over.
+//! Strict JSON for a privileged program: no repeated keys, no unknown fields.
 //!
-//! serde_json's own `Value` silently keeps the last of two equal keys, and serde's derived errors
-//! quote the offending value, which may be a token. This tree refuses the first and its readers
-//! never repeat a value, only the name of its key.
+//! serde_json's own `Value` silently keeps the last of two equal keys, and serde's derived errors quote the
+//! offending value, which may be a token. This tree refuses repeated keys. Its readers never repeat a value,
+//! only the name of its key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ pub enum Json {
     Boolean(bool),
     /// `null`.
     Null,
-    /// A number without fraction that fits.
+    /// An integer that fits.
     Integer(i64),
     /// Any other number.
     Float(f64),
@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for Tree {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-        // A number above i64 is outside every bound of the protocol; as a float it stays so.
+        // A number above i64 is outside every bound of the protocol, and stays so as a float.
         Ok(i64::try_from(value).map_or(Json::Float(value as f64), Json::Integer))
     }
 
@@ -104,7 +104,7 @@ fn refuse_nul<E: de::Error>(text: &str) -> Result<(), E> {
     Ok(())
 }
 
-/// The fields of one JSON object, taken out one by one; [`Fields::finish`] refuses what is left.
+/// The fields of one JSON object, taken one by one. [`Fields::finish`] refuses the rest.
 #[derive(Debug)]
 pub struct Fields(BTreeMap<String, Json>);
 
@@ -112,8 +112,8 @@ impl Fields {
     /// Parses the bytes of one JSON object.
     ///
     /// # Errors
-    /// [`Error::MalformedRequest`] for anything that is not exactly one JSON object in UTF-8, for
-    /// a repeated key, a NUL character, and more than 128 levels of nesting.
+    /// [`Error::MalformedRequest`] for anything that is not exactly one JSON object in UTF-8, for a repeated
+    /// key, for a NUL character, and for more than 128 levels of nesting.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8"))?;
         match serde_json::from_str(text) {
@@ -123,10 +123,10 @@ impl Fields {
         }
     }
 
-    /// Takes a field that may be missing, and reads it with one of the `read_…` functions.
+    /// Takes an optional field, and reads it with one of the `read_…` functions.
     ///
     /// # Errors
-    /// [`Error::MalformedRequest`] with the field's name if it has another form.
+    /// [`Error::MalformedRequest`] with the field's name if the value has another form.
     pub fn take<T>(
         &mut self,
         name: &str,
@@ -138,7 +138,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field that has to be there.
+    /// Takes a required field.
     ///
     /// # Errors
     /// [`Error::MalformedRequest`] with the field's name if it is missing or has another form.
@@ -151,7 +151,7 @@ impl Fields {
             .ok_or_else(|| Error::MalformedRequest(format!("the field \"{name}\" is missing")))
     }
 
-    /// Ends the reading: a field that nobody took is unknown.
+    /// Ends the reading. A field that nobody took is unknown.
     ///
     /// # Errors
     /// [`Error::MalformedRequest`] with the name of the first unknown field.
@@ -176,7 +176,7 @@ fn wrong(name: &str, form: &str) -> Error {
 /// Reads a boolean.
 ///
 /// # Errors
-/// The form that was expected, as do all readers below.
+/// The expected form, as for all readers below.
 pub fn read_boolean(value: Json) -> Result<bool, String> {
     match value {
         Json::Boolean(value) => Ok(value),
@@ -187,7 +187,7 @@ pub fn read_boolean(value: Json) -> Result<bool, String> {
 /// Reads a string.
 ///
 /// # Errors
-/// The form that was expected.
+/// The expected form.
 pub fn read_text(value: Json) -> Result<String, String> {
     match value {
         Json::Text(text) => Ok(text),
@@ -198,7 +198,7 @@ pub fn read_text(value: Json) -> Result<String, String> {
 /// Reads an integer within bounds.
 ///
 /// # Errors
-/// The form that was expected.
+/// The expected form.
 pub fn read_integer(bounds: RangeInclusive<i64>) -> impl FnOnce(Json) -> Result<i64, String> {
     move |value| match value {
         Json::Integer(number) if bounds.contains(&number) => Ok(number),
@@ -209,7 +209,7 @@ pub fn read_integer(bounds: RangeInclusive<i64>) -> impl FnOnce(Json) -> Result<
 /// Reads a finite number within bounds.
 ///
 /// # Errors
-/// The form that was expected.
+/// The expected form.
 pub fn read_number(bounds: RangeInclusive<f64>) -> impl FnOnce(Json) -> Result<f64, String> {
     move |value| {
         let number = match value {
@@ -228,7 +228,7 @@ pub fn read_number(bounds: RangeInclusive<f64>) -> impl FnOnce(Json) -> Result<f
 /// Reads a list of strings with at most `most` elements.
 ///
 /// # Errors
-/// The form that was expected.
+/// The expected form.
 pub fn read_texts(most: usize) -> impl FnOnce(Json) -> Result<Vec<String>, String> {
     move |value| {
         let form = || format!("a list of at most {most} strings");
@@ -244,7 +244,7 @@ pub fn read_texts(most: usize) -> impl FnOnce(Json) -> Result<Vec<String>, Strin
 /// Reads an object whose values are all strings.
 ///
 /// # Errors
-/// The form that was expected, with the key whose value is not a string.
+/// The expected form, with the key whose value is not a string.
 pub fn read_text_by_name(value: Json) -> Result<BTreeMap<String, String>, String> {
     let Json::Object(object) = value else {
         return Err("an object of strings".to_owned());
@@ -258,10 +258,10 @@ pub fn read_text_by_name(value: Json) -> Result<BTreeMap<String, String>, String
         .collect()
 }
 
-/// Reads an object as fields of its own.
+/// Reads an object as a set of fields.
 ///
 /// # Errors
-/// The form that was expected.
+/// The expected form.
 pub fn read_fields(value: Json) -> Result<Fields, String> {
     match value {
         Json::Object(fields) => Ok(Fields(fields)),

@@ -1,7 +1,7 @@
-//! Starts a server and stays until it is up, has failed, or nobody waits for it any more.
+//! Starts a server, and stays until it is up, has failed, or nobody waits for it any more.
 //!
-//! This, as all that follows the reading of the request, is done as the target. What root has to do
-//! for a server is done by the [`root::monitor`], which was forked before.
+//! This runs as the target, like everything after the request is read. What root has to do for a server is
+//! done by the [`root::monitor`], which was forked before.
 
 pub mod listener;
 pub mod plan;
@@ -20,8 +20,8 @@ use crate::request::Spawn;
 use plan::Plan;
 use watch::{Place, Watch};
 
-/// A server that was started, until its caller has been told: dropped before
-/// [`Launched::deliver`], the server is ended.
+/// A started server whose caller has not been told. Dropping this before [`Launched::deliver`] ends the
+/// server.
 #[derive(Debug)]
 #[must_use]
 pub struct Launched {
@@ -30,8 +30,8 @@ pub struct Launched {
 }
 
 impl Launched {
-    /// Writes the reply. Only then the server is the caller's; if it cannot be written, the server
-    /// ends.
+    /// Writes the reply. Only after that the server is the caller's. If the reply cannot be written, the
+    /// server ends.
     pub fn deliver(self) {
         match self.reply.write() {
             Ok(()) => self.link.confirm_delivery(),
@@ -40,7 +40,7 @@ impl Launched {
     }
 }
 
-/// Why a server was not started, and what became of the hooks until then.
+/// Why a server was not started, with the results of the hooks that ran.
 #[derive(Debug)]
 pub struct Failure {
     /// Why.
@@ -55,15 +55,14 @@ impl From<Error> for Failure {
     }
 }
 
-/// Starts the server of a grant, and waits as its request says. `start` begins the launch: in user mode
-/// by a fork of this process, in root mode by a word to the monitor.
+/// Starts the server of a grant, and waits as its request says. `start` begins the launch: in user mode by
+/// forking this process, in root mode by telling the monitor.
 ///
 /// # Errors
-/// Everything that can be wrong with a server: [`Error::ServerMissing`],
-/// [`Error::ServerUntrusted`], [`Error::ServerNotExecutable`], [`Error::HomeMissing`],
-/// [`Error::ExecFailed`], [`Error::ExitedEarly`], [`Error::PortTaken`], and what
-/// [`Denial`](ground::denial::Denial) has on hooks, privileges, the launch and the caller's end.
-/// In each case no process of the server is left.
+/// Everything that can be wrong with a server: [`Error::ServerMissing`], [`Error::ServerUntrusted`],
+/// [`Error::ServerNotExecutable`], [`Error::HomeMissing`], [`Error::ExecFailed`], [`Error::ExitedEarly`],
+/// [`Error::PortTaken`], and those of [`Denial`](ground::denial::Denial) about hooks, privileges, the launch
+/// and a caller that is gone. In each case no process of the server is left.
 pub fn launch_server(
     spawn: Spawn,
     grant: &Grant,
@@ -94,7 +93,7 @@ pub fn launch_server(
             Ok(Launched { link, reply })
         }
         Err(error) => {
-            // The caller may try again at once: what it started must be gone by then.
+            // The caller may retry at once. What this call started must be gone by then.
             let (link, hooks) = watch.into_parts();
             link.wait_for_undoing();
             Err(Failure { error, hooks })

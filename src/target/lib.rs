@@ -1,4 +1,4 @@
-//! Everything that sudospawner does as the account whose server it is, when root has been given up.
+//! Everything that sudospawner does as the target, after root has been given up.
 //!
 //! ```text
 //! Unprivileged, request ─► Grant ─► launcher ═► [environment ─► exec server]
@@ -24,7 +24,7 @@ pub mod reply;
 pub mod foreground;
 pub mod supervisor;
 
-// What every stage may use.
+// For every stage.
 pub mod process;
 pub mod json;
 pub mod error;

@@ -1,7 +1,7 @@
-//! A running server: which process it is, beyond doubt, and what can be done with it.
+//! A running server: identifies its process beyond doubt, and acts on it.
 //!
-//! A pid alone is no identity, since the kernel gives it anew. Pid, start time and boot together
-//! are, and a pidfd keeps meaning the same process from the moment it is opened.
+//! A pid alone does not identify a process, since the kernel reuses it. Pid, start time and boot together do.
+//! A pidfd refers to the same process from the moment it is opened.
 
 pub mod census;
 pub mod identity;
@@ -23,7 +23,7 @@ use self::identity::{Identity, Started};
 use crate::error::Error;
 use crate::request::Kill;
 
-/// One process of the target's, held by a descriptor.
+/// One of the target's processes, held by a descriptor.
 #[derive(Debug)]
 pub struct Process {
     pidfd: Pidfd,
@@ -32,29 +32,29 @@ pub struct Process {
 }
 
 impl Process {
-    /// Opens the process that `identity` names; `None` if there is none (any more), or if the pid
-    /// now belongs to a process that began at another time.
+    /// Opens the process that `identity` names; `None` if it does not exist (any more), or if its pid now
+    /// belongs to a process that started at another time.
     ///
     /// # Errors
-    /// [`Error::KernelUnsupported`] where the kernel has no pidfd, [`Error::SystemError`] where it
-    /// has no descriptor left for us.
+    /// [`Error::KernelUnsupported`] if the kernel has no pidfd, [`Error::SystemError`] if no descriptor is
+    /// left for us.
     pub fn open(identity: &Identity, _: &Unprivileged) -> Result<Option<Self>, Error> {
         let pidfd = match Pidfd::open(identity.pid) {
             Ok(pidfd) => pidfd,
             Err(Errno::ENOSYS) => return Err(Error::KernelUnsupported),
-            // EINVAL: the number is that of a thread, which is no process.
+            // EINVAL: the number is that of a thread, not of a process.
             Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
             Err(errno) => return Err(Error::SystemError { step: "pidfd_open", errno }),
         };
-        // The order matters: what /proc says now is about the process that the descriptor holds,
-        // or about nothing, since its pid is not given anew while it has not been reaped.
+        // The order matters: what /proc says now is about the process that the descriptor holds, or there is
+        // no such process, since the kernel does not reuse its pid until it is reaped.
         if identity.started.is_some() && identity.started != Started::of(identity.pid) {
             return Ok(None);
         }
         Ok(Some(Self { pidfd, pid: identity.pid }))
     }
 
-    /// Holds whatever process has this pid now, be it another account's: to wait for its end.
+    /// Holds the process that has this pid now, even another account's, to wait for its end.
     ///
     /// # Errors
     /// What pidfd_open(2) says.
@@ -62,38 +62,38 @@ impl Process {
         Ok(Self { pidfd: Pidfd::open(pid)?, pid })
     }
 
-    /// Sends a signal; whether the kernel took it. Signal 0 asks only.
+    /// Sends a signal. Signal 0 only tests.
     ///
     /// # Errors
-    /// What pidfd_send_signal(2) says: ESRCH, EPERM, or EINVAL for a number that is no signal.
+    /// What pidfd_send_signal(2) says: ESRCH, EPERM, or EINVAL for a number that is not a signal.
     pub fn signal(&self, signal: i32) -> Result<(), Errno> {
         self.pidfd.send_signal(signal)
     }
 
-    /// Waits until the process has ended or the time is over; whether it has ended.
+    /// Waits until the process has ended or the time is over, and returns whether it has ended.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> bool {
         self.pidfd.wait_for_end(limit)
     }
 
-    /// Whether the process has not ended; one that only waits for being reaped has.
+    /// Whether the process has not ended. One that only waits to be reaped has ended.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         !self.wait(Duration::ZERO)
     }
 
-    /// The process, to be watched for its end among other things.
+    /// A descriptor to poll for the end of the process.
     #[must_use]
     pub fn to_poll(&self) -> PollFd<'_> {
         PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)
     }
 }
 
-/// Sends the signal of a request; whether the server is alive. As with the Python sudospawner, a
-/// process that is gone, one of another account and a number that is no signal all count as "no".
+/// Sends the signal of a request, and returns whether the server is alive. As with the Python sudospawner,
+/// the answer is no if the process is gone or another account's, or if the number is not a signal.
 ///
 /// # Errors
-/// As [`Process::open`].
+/// Those of [`Process::open`].
 pub fn send_signal(request: &Kill, unprivileged: &Unprivileged) -> Result<bool, Error> {
     let Some(server) = Process::open(&request.server, unprivileged)? else {
         return Ok(false);
@@ -112,7 +112,7 @@ pub fn send_signal(request: &Kill, unprivileged: &Unprivileged) -> Result<bool, 
     }
 }
 
-/// Waits until one of the processes has ended, at most `limit`; for each, whether it has.
+/// Waits at most `limit` until one of the processes has ended. Returns for each whether it has.
 fn poll_for_end(processes: &[&Process], limit: Duration) -> Result<Vec<bool>, Errno> {
     let mut descriptors: Vec<PollFd<'_>> =
         processes.iter().map(|process| process.to_poll()).collect();

@@ -1,4 +1,4 @@
-//! The reply: one JSON object on one line, and the only thing that is ever written to stdout.
+//! The reply: one JSON object on one line. Nothing else is ever written to stdout.
 
 use std::io::Write;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use ground::escape::{Lines, escape_control_characters};
 use ground::report::{End, HookResult};
 use root::unit_properties::Limits;
 
-/// What the caller is told, in the form that `docs/protocol.md` describes.
+/// What the caller is told, in the form described in `docs/protocol.md`.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
     /// A server was started.
     Spawned(Spawned),
-    /// A signal was sent, or there was nobody to send it to.
+    /// A signal was sent, or there was no process to send it to.
     Signalled {
         /// Always true.
         ok: bool,
@@ -31,27 +31,27 @@ pub enum Reply {
     Stopped {
         /// Always true.
         ok: bool,
-        /// Whether it lives, in spite of all signals.
+        /// Whether it is alive in spite of all signals.
         alive: bool,
-        /// How many processes it left behind that were ended.
+        /// How many processes that it left behind were ended.
         leftovers_killed: usize,
         /// How long it took.
         seconds: f64,
     },
-    /// How a server is.
+    /// The state of a server.
     Status {
         /// Always true.
         ok: bool,
-        /// Whether it lives.
+        /// Whether it is alive.
         alive: bool,
-        /// What it uses, if it lives.
+        /// What it uses, if it is alive.
         #[serde(flatten)]
         usage: Option<UsageFields>,
-        /// How it ended, if that is known.
+        /// How it ended, if known.
         #[serde(flatten)]
         end: Option<EndFields>,
     },
-    /// It was not done.
+    /// The call failed.
     Failed {
         /// Always false.
         ok: bool,
@@ -75,19 +75,19 @@ pub struct Spawned {
     pub ok: bool,
     /// The server's pid.
     pub pid: i32,
-    /// Which process that is, beyond its pid; absent if it ended with status 0 at once.
+    /// Which process that is, beyond its pid. Absent if it ended at once with status 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started: Option<Started>,
-    /// The unit that it lives in.
+    /// The unit that it runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// The limits that it has as a whole.
+    /// The limits for the server as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// Whether it listens; only where the request asked to wait.
+    /// Whether it listens, if the request asked to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listening: Option<bool>,
-    /// The results of root's hooks; none are run in user mode.
+    /// The results of root's hooks. User mode runs none.
     pub hooks: Vec<HookResult>,
     /// The variables that were not passed on.
     pub dropped_env: Vec<String>,
@@ -113,7 +113,7 @@ impl EndFields {
     }
 }
 
-/// The fields of a status reply about a server that lives.
+/// The fields of a status reply about a live server.
 #[derive(Debug, Serialize)]
 pub struct UsageFields {
     uid: u32,
@@ -131,13 +131,13 @@ pub struct EarlyEndFields {
     stderr: String,
 }
 
-/// Something that happened before the reply.
+/// An event before the reply.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A hook runs, or has run: `status` tells which.
+    /// A hook is running or has run: `status` says which.
     Hook(HookResult),
-    /// The server's process exists; it need not listen yet.
+    /// The server's process exists. It may not listen yet.
     Started {
         /// Its pid.
         pid: i32,
@@ -164,7 +164,7 @@ impl Reply {
         }
     }
 
-    /// The reply to a question for the status.
+    /// The reply to a status request.
     #[must_use]
     pub fn status(usage: Option<Usage>) -> Self {
         Self::Status {
@@ -181,7 +181,7 @@ impl Reply {
         }
     }
 
-    /// The reply to a question for the status of a server that has ended.
+    /// The reply to a status request about a server that has ended.
     #[must_use]
     pub fn ended(end: Option<End>, result: Option<String>) -> Self {
         let end = end.map(|end| EndFields::new(end, result));
@@ -202,8 +202,7 @@ impl Reply {
         Self::Failed { ok: false, code: error.code().to_owned(), error: error_text, early, hooks }
     }
 
-    /// Writes the reply; whether the caller has it. Where it has not, what was done for it has to
-    /// be undone.
+    /// Writes the reply. If the caller does not get it, everything done for the reply has to be undone.
     ///
     /// # Errors
     /// What write(2) says.
@@ -213,7 +212,7 @@ impl Reply {
 }
 
 impl Event {
-    /// The event of a server's process having been made.
+    /// The event that a server's process exists.
     #[must_use]
     pub fn started(pid: Pid, started: Option<Started>) -> Self {
         Self::Started { pid: pid.as_raw(), started }
@@ -225,7 +224,7 @@ impl Event {
         Self::Hook(result.clone())
     }
 
-    /// Writes the event; a caller that is gone is noticed soon enough by who waits for the server.
+    /// Writes the event. If the caller is gone, the wait for the server will notice.
     pub fn write(&self) {
         if let Err(error) = write_line(self) {
             log::debug!("an event could not be written: {error}");
@@ -242,7 +241,7 @@ fn write_line(value: &impl Serialize) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Seconds to the millisecond.
+/// Converts to seconds, rounded down to milliseconds.
 fn in_seconds(duration: Duration) -> f64 {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }

@@ -1,4 +1,4 @@
-//! One request: the bytes of stdin as a value whose every field is within its bounds.
+//! Parses the bytes of stdin into a request whose every field is within its bounds.
 
 mod input;
 
@@ -14,15 +14,15 @@ use crate::json::{self, Fields};
 use crate::process::identity::{Identity, Started};
 use ground::server_name::ServerName;
 
-/// A request has at most this many bytes.
+/// The maximum size of a request, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// A request is complete within this time.
+/// The longest time until a request is complete.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
-/// A server gets at most this many arguments.
+/// The maximum number of a server's arguments.
 const MAX_ARGS: usize = 4096;
-/// No server can do with less memory, in bytes.
+/// The least memory that any server can run with, in bytes.
 const MIN_MEMORY: i64 = 1 << 20;
-/// No duration in a request is longer than an hour.
+/// The longest duration in a request: an hour.
 const MAX_SECONDS: f64 = 3600.0;
 
 /// What the caller asks for.
@@ -32,9 +32,9 @@ pub enum Request {
     Spawn(Spawn),
     /// Send one signal to the server.
     Kill(Kill),
-    /// End the server, and all that it left behind.
+    /// End the server, and everything that it left behind.
     Stop(Stop),
-    /// Tell how the server is.
+    /// Report the state of the server.
     Status(Status),
 }
 
@@ -49,16 +49,16 @@ pub struct Spawn {
     pub server_name: ServerName,
     /// Whether, and for how long, to wait until the server listens.
     pub wait: Option<Wait>,
-    /// What it is to have at most.
+    /// The limits that it asks for.
     pub limits: Limits,
-    /// Whether stdout is to carry events before the reply.
+    /// Whether to write events to stdout before the reply.
     pub events: bool,
 }
 
 /// How long to wait for which port.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait {
-    /// The TCP port on which the server is going to listen.
+    /// The TCP port that the server will listen on.
     pub port: u16,
     /// The longest time to wait.
     pub limit: Duration,
@@ -69,11 +69,11 @@ pub struct Wait {
 pub struct Kill {
     /// The process.
     pub server: Identity,
-    /// The signal's number; 0 only asks, and a number that is no signal finds nothing alive.
+    /// The signal's number. 0 only tests. With a number that is not a signal, nothing counts as alive.
     pub signal: i32,
     /// Which of the target's servers this is.
     pub server_name: ServerName,
-    /// The unit that it lives in, as the reply to its spawn had it.
+    /// The unit that it runs in, as in the reply to its spawn.
     pub unit: Option<String>,
 }
 
@@ -82,15 +82,15 @@ pub struct Kill {
 pub struct Stop {
     /// The process.
     pub server: Identity,
-    /// How long to wait after SIGINT; zero leaves the signal out.
+    /// How long to wait after SIGINT; zero skips the signal.
     pub interrupt: Duration,
-    /// How long to wait after SIGTERM; zero leaves the signal out.
+    /// How long to wait after SIGTERM; zero skips the signal.
     pub term: Duration,
-    /// How long to wait after SIGKILL, which is sent in any case.
+    /// How long to wait after SIGKILL, which is always sent.
     pub kill: Duration,
     /// Which of the target's servers this is.
     pub server_name: ServerName,
-    /// The unit that it lives in, as the reply to its spawn had it.
+    /// The unit that it runs in, as in the reply to its spawn.
     pub unit: Option<String>,
 }
 
@@ -101,7 +101,7 @@ pub struct Status {
     pub server: Identity,
     /// Which of the target's servers this is.
     pub server_name: ServerName,
-    /// The unit that it lives in, as the reply to its spawn had it.
+    /// The unit that it runs in, as in the reply to its spawn.
     pub unit: Option<String>,
 }
 
@@ -133,7 +133,7 @@ impl Request {
             }),
             "stop" => Self::Stop(Stop {
                 server: read_identity(&mut fields)?,
-                // Absent, they are the defaults of JupyterHub 6's LocalProcessSpawner.
+                // The defaults are those of JupyterHub 6's LocalProcessSpawner.
                 interrupt: read_seconds(&mut fields, "interrupt_seconds", 30)?,
                 term: read_seconds(&mut fields, "term_seconds", 30)?,
                 kill: read_seconds(&mut fields, "kill_seconds", 5)?,
@@ -155,7 +155,7 @@ impl Request {
         Ok(request)
     }
 
-    /// Which of the target's servers it is about.
+    /// The name of the server that it is about.
     #[must_use]
     pub fn server_name(&self) -> &ServerName {
         match self {
@@ -166,7 +166,7 @@ impl Request {
         }
     }
 
-    /// The unit that it names; an empty name is none.
+    /// The unit that it names. An empty name counts as none.
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
         match self {
@@ -194,7 +194,7 @@ fn read_args(fields: &mut Fields) -> Result<Vec<CString>, Error> {
         .require("args", json::read_texts(MAX_ARGS))?
         .into_iter()
         .map(|arg| {
-            // Unreachable: the JSON tree has refused NUL already.
+            // Unreachable: the JSON tree has already refused NUL.
             CString::new(arg).map_err(|_| Error::MalformedRequest("NUL in args".to_owned()))
         })
         .collect()
@@ -258,7 +258,7 @@ fn read_seconds(fields: &mut Fields, name: &str, default: u64) -> Result<Duratio
     }
 }
 
-/// `Duration::from_secs_f64` panics on what it does not like, and a panic is a call without reply.
+/// `Duration::from_secs_f64` panics on such values, and a panic is a call without a reply.
 fn to_duration(seconds: f64) -> Result<Duration, Error> {
     Duration::try_from_secs_f64(seconds).map_err(|error| Error::MalformedRequest(error.to_string()))
 }

@@ -1,8 +1,7 @@
-//! The server: which file it is, whether the target can execute it, and its execution.
+//! The server: finds its file, checks that the target can execute it, and executes it.
 //!
-//! It is the sibling of this program's own binary, found by `/proc/self/exe`, or in the directory that
-//! the policy names. Nothing that the
-//! caller says, and no PATH, takes part in that.
+//! The file is beside this program's own binary, which is found by `/proc/self/exe`, or in the directory that
+//! the policy names. The caller and PATH have no influence on that.
 
 use std::ffi::CString;
 use std::fs;
@@ -23,8 +22,7 @@ use root::privileges::Unprivileged;
 use root::trusted_file::Distrust;
 use root::trusted_file::program::open_trusted_program;
 
-/// The server executables, in the order in which they are looked for. The first is where a site
-/// wraps the second.
+/// The server executables, in search order. The first is for a site that wraps the second.
 pub const SIBLINGS: [&str; 2] = ["sudospawner-singleuser", "jupyterhub-singleuser"];
 
 /// A server's file that the target may execute.
@@ -34,12 +32,12 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// Finds the server's file beside our own binary, or in the policy's directory, and checks who
-    /// could have written it (check 2).
+    /// Finds the server's file beside our own binary, or in the policy's directory, and checks who could have
+    /// written it (check 2).
     ///
     /// # Errors
-    /// [`Error::ServerMissing`], [`Error::ServerUntrusted`] in root mode and for a directory of the
-    /// policy's, [`Error::ServerNotExecutable`].
+    /// [`Error::ServerMissing`], [`Error::ServerUntrusted`] in root mode and for the policy's directory,
+    /// [`Error::ServerNotExecutable`].
     pub fn find(policy: &Policy, mode: Mode, unprivileged: &Unprivileged) -> Result<Self, Error> {
         let own = fs::read_link("/proc/self/exe").unwrap_or_default();
         let beside = own.parent().unwrap_or(Path::new("/"));
@@ -55,7 +53,7 @@ impl Executable {
                 Err(distrust) if must_be_trusted => {
                     return Err(Error::ServerUntrusted(distrust.to_string()));
                 }
-                // A file that the target cannot open is the next check's to explain.
+                // If the target cannot open the file, the next check explains why.
                 Err(Distrust::Closed(..)) | Ok(_) => {}
                 Err(distrust) => log::warn!("whoever can write it can be any user: {distrust}"),
             }
@@ -81,9 +79,8 @@ impl Executable {
         &self.path
     }
 
-    /// Becomes the server: enters the directory, most often the target's home, and executes the file with exactly these
-    /// arguments and variables, signals as a program expects them at its start. Returns only if
-    /// that is refused.
+    /// Becomes the server: enters the directory, usually the target's home, resets signals, and executes the
+    /// file with exactly these arguments and variables. Returns only on failure.
     pub fn execute(
         &self,
         args: &[CString],
@@ -105,7 +102,7 @@ impl Executable {
         }
     }
 
-    /// The error for a refusal, with the cause where the file tells it.
+    /// The error for a refusal, with the cause if the file shows it.
     #[must_use]
     pub fn explain(
         &self,
@@ -145,7 +142,7 @@ impl Executable {
     }
 }
 
-/// Says what stands between this process and a file that it cannot execute.
+/// Says what keeps this process from executing a file.
 fn explain_access(path: &Path, errno: Errno) -> String {
     match (errno, find_closed_directory(path)) {
         (Errno::EACCES, Some(directory)) => format!(
@@ -166,11 +163,11 @@ fn explain_access(path: &Path, errno: Errno) -> String {
     }
 }
 
-/// The first directory on the way to a file that this process may not pass. Links are followed: the
-/// commonest mistake is an environment for all whose Python is somewhere below /root.
+/// The first directory on the way to a file that this process may not pass. Links are followed: the most
+/// common mistake is a shared environment whose Python is below /root.
 pub fn find_closed_directory(path: &Path) -> Option<PathBuf> {
     let mut path = path.to_owned();
-    // As many links as the kernel follows, path_resolution(7).
+    // The number of links that the kernel follows, path_resolution(7).
     for _ in 0..40 {
         let above: Vec<&Path> = path.ancestors().skip(1).collect();
         let closed = above

@@ -1,8 +1,8 @@
-//! The one process of ours that stays beside a running server, as the target.
+//! Our only process that stays beside a running server. It runs as the target.
 //!
-//! It reaps, carries the server's output to the Hub's log, tells the mediator of an early end, ends
-//! the server if its caller never learnt of it, and ends what the server left behind. There is one
-//! per running server, so what it holds in memory is next to nothing.
+//! It reaps, carries the server's output to the Hub's log, reports an early end to the mediator, ends the
+//! server if its caller never learnt of it, and ends what the server left behind. Every running server has
+//! one, so it uses next to no memory.
 
 pub mod inherited;
 pub mod log_file;
@@ -29,21 +29,21 @@ use inherited::{Inherited, NAME};
 use relay::Relay;
 use root::policy::file::Leftovers;
 
-/// Whether a process is a supervisor, going by its name.
+/// Whether a process is a supervisor, by its name.
 #[must_use]
 pub fn is_supervisor(pid: Pid) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline"))
         .is_ok_and(|line| line.split(|byte| *byte == 0).next() == Some(NAME.as_bytes()))
 }
 
-/// If this process was started as a supervisor, is that until its end.
+/// If this process was started as a supervisor, supervises until its end.
 #[must_use]
 pub fn run_if_asked() -> Option<ExitCode> {
     let mut argv = std::env::args_os().peekable();
     if argv.peek().map(AsRef::as_ref) != Some(OsStr::new(NAME)) {
         return None;
     }
-    // Root is never one, and reads no word more of the command line.
+    // Root never supervises, and reads no further word of the command line.
     let argv = Some(argv).filter(|_| !geteuid().is_root());
     let supervisor = argv.and_then(Inherited::from_argv).and_then(Supervisor::take_over);
     Some(supervisor.map_or(ExitCode::FAILURE, Supervisor::run))
@@ -52,7 +52,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
 /// The pipes to a mediator that has not yet delivered its reply.
 struct Mediator {
     report: File,
-    /// `None` once it has ended without the byte.
+    /// `None` once it has ended without that byte.
     delivered: Option<OwnedFd>,
 }
 
@@ -61,9 +61,9 @@ struct Supervisor {
     signals: SignalFd,
     relay: Relay,
     mediator: Option<Mediator>,
-    /// How the server ended, once it has.
+    /// How the server ended, if it has.
     end: Option<End>,
-    /// What is being ended: the server, or what it left.
+    /// The ending in progress: of the server, or of what it left.
     ending: Option<Ending>,
     leftovers: Leftovers,
 }
@@ -95,7 +95,7 @@ impl Supervisor {
     }
 
     fn run(mut self) -> ExitCode {
-        // A server that ended before signals were watched has left no signal behind.
+        // If the server ended before signals were watched, there is no signal of it.
         let mut children_left = self.reap();
         while self.end.is_none() || (children_left && !self.is_ending_over()) {
             self.wait_for_event();
@@ -123,11 +123,11 @@ impl Supervisor {
         let timeout = timeout.map_or(PollTimeout::NONE, |limit| {
             PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
         });
-        // EINTR cannot be, and whatever else is wrong shows where the descriptors are used.
+        // EINTR cannot occur. Any other error shows where the descriptors are used.
         let _ = poll(&mut watched, timeout);
     }
 
-    /// Passes on to the server what somebody sends to us.
+    /// Passes signals that somebody sends to us on to the server.
     fn forward_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let signal = i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok());
@@ -139,8 +139,8 @@ impl Supervisor {
         }
     }
 
-    /// Learns whether the caller has its reply; if the mediator has gone without that byte, the
-    /// server is nobody's and ends.
+    /// Learns whether the caller has its reply. If the mediator went away without that byte, nobody has the
+    /// server, and it ends.
     fn watch_delivery(&mut self) {
         let Some(mediator) = &mut self.mediator else { return };
         let Some(delivered) = &mediator.delivered else { return };
@@ -158,7 +158,7 @@ impl Supervisor {
         }
     }
 
-    /// Reaps all that have ended; whether children are left.
+    /// Reaps everything that has ended, and returns whether children are left.
     fn reap(&mut self) -> bool {
         loop {
             let (pid, end) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -179,7 +179,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells the mediator, if it still waits, how the server ended and what it said last.
+    /// If the mediator still waits, tells it how the server ended and its last output.
     fn report_end(&mut self, end: End) {
         self.relay.forward();
         if let Some(mut mediator) = self.mediator.take() {
@@ -188,7 +188,7 @@ impl Supervisor {
         }
     }
 
-    /// One step in ending the server that nobody asked for, or what the server left.
+    /// Takes one step to end the server that nobody has, or what the server left.
     fn continue_ending(&mut self) {
         let Some(ending) = &mut self.ending else { return };
         match self.end {
@@ -202,6 +202,6 @@ impl Supervisor {
     }
 }
 
-/// At most 15 bytes, see PR_SET_NAME in prctl(2); executed by descriptor, the kernel would call us
-/// by the descriptor's number.
+/// At most 15 bytes, see PR_SET_NAME in prctl(2). After an exec by descriptor, the kernel would use the
+/// descriptor's number as our name.
 const SHORT_NAME: &CStr = c"sudospawner";

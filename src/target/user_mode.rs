@@ -1,4 +1,4 @@
-//! User mode: sudoers has decided who may act for whom, and sudo made this process the target.
+//! User mode: sudoers has decided who may act for whom, and sudo has made this process the target.
 
 use ground::denial::Denial;
 use nix::unistd::getuid;
@@ -11,10 +11,10 @@ use root::privileges::{
 
 use crate::error::Error;
 
-/// Finds out who we are, and whether that account may have a server. `asked` is the value of `--user`.
+/// Finds out which account we are, and whether it may have a server. `asked` is the value of `--user`.
 ///
 /// # Errors
-/// What is wrong with a policy file that is there, [`Denial::TargetIsRoot`], [`Denial::TargetUnknown`],
+/// A mistake in the policy file, [`Denial::TargetIsRoot`], [`Denial::TargetUnknown`],
 /// [`Error::TargetMismatch`], [`Denial::TargetNotPermitted`] and [`Denial::PrivilegesLeft`].
 pub fn admit(asked: Option<&str>) -> Result<(Policy, Unprivileged), Error> {
     let policy = leave_out_root(Policy::load()?.unwrap_or_else(make_default_policy));
@@ -34,20 +34,20 @@ pub fn admit(asked: Option<&str>) -> Result<(Policy, Unprivileged), Error> {
     let groups = list_groups(&account)?;
     set_limits(&policy.limits)?;
     leave_keyring_of_caller()?;
-    // sudo -P leaves the groups of whoever called.
+    // sudo -P keeps the caller's groups.
     check_groups(account.gid, &groups)?;
     close(&policy)?;
     Ok((policy, prove(account, uid)?))
 }
 
-/// The policy as far as it holds without root: no units, and no limits but the one of open files.
+/// The part of the policy that applies without root: no units, and no limits except that of open files.
 fn leave_out_root(mut policy: Policy) -> Policy {
     policy.server.launcher = Launcher::Process;
     policy.limits = Limits { open_files: policy.limits.open_files, ..Limits::default() };
     policy
 }
 
-/// What applies where there is no file: the behaviour of the Python sudospawner.
+/// The policy if there is no file: the behaviour of the Python sudospawner.
 #[must_use]
 pub fn make_default_policy() -> Policy {
     let mut policy = Policy::default();

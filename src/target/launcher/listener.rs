@@ -1,4 +1,4 @@
-//! Who listens on a TCP port, in the server's own network namespace.
+//! Finds who listens on a TCP port in the server's network namespace.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,24 +10,24 @@ use nix::unistd::{Pid, Uid};
 pub enum Listening {
     /// Nobody yet.
     Nobody,
-    /// The target, and nobody else.
+    /// Only the target.
     Target,
-    /// Another account, which could take what is meant for the server.
+    /// Another account, which could receive what is meant for the server.
     Other(u32),
 }
 
-/// The kernel's state of a socket that listens, TCP_LISTEN in `include/net/tcp_states.h`.
+/// The kernel's state of a listening socket, TCP_LISTEN in `include/net/tcp_states.h`.
 const LISTEN: &str = "0A";
 
-/// Looks for sockets that listen on `port`, on whatever address, as the process `server` sees them.
+/// Looks for sockets that listen on `port`, at any address, as the process `server` sees them.
 ///
-/// Every one of them has to be the target's: two accounts can listen on one port at different
-/// addresses, and it is not for us to know which of them the Hub will reach.
+/// All of them have to be the target's: two accounts can listen on one port at different addresses, and we
+/// cannot know which one the Hub will reach.
 #[must_use]
 pub fn find_listeners(server: Pid, port: u16, target: Uid) -> Listening {
     let mut found = Listening::Nobody;
     for table in ["tcp", "tcp6"] {
-        // No such file: no IPv6, or the server has just ended, and its report is on the way.
+        // If there is no such file, there is no IPv6, or the server has just ended and will be reported.
         let Ok(file) = File::open(format!("/proc/{server}/net/{table}")) else {
             continue;
         };
@@ -45,7 +45,7 @@ pub fn find_listeners(server: Pid, port: u16, target: Uid) -> Listening {
     found
 }
 
-/// A listening socket, as a row of proc_net_tcp shows it.
+/// A listening socket, from a row of proc_net_tcp.
 #[derive(Debug, PartialEq, Eq)]
 struct Socket {
     port: u16,
@@ -53,8 +53,8 @@ struct Socket {
 }
 
 impl Socket {
-    /// Reads a row; `None` at the first that does not listen, since the listening ones come first
-    /// (see `Documentation/networking/proc_net_tcp.rst` of the kernel).
+    /// Reads a row. `None` at the first that does not listen, since the listening ones come first (see
+    /// `Documentation/networking/proc_net_tcp.rst` of the kernel).
     fn parse(row: &str) -> Option<Self> {
         let mut fields = row.split_ascii_whitespace();
         let (_, port) = fields.nth(1)?.rsplit_once(':')?;

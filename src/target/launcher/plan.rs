@@ -1,4 +1,4 @@
-//! Everything that is decided about a server before it is started.
+//! Everything that is decided about a server before its start.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -19,7 +19,7 @@ use crate::mode::Mode;
 use crate::request::{Request, Spawn};
 use crate::server::Executable;
 
-/// Everything that is decided about a server before it is started.
+/// Everything that is decided about a server before its start.
 #[derive(Debug)]
 pub struct Plan {
     /// Its file.
@@ -35,18 +35,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Becomes the server; returns only if that is refused.
+    /// Becomes the server. Returns only on failure.
     pub fn execute(&self, proof: &Unprivileged) -> Refusal {
         let variables = &self.environment.variables;
         self.executable.execute(&self.args, variables, &self.directory, proof)
     }
 
-    /// In root mode: reads the request that the mediator has granted and left in this file behind the server's name, as
-    /// the target.
+    /// For root mode: reads, as the target, the granted request that the mediator left in this file after the
+    /// server's name.
     ///
     /// # Errors
-    /// As [`Plan::make`]; [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the file does
-    /// not hold the request of a spawn.
+    /// Those of [`Plan::make`]; [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the file
+    /// does not hold the request of a spawn.
     pub fn read(file: &mut File, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(BLOCK as u64))
@@ -58,7 +58,7 @@ impl Plan {
         }
     }
 
-    /// Makes the plan of a request that was granted.
+    /// Makes the plan of a granted request.
     ///
     /// # Errors
     /// [`Error::ServerMissing`], [`Error::ServerUntrusted`], [`Error::ServerNotExecutable`].

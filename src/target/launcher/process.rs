@@ -1,4 +1,4 @@
-//! The process launcher: supervisor and server as processes of their own, beside the mediator.
+//! The process launcher: runs supervisor and server as processes beside the mediator.
 //!
 //! ```text
 //! child (of the mediator, or of the monitor), as the target
@@ -6,8 +6,8 @@
 //!   └─ executes this binary anew as the supervisor
 //! ```
 //!
-//! The server is forked before the supervisor becomes a new program: so the request's arguments and
-//! environment reach it in memory alone, and the supervisor keeps nothing of them.
+//! The server is forked before the supervisor executes anew. So the request's arguments and environment reach
+//! the server only in memory, and the supervisor keeps nothing of them.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -28,11 +28,11 @@ use root::policy::file::Policy;
 use root::policy::units::Umask;
 use root::privileges::Unprivileged;
 
-/// Starts supervisor and server from this process, which is the target already.
+/// Starts supervisor and server from this process, which is already the target.
 ///
 /// # Errors
-/// [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) for what fails in this process. What
-/// fails in the others comes as a report.
+/// [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if something fails in this process. A
+/// failure in the others comes as a report.
 pub fn start(
     plan: &Plan,
     policy: &Policy,
@@ -43,7 +43,7 @@ pub fn start(
     match system_calls::fork().map_err(Error::at("fork"))? {
         ForkResult::Parent { .. } => Ok(link),
         ForkResult::Child => {
-            // With the mediator's ends open it would never see the mediator go.
+            // If the mediator's ends stayed open here, this process would never see the mediator go.
             drop(link);
             let error = match wire.detach() {
                 Ok(()) => become_supervisor(&mut wire, plan, policy, inherited_umask, proof),
@@ -55,8 +55,8 @@ pub fn start(
     }
 }
 
-/// What goes on in place of root, in a child of the monitor's: reads the request, and does the same. Comes back
-/// only if that fails, with the reason.
+/// Continues in a child of the monitor after root is given up: reads the request and does the same. Returns
+/// only on failure, with the reason.
 pub fn become_supervisor_of(
     wire: &mut Wire,
     request: &mut File,
@@ -65,7 +65,7 @@ pub fn become_supervisor_of(
     proof: &Unprivileged,
 ) -> Report {
     match Plan::read(request, policy, proof) {
-        // No denial, which nobody believes once there is a server.
+        // Not as a denial: the mediator ignores denials once there is a server.
         Ok(plan) => {
             let error = become_supervisor(wire, &plan, policy, inherited_umask, proof);
             Report::Failed(error.into())
@@ -74,7 +74,7 @@ pub fn become_supervisor_of(
     }
 }
 
-/// Forks the server and becomes its supervisor; returns only if that fails, and then without a server.
+/// Forks the server and becomes its supervisor. Returns only on failure, without a server.
 pub fn become_supervisor(
     wire: &mut Wire,
     plan: &Plan,
@@ -97,8 +97,8 @@ pub fn become_supervisor(
         Ok(ForkResult::Parent { child: server }) => server,
         Ok(ForkResult::Child) => {
             drop(executing);
-            // The pipe ends when the supervisor is executed, or has been killed before it was one: then
-            // nobody would end the server that nobody has asked for.
+            // The pipe ends when the supervisor is executed, or if it was killed before that. Then nobody
+            // would end a server that nobody wants.
             let _ = read(&executed, &mut [0]);
             if getppid() != supervisor {
                 system_calls::exit_now(1);

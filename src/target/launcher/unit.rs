@@ -1,7 +1,7 @@
-//! The systemd launcher, as the target sees it: what systemd says of a server's unit, and what follows.
+//! The target's side of the systemd launcher: reads what systemd says of a server's unit, and acts on it.
 //!
-//! Root's part of it is the [`root::monitor`], which asks systemd, and [`root::foreground`], which is the
-//! unit's first process.
+//! Root's side is the [`root::monitor`], which asks systemd, and [`root::foreground`], the unit's first
+//! process.
 
 use std::time::Instant;
 
@@ -21,18 +21,18 @@ use root::policy::file::Leftovers;
 use root::privileges::Unprivileged;
 use root::service_manager::HIERARCHIES;
 
-/// Of a unit, what systemctl(1) shows.
+/// What systemctl(1) shows of a unit.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct UnitState {
-    /// Whether there is such a unit; one whose server ended in peace is forgotten by systemd.
+    /// Whether the unit exists. systemd forgets a unit whose server ended with status 0.
     is_loaded: bool,
     /// Its main process; 0 if it has ended.
     main_pid: i32,
-    /// The main process that it has, or had last.
+    /// The main process that it has, or last had.
     last_pid: i32,
-    /// How that one ended.
+    /// How that process ended.
     pub end: Option<End>,
-    /// Why the unit ended, where that is more than its process's end says: `oom-kill`, `timeout`.
+    /// Why the unit ended, if that is more than its process's end says: `oom-kill`, `timeout`.
     pub result: Option<String>,
     control_group: String,
     /// How much memory it may use, in bytes.
@@ -40,7 +40,7 @@ pub struct UnitState {
 }
 
 impl UnitState {
-    /// Reads the lines of `Name=value`.
+    /// Parses lines of `Name=value`.
     #[must_use]
     pub fn parse(shown: &str) -> Self {
         let find = |name: &str| {
@@ -68,8 +68,8 @@ impl UnitState {
         }
     }
 
-    /// What a person can make of the end, in parentheses; nothing where there is nothing to say. With
-    /// `OOMPolicy=continue`, the policy's, systemd does not say that the kernel killed for memory.
+    /// An explanation of the end for people, in parentheses; empty if there is nothing to say. With the
+    /// policy's `OOMPolicy=continue`, systemd does not report that the kernel killed for memory.
     #[must_use]
     pub fn explain(&self) -> String {
         match (self.result.as_deref(), self.end, self.memory_max) {
@@ -82,8 +82,8 @@ impl UnitState {
         }
     }
 
-    /// Whether the unit is, or was, the one of this server. `process` is what has been found under the
-    /// server's identity: a unit that runs while that is nothing has another server, with the same pid.
+    /// Whether the unit is, or was, this server's. `process` is the process that has the server's identity:
+    /// if there is none and the unit runs, it has another server with the same pid.
     fn is_of(&self, server: &Identity, process: Option<&Process>) -> bool {
         let is_last = self.is_loaded && self.last_pid == server.pid.as_raw();
         is_last && (self.main_pid == 0 || process.is_some())
@@ -96,7 +96,7 @@ impl UnitState {
     }
 }
 
-/// The processes of a control group and of those below it, which a server may have made.
+/// The processes of a control group and of the groups below it, which a server may have made.
 fn list_below(top: &str, group: &str) -> Option<Vec<Pid>> {
     let folder = format!("{top}{group}");
     if group.is_empty() {
@@ -117,13 +117,13 @@ fn list_below(top: &str, group: &str) -> Option<Vec<Pid>> {
 /// Asks the monitor for the state of the server's unit.
 ///
 /// # Errors
-/// [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the monitor has ended, and what it
-/// reports.
+/// [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the monitor has ended, and what the
+/// monitor reports.
 pub fn ask_unit(link: &mut Link) -> Result<UnitState, Error> {
     ask(link, ASK_STATE)
 }
 
-/// What the server's unit wrote to the journal last; the monitor ends the unit afterwards.
+/// The last log lines of the server's unit. The monitor ends the unit afterwards.
 pub fn read_journal(link: &mut Link) -> Vec<u8> {
     let _ = link.send_word(ASK_JOURNAL);
     link.read_rest()
@@ -138,11 +138,11 @@ fn ask(link: &mut Link, word: u8) -> Result<UnitState, Error> {
     }
 }
 
-/// Ends a server that lives in a unit, and then the unit with all that is in it; `None` if the unit is not
-/// that server's.
+/// Ends a server that runs in a unit, and then the unit with everything in it. `None` if the unit is not this
+/// server's.
 ///
 /// # Errors
-/// As [`ask_unit`].
+/// Those of [`ask_unit`].
 pub fn stop_in_unit(
     request: &Stop,
     leftovers: Leftovers,
@@ -150,7 +150,7 @@ pub fn stop_in_unit(
     proof: &Unprivileged,
 ) -> Result<Option<Stopped>, Error> {
     let begin = Instant::now();
-    // Before systemd is asked: a main process that is there afterwards, and was not, is another server's.
+    // Before asking systemd: a main process that appears only afterwards belongs to another server.
     let server = Process::open(&request.server, proof)?;
     let state = ask_unit(link)?;
     if !state.is_of(&request.server, server.as_ref()) {
@@ -160,7 +160,7 @@ pub fn stop_in_unit(
     }
     let open = |pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten();
     let others = state.list_processes().into_iter().filter(|pid| *pid != request.server.pid);
-    // What hooks left in the unit is root's, and not the server's.
+    // What hooks left in the unit is root's, not the server's.
     let is_own = |process: &Process| process.signal(0).is_ok();
     let mut others: Vec<Process> = others.filter_map(open).filter(is_own).collect();
     let mut alive = false;
@@ -170,7 +170,7 @@ pub fn stop_in_unit(
     let mut leftovers_killed = 0;
     if !alive {
         if leftovers == Leftovers::Kill {
-            // All that outlived the server: systemd has seen its end too, and may have begun with them.
+            // All that outlived the server. systemd has seen its end, too, and may have begun on these.
             leftovers_killed = others.len();
         }
         ask(link, ASK_STOP)?;
@@ -180,35 +180,35 @@ pub fn stop_in_unit(
     Ok(Some(Stopped { alive, leftovers_killed, took: begin.elapsed() }))
 }
 
-/// How a server in a unit is.
+/// The state of a server in a unit.
 #[derive(Debug)]
 pub enum UnitStatus {
-    /// It runs, and uses this.
+    /// It runs, and uses this much.
     Alive(Usage),
     /// It has ended.
     Ended {
         /// How.
         end: Option<End>,
-        /// Why, in systemd's words, where that is more.
+        /// Why, in systemd's words, if that says more.
         result: Option<String>,
     },
 }
 
-/// Measures a server that lives in a unit; `None` if the unit is not that server's.
+/// Measures a server that runs in a unit; `None` if the unit is not this server's.
 ///
 /// # Errors
-/// As [`ask_unit`].
+/// Those of [`ask_unit`].
 pub fn measure_in_unit(
     request: &Status,
     link: &mut Link,
     proof: &Unprivileged,
 ) -> Result<Option<UnitStatus>, Error> {
-    // Before systemd is asked, as for a stop.
+    // Before asking systemd, as for a stop.
     let server = Process::open(&request.server, proof)?;
     let state = ask_unit(link)?;
     let is_of_this_boot = request.server.started.as_ref().is_some_and(Started::is_of_this_boot);
     if !state.is_loaded && is_of_this_boot && request.unit.is_some() && server.is_none() {
-        // systemd keeps a unit that has failed until somebody resets it, and forgets others.
+        // systemd keeps a failed unit until somebody resets it, and forgets all others.
         return Ok(Some(UnitStatus::Ended { end: Some(End::Exited(0)), result: None }));
     }
     if !state.is_of(&request.server, server.as_ref()) {

@@ -1,4 +1,4 @@
-//! The wait for a server to be up.
+//! Waits for a server to be up.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -22,23 +22,23 @@ use ground::waiting::wait_for_any;
 use ground::wire::{Link, stdout_to_caller};
 use root::privileges::Unprivileged;
 
-/// Without `wait`, an end within this time is an early one, as with the Python sudospawner.
+/// Without `wait`, an end within this time is early, as with the Python sudospawner.
 const EARLY: Duration = Duration::from_secs(1);
-/// How often the kernel's list of sockets is read; there is no event for a socket that listens.
+/// How often the kernel's list of sockets is read. There is no event for a listening socket.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(10);
-/// After a look at the list, the pause is this many times as long as the look, so that fifty servers
-/// that start at once do not wait for their mediators: the kernel walks through all of its table of
-/// connections, which takes milliseconds on a machine with much memory.
+/// The pause after reading the list is this many times as long as the reading. The kernel walks its whole
+/// table of connections, which takes milliseconds on a machine with much memory. Without the pause, fifty
+/// servers that start at once would wait for their mediators.
 const LOOK_SHARE: u32 = 30;
-/// But no user waits longer than this for a server that listens already.
+/// The longest time that a user waits for a server that already listens.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where a server lives.
+/// Where a server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// Beside us, with a supervisor that reports its end.
     Process,
-    /// In a unit, whose end shows in its main process.
+    /// In a unit. Its main process shows the end.
     Unit,
 }
 
@@ -46,10 +46,10 @@ pub enum Place {
 pub struct Watch {
     link: Link,
     place: Place,
-    /// In a unit the server has no parent of ours that could tell of its end.
+    /// The server's process in a unit, where no parent of ours can report its end.
     process: Option<Process>,
     server: Option<Identity>,
-    /// From when on the time for the server runs: what hooks take is not the server's.
+    /// When the server's time begins. The time for hooks does not count.
     since: Instant,
     wait: Option<Wait>,
     announce: bool,
@@ -59,7 +59,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch a launch; with `announce`, events are written.
+    /// Begins to watch a launch. With `announce`, events are written.
     #[must_use]
     pub fn new(link: Link, place: Place, wait: Option<Wait>, announce: bool) -> Self {
         let (since, pause) = (Instant::now(), LISTEN_INTERVAL);
@@ -67,23 +67,23 @@ impl Watch {
         Self { link, place, process, server, since, wait, announce, hooks, pause }
     }
 
-    /// The connection to the server's supervisor, and what became of the hooks.
+    /// The connection to the server's supervisor, and the results of the hooks.
     #[must_use]
     pub fn into_parts(self) -> (Link, Vec<HookResult>) {
         (self.link, self.hooks)
     }
 
-    /// The pid, and which process that is; under hidepid the latter shows only after the exec.
+    /// The pid, and which process that is. With hidepid, the latter is visible only after the exec.
     pub fn identify_server(&mut self) -> (i32, Option<Started>) {
         self.server.take().map_or((0, None), |server| {
             (server.pid.as_raw(), server.started.or_else(|| Started::of(server.pid)))
         })
     }
 
-    /// Returns when the server is up: with `wait`, whether it listens.
+    /// Returns when the server is up. With `wait`, returns whether it listens.
     ///
     /// # Errors
-    /// Why it is not, and never will be.
+    /// Why it is not up and never will be.
     pub fn until_up(
         &mut self,
         plan: &Plan,
@@ -94,8 +94,8 @@ impl Watch {
             let left = limit.saturating_sub(self.since.elapsed());
             if self.wait_for_report(left)? {
                 match self.link.read_report()? {
-                    // Beside the Hub root says nothing after the server's pid: what comes later is from the
-                    // account's own processes. Of a unit the monitor goes on to tell.
+                    // Beside the Hub, root reports nothing after the server's pid: later reports come from
+                    // the account's own processes. For a unit, the monitor keeps reporting.
                     Report::Denied(_) if self.server.is_some() && self.place == Place::Process => {}
                     Report::Hook(_) | Report::Server(_) if self.server.is_some() => {}
                     Report::Hook(result) => self.announce_hook(result),
@@ -110,8 +110,7 @@ impl Watch {
                     Report::Denied(setback) | Report::Failed(setback) => {
                         return Err(Error::Reported(setback));
                     }
-                    // As upstream has it: nobody waits for a port, and an end in peace is none
-                    // of our business.
+                    // As upstream: nobody waits for a port, so an end with status 0 is not our business.
                     Report::Ended(End::Exited(0), _) if self.wait.is_none() => return Ok(None),
                     Report::Ended(end, tail) => {
                         let stderr = escape_control_characters(tail.as_bytes(), Lines::Many);
@@ -122,7 +121,7 @@ impl Watch {
                             stderr,
                         });
                     }
-                    // Nobody has asked.
+                    // Nobody has asked for this.
                     Report::Unit(_) => {}
                 }
             } else if self.unit_has_ended() {
@@ -155,10 +154,10 @@ impl Watch {
         self.place == Place::Unit && self.server.is_some() && is_gone()
     }
 
-    /// As what a supervisor reports, in the words of systemd.
+    /// Reports the same as a supervisor, from what systemd says.
     fn explain_end_of_unit(&mut self) -> Result<Option<bool>, Error> {
         let state = ask_unit(&mut self.link)?;
-        // A unit that has not failed is forgotten at once.
+        // systemd immediately forgets a unit that has not failed.
         let end = state.end.unwrap_or(End::Exited(0));
         if end == End::Exited(0) && self.wait.is_none() {
             return Ok(None);
@@ -178,7 +177,7 @@ impl Watch {
         if result.status == HookStatus::Running {
             return;
         }
-        // A caller that has events logs them itself.
+        // A caller that gets events logs them itself.
         let HookResult { name, status, seconds, output, .. } = &result;
         let level = if self.announce { log::Level::Debug } else { log::Level::Info };
         log::log!(level, "hook {name}: {status:?} after {seconds} s: {}", output.trim_end());
@@ -197,20 +196,18 @@ impl Watch {
         self.since = Instant::now();
     }
 
-    /// Waits for a report, at most until it is time to look at the sockets again; whether there is
-    /// one.
+    /// Waits for a report, at most until the next look at the sockets. Returns whether there is one.
     fn wait_for_report(&self, left: Duration) -> Result<bool, Error> {
         if self.link.has_received() {
             return Ok(true);
         }
         let pause = match (&self.server, self.wait) {
-            // Hooks run, and have their own time limits.
+            // Hooks are running, and have their own time limits.
             (None, _) => Duration::from_secs(60),
             (Some(_), Some(_)) => left.min(self.pause),
             (Some(_), None) => left,
         };
-        // No event is asked of stdout: what poll(2) tells without being asked is that nobody is
-        // left to read it.
+        // No event is requested for stdout: poll(2) reports without a request that no reader is left.
         let stdout = stdout_to_caller();
         let mut watched = vec![
             PollFd::new(self.link.as_fd(), PollFlags::POLLIN),

@@ -1,14 +1,14 @@
-//! The processes that there are, as sysinfo finds them in /proc: who descends from whom, and what each uses.
+//! The processes of the machine, as sysinfo finds them in /proc: descendants, and what each process uses.
 
 use nix::unistd::Pid;
 use sysinfo::{Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// All processes that this one can see.
+/// All processes visible to this one.
 #[derive(Debug)]
 pub struct Census(System);
 
 impl Census {
-    /// Counts them now.
+    /// Takes the census now.
     #[must_use]
     pub fn take() -> Self {
         let mut system = System::new();
@@ -17,13 +17,13 @@ impl Census {
         Self(system)
     }
 
-    /// What was found of a process; nothing if it is gone or hidden.
+    /// What was found of a process; `None` if it is gone or hidden.
     #[must_use]
     pub fn find(&self, pid: Pid) -> Option<&Process> {
         self.0.process(to_number(pid)?)
     }
 
-    /// All that descends from a process, without itself.
+    /// All descendants of a process, without the process itself.
     #[must_use]
     pub fn list_descendants(&self, pid: Pid) -> Vec<Pid> {
         let mut found = Vec::new();
@@ -33,7 +33,7 @@ impl Census {
                 process.parent() == Some(parent) && process.thread_kind().is_none()
             });
             let children = children.filter_map(|(pid, _)| i32::try_from(pid.as_u32()).ok());
-            // /proc is read while processes come and go: one that moved is not to be met twice.
+            // Processes come and go while /proc is read. One that has a new parent must not be counted twice.
             let children: Vec<Pid> =
                 children.map(Pid::from_raw).filter(|child| !found.contains(child)).collect();
             unseen.extend(&children);

@@ -1,5 +1,5 @@
-//! Which process a request means. A pid alone is no identity, since the kernel gives it anew. Pid, start time and
-//! boot together are.
+//! Identifies the process that a request means. A pid alone does not, since the kernel reuses it. Pid, start
+//! time and boot together do.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::stat::Stat;
 
-/// When a process began: the boot, and the clock ticks since then (field 22 of proc_pid_stat(5)).
+/// When a process started: the boot, and the clock ticks since then (field 22 of proc_pid_stat(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     boot_id: String,
@@ -16,7 +16,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// Reads `<boot_id>:<start ticks>`, the form of the protocol.
+    /// Parses `<boot_id>:<start ticks>`, the form used in the protocol.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (boot_id, ticks) = text.split_once(':')?;
@@ -29,13 +29,13 @@ impl Started {
         Some(Self { boot_id: boot_id.to_owned(), ticks: ticks.parse().ok()? })
     }
 
-    /// When the process with this pid began, if /proc shows it.
+    /// When the process with this pid started, if /proc shows it.
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
         Some(Self { boot_id: read_boot_id()?, ticks: Stat::read(pid)?.started })
     }
 
-    /// Whether it was since the machine was started last.
+    /// Whether that was since the last boot.
     #[must_use]
     pub fn is_of_this_boot(&self) -> bool {
         read_boot_id().is_some_and(|boot_id| boot_id == self.boot_id)
@@ -64,6 +64,6 @@ impl Serialize for Started {
 pub struct Identity {
     /// Its pid.
     pub pid: Pid,
-    /// When it began, where the caller knows: then a recycled pid is harmless.
+    /// When it started, if the caller knows. With this, a recycled pid is harmless.
     pub started: Option<Started>,
 }

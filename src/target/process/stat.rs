@@ -1,4 +1,4 @@
-//! What /proc tells of one process.
+//! What /proc says about one process.
 
 use nix::unistd::Pid;
 
@@ -12,15 +12,15 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads it; `None` if there is no such process or it is hidden.
+    /// Reads it; `None` if the process does not exist or is hidden.
     #[must_use]
     pub fn read(pid: Pid) -> Option<Self> {
         Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
     fn parse(line: &[u8]) -> Option<Self> {
-        // The command (field 2) is in parentheses and may hold any byte, a ')' too: the last one
-        // closes it.
+        // The command (field 2) is in parentheses and may contain any byte, even `)`. So the last one closes
+        // it.
         let close = line.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(line.get(close..)?.get(1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Ends a server in one call: SIGINT, SIGTERM, SIGKILL, and then all that it left behind.
+//! Ends a server in one call: SIGINT, SIGTERM, SIGKILL, and then everything that it left behind.
 
 use std::time::{Duration, Instant};
 
@@ -20,19 +20,19 @@ use root::privileges::Unprivileged;
 /// What a stop found and did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stopped {
-    /// Whether the server is still there, in spite of all.
+    /// Whether the server is still there in spite of all signals.
     pub alive: bool,
     /// How many processes outlived the server and were ended after it.
     pub leftovers_killed: usize,
-    /// How long all of it took.
+    /// How long it took in total.
     pub took: Duration,
 }
 
 /// Ends the server and what it left behind.
 ///
-/// The server's parent is its supervisor, and that one ends what is left when the server is gone:
-/// the work here is to count, and to wait until the supervisor is gone too. Where the supervisor
-/// has been killed, its work is done here.
+/// The server's parent is its supervisor, which ends what is left after the server. This code then only
+/// counts, and waits until the supervisor is gone, too. If the supervisor was killed, this code does its
+/// work.
 ///
 /// # Errors
 /// [`Error::KernelUnsupported`].
@@ -47,7 +47,7 @@ pub fn stop_server(
         // EPERM: the pid belongs to another account, so the server is gone.
         if server.signal(0).is_ok() {
             let supervisor = find_supervisor(&server, unprivileged)?;
-            // Now, since a supervisor that has ended has no parent any more.
+            // Now, because a supervisor that has ended has no parent any more.
             let keeper = supervisor.as_ref().and_then(find_keeper);
             let top = supervisor.as_ref().map_or(server.pid, |supervisor| supervisor.pid);
             let mut relatives = open_relatives(top, server.pid, unprivileged);
@@ -70,23 +70,23 @@ fn find_supervisor(server: &Process, proof: &Unprivileged) -> Result<Option<Proc
         return Ok(None);
     }
     let parent = Process::open(&Identity { pid: stat.parent, started: None }, proof)?;
-    // Another account's process may carry the supervisor's name; the kernel knows whose it is.
+    // Another account's process may have the supervisor's name. The kernel knows the owner.
     Ok(parent.filter(|parent| parent.signal(0).is_ok()))
 }
 
-/// Everything of the target's below `top`, but not the server itself.
+/// All of the target's processes below `top`, except the server itself.
 fn open_relatives(top: Pid, server: Pid, proof: &Unprivileged) -> Vec<Process> {
     Census::take()
         .list_descendants(top)
         .into_iter()
         .filter(|pid| *pid != server)
-        // Those that there is no descriptor left for are neither waited for nor counted.
+        // If no descriptor is left for a process, it is neither waited for nor counted.
         .filter_map(|pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten())
         .collect()
 }
 
-/// Sends the signals of a request in turn; whether the server has ended. What ends before it, as the kernels
-/// that a server shuts down in order do, leaves `relatives`.
+/// Sends the signals of a request in turn, and returns whether the server has ended. Processes that end
+/// before the server, such as kernels that it shuts down in order, are removed from `relatives`.
 #[must_use]
 pub fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop) -> bool {
     let phases = [
@@ -101,14 +101,14 @@ pub fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop
         if let Err(errno) = server.signal(signal) {
             log::debug!("signal {signal} to {}: {errno}", server.pid);
         }
-        // One that somebody has stopped would take no notice.
+        // A stopped process would not react.
         let _ = server.signal(libc::SIGCONT);
         let begin = Instant::now();
         loop {
             let left = limit.saturating_sub(begin.elapsed());
             let mut all = vec![server];
             all.extend(relatives.iter());
-            // Where the kernel does not tell, as under a limit of one open file, none has ended.
+            // If the kernel does not tell, as with a limit of one open file, none has ended.
             let ended = poll_for_end(&all, left).unwrap_or_default();
             if ended.first() == Some(&true) {
                 return true;
@@ -123,7 +123,7 @@ pub fn end_server(server: &Process, relatives: &mut Vec<Process>, request: &Stop
     false
 }
 
-/// The process of root's that ends what hooks left when the supervisor has ended, going by its name.
+/// Root's process that ends what hooks left after the supervisor has ended, found by its name.
 fn find_keeper(supervisor: &Process) -> Option<Process> {
     let parent = Stat::read(supervisor.pid)?.parent;
     let line = std::fs::read(format!("/proc/{parent}/cmdline")).ok()?;
@@ -133,7 +133,7 @@ fn find_keeper(supervisor: &Process) -> Option<Process> {
 
 fn end_leftovers(supervisor: Option<Process>, keeper: Option<Process>, leftovers: &[Process]) {
     let is_done = supervisor.is_some_and(|supervisor| {
-        // Its account can stop it, too.
+        // The account can stop the supervisor, too.
         let _ = supervisor.signal(libc::SIGCONT);
         let has_ended = supervisor.wait(ending::LONGEST_ENDING);
         if !has_ended {
@@ -154,7 +154,7 @@ fn end_by_hand(leftovers: &[Process]) {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let begin = Instant::now();
         for process in leftovers {
-            // ESRCH is the aim, and EPERM a program that became someone else: not ours to end.
+            // ESRCH is the aim. EPERM means a program that became another account, which is not ours to end.
             let _ = process.signal(signal);
         }
         for process in leftovers {

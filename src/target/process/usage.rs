@@ -1,4 +1,4 @@
-//! How a running server is: since when, and what it uses together with all that it started.
+//! The state of a running server: its uptime, and what it and everything that it started use.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use super::census::Census;
 use crate::error::Error;
 use crate::request::Status;
 
-/// What a server uses, its descendants included.
+/// What a server and its descendants use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
-    /// Whose it is.
+    /// The owner's uid.
     pub uid: u32,
     /// How long the server has been running.
     pub uptime: Duration,
-    /// Resident memory of all processes, in bytes; what they share counts for each.
+    /// Resident memory of all processes, in bytes. Shared memory counts for each.
     pub memory: u64,
-    /// CPU time of the processes that are there now.
+    /// CPU time of the processes that exist now.
     pub cpu: Duration,
-    /// How many processes.
+    /// The number of processes.
     pub processes: usize,
 }
 
@@ -45,7 +45,7 @@ pub fn measure_server(
     Ok(Some(measure_processes(server.pid, &processes, &census, unprivileged)))
 }
 
-/// Measures a server and all that belongs to it.
+/// Measures a server and everything that belongs to it.
 #[must_use]
 pub fn measure_processes(
     server: Pid,

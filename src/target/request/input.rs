@@ -1,4 +1,4 @@
-//! The bytes of one request, from stdin: so many, and so soon.
+//! Reads the bytes of one request from stdin, within a size and a time limit.
 
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};

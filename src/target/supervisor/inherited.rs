@@ -1,4 +1,4 @@
-//! What a supervisor is started with, as a command line.
+//! What a supervisor is started with, in the form of a command line.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
@@ -11,21 +11,21 @@ use ground::server_name::ServerName;
 use root::policy::file::{Leftovers, Log};
 use root::privileges::Unprivileged;
 
-/// The name by which the supervisor is started, and shows itself in `ps`. The caller cannot choose
-/// it: argv\[0\] is the path that sudo was given.
+/// The supervisor's `argv[0]`, and its name in `ps`. The caller cannot choose it: sudo gives the path as
+/// `argv[0]`.
 pub const NAME: &str = "sudospawner-supervisor";
-/// What a supervisor is started with: its server, and its ends of three pipes.
+/// What a supervisor is started with: its server, and its ends of the three pipes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inherited {
     /// The server, a child of this process.
     pub server: Pid,
-    /// To read what the server writes.
+    /// Carries the server's output.
     pub output: RawFd,
-    /// To write reports to the mediator.
+    /// Carries reports to the mediator.
     pub report: RawFd,
-    /// To read whether the caller has its reply.
+    /// Carries the word that the caller has its reply.
     pub delivered: RawFd,
-    /// What becomes of the processes that the server leaves behind.
+    /// What happens to the processes that the server leaves behind.
     pub leftovers: Leftovers,
     /// Where the server's log goes.
     pub log: LogPlace,
@@ -43,7 +43,7 @@ pub enum LogPlace {
 }
 
 impl LogPlace {
-    /// The place that the policy names, for one server of the target's.
+    /// The place that the policy names for one of the target's servers.
     #[must_use]
     pub fn choose(log: Log, unprivileged: &Unprivileged, server_name: &ServerName) -> Self {
         match log {
@@ -62,7 +62,7 @@ impl LogPlace {
 }
 
 impl Inherited {
-    /// The command line that says it.
+    /// The command line for a supervisor.
     #[must_use]
     pub fn to_argv(self) -> Vec<CString> {
         let numbers = [self.server.as_raw(), self.output, self.report, self.delivered];
@@ -74,14 +74,14 @@ impl Inherited {
         let log = match self.log {
             LogPlace::Hub => b"hub".to_vec(),
             LogPlace::Journal => b"journal".to_vec(),
-            // Absolute, and so told apart from the two words.
+            // It is absolute, and therefore differs from the two words.
             LogPlace::File(path) => path.into_os_string().into_vec(),
         };
         let words = std::iter::once(NAME.into()).chain(numbers).chain([leftovers.to_vec(), log]);
         words.flat_map(CString::new).collect()
     }
 
-    /// Reads that command line, with the program's name; `None` if it is another's.
+    /// Reads that command line, including the program's name; `None` if it is another program's.
     pub fn from_argv(argv: impl Iterator<Item = OsString>) -> Option<Self> {
         let words: Vec<OsString> = argv.skip(1).collect();
         let [server, output, report, delivered, leftovers, log] = words.try_into().ok()?;

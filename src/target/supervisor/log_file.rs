@@ -1,4 +1,4 @@
-//! A server's log in its user's home. Everything here is done as the target.
+//! A server's log in its user's home. Everything here runs as the target.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use nix::libc;
 
-/// At this size, in bytes, the file makes room for a new one.
+/// The size, in bytes, at which a new file is begun.
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
 
-/// An open log, with at most one predecessor, `….log.1`.
+/// An open log. It has at most one predecessor, `….log.1`.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -19,10 +19,10 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file for appending, and makes the directories above it.
+    /// Opens the file for appending, and creates the directories above it.
     ///
     /// # Errors
-    /// What the kernel says; `Other` for what is no regular file: writing to a pipe could block.
+    /// What the kernel says; `Other` if it is not a regular file, since writing to a pipe could block.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -40,7 +40,7 @@ impl LogFile {
         Ok(Self { path, file, bytes: metadata.len() })
     }
 
-    /// Appends; beyond the largest size, to a new file.
+    /// Appends to the file, or to a new one if it would become too large.
     ///
     /// # Errors
     /// What the kernel says: ENOSPC, EDQUOT.
@@ -53,7 +53,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// The open file, for a server that writes to it by itself: it makes room only now.
+    /// The open file, for a server that writes to it directly. Only now can a new file be begun.
     ///
     /// # Errors
     /// What the kernel says.

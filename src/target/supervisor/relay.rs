@@ -1,10 +1,10 @@
-//! Carries the server's output to the Hub's log, and never lets a log block the server.
+//! Carries the server's output to the Hub's log. No log ever blocks the server.
 //!
-//! The Hub's end is a pipe that others share, so it is never made non-blocking: poll(2) says
-//! whether PIPE_BUF bytes fit, and no more than that is written at once. If the Hub does not read
-//! for a moment, the server's own pipe holds what comes; after that lines are dropped and counted.
-//! When the Hub's end is gone, be it by a restart of the Hub or because sudo held it, the lines go
-//! on in the journal, or where the policy says so they go there from the beginning, or to a file.
+//! The Hub's end is a pipe that others share, so it is never made non-blocking: poll(2) says whether PIPE_BUF
+//! bytes fit, and no more is written at once. If the Hub does not read for a moment, the server's own pipe
+//! buffers the output. After that, lines are dropped and counted. When the Hub's end is gone, because the Hub
+//! restarted or sudo held it, the lines go to the journal. If the policy says so, they go there, or to a
+//! file, from the beginning.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -18,44 +18,44 @@ use nix::unistd::Pid;
 use super::inherited::LogPlace;
 use super::log_file::LogFile;
 
-/// So much of the server's last output is kept for the report of an early end.
+/// How much of the server's last output is kept to report an early end.
 pub const TAIL_BYTES: usize = 4096;
-/// What fits into a pipe at once when poll(2) calls it writable, on Linux: pipe(7), PIPE_BUF.
+/// How much fits into a pipe when poll(2) calls it writable, on Linux: pipe(7), PIPE_BUF.
 const CHUNK: usize = 4096;
-/// How long the Hub may keep a line waiting before lines are dropped. Meanwhile the server's own
-/// pipe, of 64 KiB, takes what it writes.
+/// How long a line may wait for the Hub before lines are dropped. Meanwhile the server's own pipe, of 64 KiB,
+/// takes its output.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Where journald takes messages in its native protocol, systemd's JOURNAL_NATIVE_PROTOCOL.
+/// The socket for journald's native protocol, systemd's JOURNAL_NATIVE_PROTOCOL.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// Where the lines go now.
+/// Where the lines go at present.
 enum Sink {
     /// The Hub's pipe, our stderr.
     Hub,
     /// The journal, or nowhere if there is none.
     Journal(Option<UnixDatagram>),
-    /// A file of the target's.
+    /// A file that the target owns.
     File(LogFile),
 }
 
-/// The state of the server's output on its way.
+/// The server's output on its way.
 pub struct Relay {
     hub: std::io::Stderr,
     output: Option<OwnedFd>,
     sink: Sink,
     server: Pid,
-    /// What has been read and not yet gone on: for the Hub at most one chunk, for the journal a
-    /// line that has not ended.
+    /// What was read but not yet passed on: for the Hub at most one chunk, for the journal an unfinished
+    /// line.
     pending: Vec<u8>,
-    /// Since when the pending chunk waits for the Hub.
+    /// Since when the pending chunk has waited for the Hub.
     waiting_since: Option<Instant>,
     /// How many lines have been dropped since the Hub last read.
     dropped: u64,
-    /// The last output, until nobody needs it any more.
+    /// The last output, until it is no longer needed.
     tail: Option<Vec<u8>>,
 }
 
-/// What poll(2) says of the Hub's pipe.
+/// The state of the Hub's pipe, from poll(2).
 #[derive(PartialEq, Eq)]
 enum HubState {
     Reading,
@@ -69,7 +69,7 @@ impl Relay {
     /// # Errors
     /// What fcntl(2) says.
     pub fn new(output: OwnedFd, server: Pid, place: LogPlace) -> Result<Self, Errno> {
-        // The reading end is ours alone, so here non-blocking hurts nobody.
+        // The reading end is ours alone, so making it non-blocking affects nobody else.
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
             hub: std::io::stderr(),
@@ -90,7 +90,7 @@ impl Relay {
     }
 
     /// What to poll for: more output, unless the Hub has to read what is pending; and the Hub, if it is to
-    /// be told of lines that it has missed.
+    /// learn of lines that it has missed.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let (is_waiting, has_dropped) = (self.waiting_since.is_some(), self.dropped > 0);
         let hub = (is_waiting || has_dropped && matches!(self.sink, Sink::Hub))
@@ -105,7 +105,7 @@ impl Relay {
         self.waiting_since.map(|since| PATIENCE.saturating_sub(since.elapsed()))
     }
 
-    /// Moves what can be moved now, and never waits.
+    /// Moves what can be moved now, without waiting.
     pub fn forward(&mut self) {
         loop {
             if !self.pass_on() || !self.read_chunk() {
@@ -120,12 +120,12 @@ impl Relay {
         self.tail.as_deref().unwrap_or_default()
     }
 
-    /// Keeps the last output no longer.
+    /// Stops keeping the last output.
     pub fn forget_tail(&mut self) {
         self.tail = None;
     }
 
-    /// Moves the last of it, when the server and all that it left have ended.
+    /// Moves the rest, when the server and everything that it left have ended.
     pub fn finish(&mut self) {
         self.forward();
         if let Sink::Journal(socket) = &self.sink
@@ -135,10 +135,10 @@ impl Relay {
         }
     }
 
-    /// Reads the next chunk; whether there was one.
+    /// Reads the next chunk, and returns whether there was one.
     fn read_chunk(&mut self) -> bool {
         let Some(output) = &self.output else { return false };
-        // Read where it is needed, since a buffer of its own would stay in memory for good.
+        // Read into its final place, because a separate buffer would stay in memory for good.
         let kept = self.pending.len();
         self.pending.resize(kept.saturating_add(CHUNK), 0);
         let room = self.pending.get_mut(kept..).unwrap_or_default();
@@ -146,7 +146,7 @@ impl Relay {
         self.pending.truncate(kept.saturating_add(count.unwrap_or(0)));
         match count {
             Ok(0) => {
-                // Nobody has the writing end any more, and so nobody ever will.
+                // Nobody has the writing end any more, so nobody ever will.
                 self.output = None;
                 return false;
             }
@@ -162,7 +162,7 @@ impl Relay {
         true
     }
 
-    /// Passes on what is pending; whether there is room for more.
+    /// Passes on what is pending, and returns whether there is room for more.
     fn pass_on(&mut self) -> bool {
         if self.pending.is_empty() && self.dropped == 0 {
             return true;
@@ -172,7 +172,7 @@ impl Relay {
                 self.pass_on_to_journal();
                 true
             }
-            // A disk that is full, or a quota that is used up, must not end in the Hub's log.
+            // A full disk or an exhausted quota must not send the output to the Hub's log.
             Sink::File(file) => {
                 let written = file.append(&self.pending);
                 self.pending.clear();
@@ -207,7 +207,7 @@ impl Relay {
                 self.dropped
             );
             self.dropped = 0;
-            // The pending chunk has to wait for the next look, since the notice took its room.
+            // The pending chunk waits for the next look, since the notice took its room.
             return match nix::unistd::write(&self.hub, notice.as_bytes()) {
                 Err(Errno::EPIPE) => self.turn_to_journal(),
                 _ => self.pass_on(),
@@ -230,7 +230,7 @@ impl Relay {
             return false;
         }
         let lines = self.pending.iter().filter(|byte| **byte == b'\n').count();
-        // At least one, so that what was dropped is told of also where a line has no end.
+        // At least one, so that dropped output is reported even if its line has no end.
         self.dropped = self.dropped.saturating_add(lines.max(1) as u64);
         self.pending.clear();
         self.waiting_since = None;
@@ -243,7 +243,7 @@ impl Relay {
         self.pass_on()
     }
 
-    /// Sends every whole line; what is left waits for its end, unless it is too long to wait for.
+    /// Sends all complete lines. The rest waits for its end, unless it is too long.
     fn pass_on_to_journal(&mut self) {
         let Sink::Journal(socket) = &self.sink else { return };
         let whole = match self.pending.iter().rposition(|byte| *byte == b'\n') {
@@ -264,8 +264,8 @@ fn open_journal() -> Sink {
     Sink::Journal(socket.filter(|socket| socket.set_nonblocking(true).is_ok()))
 }
 
-/// One message in journald's native protocol. A journal that does not take it, or is not there, is
-/// never waited for: then the line is lost, as it would have been without us.
+/// Sends one message in journald's native protocol. A journal that does not accept it, or is missing, is
+/// never waited for. The line is then lost, as it would be without us.
 fn send_to_journal(socket: Option<&UnixDatagram>, server: Pid, line: &[u8]) {
     let Some(socket) = socket else { return };
     let mut message = format!(
