@@ -1,4 +1,4 @@
-//! What is compared with policy and target before a unit is started or a slice is stopped.
+//! Compares a call with the policy and the target before a unit is started or a slice is stopped.
 
 use std::path::{Component, Path};
 
@@ -15,10 +15,10 @@ use root::policy::systemd::expand;
 use root::trusted_file::TrustedDirectory;
 use root::trusted_file::program::open_trusted_program;
 
-/// The only program that a unit runs.
+/// The only program that a unit may run.
 const SERVER: &str = "jupyterhub-singleuser";
 
-/// Whether a slice may be stopped: the policy says so, and which.
+/// Checks that the policy lets this slice be stopped.
 pub fn check_slice_stop(verb: &str, slice: &SliceName, policy: &Policy) -> Result<(), String> {
     if verb != "stop" {
         return Err("a slice can be stopped, and nothing else".to_owned());
@@ -29,7 +29,7 @@ pub fn check_slice_stop(verb: &str, slice: &SliceName, policy: &Policy) -> Resul
     check_slice(slice, policy)
 }
 
-/// Whether a slice is the policy's or below it.
+/// Checks that a slice is the policy's or below it.
 pub fn check_slice(slice: &SliceName, policy: &Policy) -> Result<(), String> {
     if slice.is_within(&policy.systemd.slice) {
         return Ok(());
@@ -38,7 +38,7 @@ pub fn check_slice(slice: &SliceName, policy: &Policy) -> Result<(), String> {
     Err(format!("the slice {slice} is neither systemd.slice, {own}, nor below it"))
 }
 
-/// Whether a group, by number or name, is the target's primary one.
+/// Checks that a group, given by number or name, is the target's primary one.
 pub fn check_group(gid: &str, target: &Account) -> Result<(), String> {
     let group = match parse_id(gid) {
         Some(number) => Some(Gid::from_raw(number)),
@@ -50,7 +50,7 @@ pub fn check_group(gid: &str, target: &Account) -> Result<(), String> {
     Err(format!("--gid has to be the primary group of {}, {}", target.name, target.gid))
 }
 
-/// Whether a unit may run this program: the server, which nobody but root can have written.
+/// Checks that a unit may run this program: it must be the server, and only root can have written it.
 pub fn check_program(program: &Path, policy: &Policy) -> Result<(), Refusal> {
     let has_name = program.file_name().is_some_and(|name| name == SERVER);
     let directory = policy.server.directory.as_deref();
@@ -66,7 +66,7 @@ pub fn check_program(program: &Path, policy: &Policy) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a server may start there: in the home, where the policy says, or below.
+/// Checks that a server may start there: in the home, where the policy says, or below these.
 pub fn check_working_directory(
     directory: &Path,
     target: &Account,
@@ -84,9 +84,9 @@ pub fn check_working_directory(
     Err(format!("the working directory has to be {home}, systemd.working_directory, or below"))
 }
 
-/// Checks the paths of a property: nobody but root can have a hand in what systemd does with them.
+/// Checks the paths of a property: only root may influence what systemd does with them.
 pub fn check_place(wish: &Wish, unit: &HubUnit) -> Result<(), String> {
-    // By either name of the unit.
+    // The unit's name may be given in either form.
     let own = [unit.stem(), unit.as_str()].map(|name| format!("jhub/{name}"));
     match (wish.name.as_str(), &wish.value) {
         (_, Value::Paths(paths)) => paths.iter().try_for_each(|path| check_mount_path(path)),
@@ -106,8 +106,8 @@ pub fn check_place(wish: &Wish, unit: &HubUnit) -> Result<(), String> {
     }
 }
 
-/// systemd binds the path to itself, as root. Could its target replace a directory above it meanwhile, it
-/// would be another path that is bound.
+/// systemd, as root, binds the path to itself. If the target could replace a directory above it meanwhile,
+/// systemd would bind another path.
 fn check_mount_path(path: &str) -> Result<(), String> {
     let path = Path::new(path.strip_prefix('-').unwrap_or(path));
     let Some(above) = path.parent() else { return Ok(()) };

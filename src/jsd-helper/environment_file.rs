@@ -1,8 +1,8 @@
-//! The server's variables, which the Hub writes to a file for systemd to read.
+//! The server's variables, which the Hub writes to a file that systemd reads.
 //!
-//! systemd would open that file as root, whatever it is a link to. Hence it is opened here, with no more
-//! than the caller's rights, and systemd reads a copy that is in memory alone. The file has done its work
-//! then, and is removed: the tokens in it would stay for as long as the server.
+//! systemd would open that file as root, even if it is a link to something else. So this program opens it,
+//! with only the caller's rights, and systemd reads a copy in memory. Then the file is removed: otherwise the
+//! tokens in it would stay as long as the server.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions, remove_file};
@@ -18,28 +18,28 @@ use nix::unistd::{Uid, setegid, seteuid, setgroups};
 use root::account::{Account, Caller};
 use root::privileges::become_wholly_root;
 
-/// More variables than that no program can be executed with.
+/// No program can be executed with more variables than fit into this.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Copies the caller's file into memory, and removes it. Returns the path under which systemd reads the
-/// copy for as long as this process, or what it executes, lives.
+/// Copies the caller's file into memory and removes the file. Returns the path at which systemd can read the
+/// copy while this process, or what it executes, is running.
 ///
 /// # Errors
-/// If the caller cannot read it, or if it is no regular file.
+/// If the caller cannot read the file, or if it is not a regular file.
 pub fn hold_environment_file(path: &str, caller: Caller) -> Result<String, Box<dyn Error>> {
     borrow_rights(caller).map_err(|errno| format!("becoming the caller: {errno}"))?;
     let content = read_and_remove(path);
     let regained = seteuid(Uid::from_raw(0)).and_then(|()| become_wholly_root());
     regained.map_err(|errno| format!("becoming root again: {errno}"))?;
-    // Without a name in the file system, and without close-on-exec: it lives on in systemd-run, which
-    // waits until the unit has started.
+    // The copy has no name in the file system and no close-on-exec flag. So it stays open in systemd-run,
+    // which waits until the unit has started.
     let mut memory = File::from(memfd_create("environment", MFdFlags::empty())?);
     memory.write_all(&content?)?;
     Ok(format!("/proc/{}/fd/{}", std::process::id(), memory.into_raw_fd()))
 }
 
 fn read_and_remove(path: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-    // Non-blocking, since opening a pipe would wait for its other end.
+    // Non-blocking, because opening a pipe would wait for its other end.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     if !file.metadata()?.is_file() {
@@ -56,8 +56,8 @@ fn read_and_remove(path: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(content)
 }
 
-/// Takes the caller's uid and groups, for the checks that the kernel makes; the real uid stays root, so
-/// that the caller can neither trace nor signal this process.
+/// Takes the caller's uid and groups for the kernel's checks. The real uid stays root, so that the caller can
+/// neither trace nor signal this process.
 fn borrow_rights(caller: Caller) -> Result<(), Errno> {
     let account = Account::by_uid(caller.uid).ok_or(Errno::ESRCH)?;
     setgroups(&account.list_groups(account.gid)?)?;

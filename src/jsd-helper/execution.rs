@@ -1,4 +1,4 @@
-//! systemd-run(1) or systemctl(1), with an environment of our own.
+//! Executes systemd-run(1) or systemctl(1) in an environment of our own.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsString};
@@ -9,11 +9,11 @@ use nix::unistd::{chdir, execve};
 
 use ground::system_calls::{self, afresh};
 
-/// All that the program is given of an environment.
+/// The complete environment of the program.
 const ENVIRONMENT: [&CStr; 2] =
     [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"LANG=C.UTF-8"];
 
-/// Becomes the program that the first word names; returns only if that is refused.
+/// Becomes the program that the first word names. Returns only on failure.
 ///
 /// # Errors
 /// A sentence.
@@ -23,10 +23,10 @@ pub fn execute(words: Vec<OsString>) -> Result<Infallible, String> {
         |word: OsString| CString::new(word.into_vec()).map_err(|_| "a word has a NUL byte");
     let path = to_word(program.clone().into())?;
     let argv = words.into_iter().map(to_word).collect::<Result<Vec<_>, _>>()?;
-    // A directory that is not the caller's.
+    // Not in the caller's directory.
     let _ = chdir("/");
     system_calls::reset_signals();
-    // The caller's limits would end that program in the middle; the unit has none of them.
+    // The caller's limits could end that program halfway. The unit does not get them.
     afresh::settle();
     execve(&path, &argv, &ENVIRONMENT)
         .map_err(|errno| format!("{} could not be executed: {errno}", program.display()))

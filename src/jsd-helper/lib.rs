@@ -1,9 +1,8 @@
-//! `jsd-helper`: what a Hub with SystemdSpawner may do as root, and no more.
+//! `jsd-helper` does as root what a Hub with SystemdSpawner may do, and no more.
 //!
-//! The command line is that of the program of the same name by Jens Elkner. What it may ask for is decided
-//! by the policy file, as in root mode; the command that is executed in the end is put together anew from
-//! what was understood, so that no word of the caller's but the server's arguments reaches systemd as it
-//! came.
+//! The command line is that of the program of the same name by Jens Elkner. As in root mode, the policy file
+//! decides what may be asked for. The command that is executed is built anew from what was understood. So
+//! only the server's arguments reach systemd as the caller gave them.
 
 mod checks;
 pub mod environment_file;
@@ -42,8 +41,8 @@ struct Call {
     action: Option<String>,
 }
 
-/// Carries out a command line, without the program's name, by becoming systemd-run(1) or systemctl(1);
-/// returns only if that is refused.
+/// Carries out a command line, without the program's name, by becoming systemd-run(1) or systemctl(1).
+/// Returns only on failure.
 #[must_use]
 pub fn carry_out(words: Vec<OsString>) -> Refusal {
     let mut call = Call::default();
@@ -62,7 +61,7 @@ impl Call {
         }
     }
 
-    /// Checks 1 to 4 as for root mode, then what the order asks for.
+    /// Does checks 1 to 4 as in root mode, and then what the order asks for.
     fn carry_out(&mut self, words: Vec<OsString>) -> Result<Infallible, Refusal> {
         if !geteuid().is_root() {
             let sentence =
@@ -70,11 +69,11 @@ impl Call {
             return Err(sentence.to_owned().into());
         }
         let said = Caller::identify()?;
-        // Whoever starts a program with a setuid bit chooses its environment.
+        // Whoever starts a setuid program chooses its environment.
         let caller = if getuid() == geteuid() { said } else { Caller { uid: getuid() } };
         self.caller = Some(caller);
         clear_environment();
-        // From here on the caller cannot signal us, and what is written down is root's word.
+        // From here on the caller cannot signal us, and the log line is root's word.
         become_wholly_root().map_err(|errno| format!("becoming root: {errno}"))?;
         let order = Order::parse(words)?;
         self.action = Some(order.describe());
@@ -100,7 +99,7 @@ impl Call {
     }
 }
 
-/// The account of a number or a name.
+/// The account with this number or name.
 fn resolve(uid: &str) -> Result<Account, Denial> {
     let account = match parse_id(uid) {
         Some(number) => Account::by_uid(number.into()),
@@ -109,7 +108,7 @@ fn resolve(uid: &str) -> Result<Account, Denial> {
     account.ok_or_else(|| Denial::TargetUnknown { asked: format!("uid {uid:?}") })
 }
 
-/// Checks what a unit is to be, and makes the command that starts it.
+/// Checks the unit, and makes the command that starts it.
 fn prepare(
     run: Run,
     target: &Account,
@@ -149,7 +148,7 @@ fn prepare(
     Ok(words)
 }
 
-/// The policy's properties, then what was asked for within them, then root's own.
+/// The policy's properties, then the permitted ones of the call, then those that root has chosen.
 fn list_for_unit(run: &Run, wishes: &[Wish], user: &str, policy: &Policy) -> Vec<Property> {
     let server = ServerName::default();
     let mut properties = list_shared_properties(policy, Limits::default(), user, &server);
@@ -175,8 +174,8 @@ fn list_for_unit(run: &Run, wishes: &[Wish], user: &str, policy: &Policy) -> Vec
     properties
 }
 
-/// The limits of each process. The mediator's units do without these: there hooks are not to have them, and the
-/// server gets them when root is given up.
+/// The limits of each process. The mediator's units do not have these, because they would apply to hooks.
+/// Their server gets its limits when root is given up.
 fn list_process_limits(policy: &Policy) -> Vec<Property> {
     let limits = &policy.limits;
     let rlimits = limits.rlimits.iter();

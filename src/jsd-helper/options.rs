@@ -8,27 +8,27 @@ use super::refusal::Refusal;
 use super::unit::HubUnit;
 use ground::unit_name::SliceName;
 
-/// What is said where words are missing.
+/// The sentence for missing words.
 pub const USAGE: &str = "usage: jsd-helper systemd-run --unit NAME --working-directory DIR --uid=UID \
     --gid=GID [--slice=NAME] [--property=NAME=VALUE]... DIR/jupyterhub-singleuser [ARG]... or \
     jsd-helper systemctl stop|reset-failed NAME";
 
-/// The options, each of which has a value.
+/// The options. Each has a value.
 const OPTIONS: [&str; 6] =
     ["--unit", "--working-directory", "--uid", "--gid", "--slice", "--property"];
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug)]
 pub enum Order {
-    /// A unit is to be started.
+    /// Start a unit.
     Run(Run),
     /// `stop` or `reset-failed` of a server's unit.
     Unit(&'static str, HubUnit),
-    /// The same of all servers.
+    /// The same for all servers.
     Slice(&'static str, SliceName),
 }
 
-/// A unit that is to be started.
+/// A unit to start.
 #[derive(Debug)]
 pub struct Run {
     /// Its name.
@@ -41,7 +41,7 @@ pub struct Run {
     pub gid: String,
     /// Its slice, if not the policy's.
     pub slice: Option<SliceName>,
-    /// The properties that are asked for, not read yet, so that a refusal can say whose they are.
+    /// The properties asked for, not yet parsed, so that a refusal can name the target.
     pub wishes: Vec<String>,
     /// The server.
     pub program: PathBuf,
@@ -50,12 +50,12 @@ pub struct Run {
 }
 
 impl Order {
-    /// Reads the words behind the program's name.
+    /// Reads the words after the program's name.
     ///
     /// # Errors
-    /// A usage where there are too few, as in the original, and what is refused.
+    /// The usage, if there are too few words, as in the original; otherwise what is refused.
     pub fn parse(words: Vec<OsString>) -> Result<Self, Refusal> {
-        // A word that is no UTF-8 is none of those that are known here.
+        // A word that is not UTF-8 is none of the words known here.
         let read: Vec<_> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
         match read.as_slice() {
             ["systemd-run", ..] if read.len() >= 8 => {

@@ -15,7 +15,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The exit status, as the original has it.
+    /// The exit status, as in the original.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         if self.code == "usage" { 1 } else { 99 }
@@ -29,14 +29,14 @@ impl From<String> for Refusal {
     }
 }
 
-/// What root mode refuses as well.
+/// What root mode also refuses.
 impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         Self { code: denial.classify().0, sentence: denial.to_string() }
     }
 }
 
-/// A server that others than root could have written.
+/// A server that accounts other than root could have written.
 impl From<Distrust> for Refusal {
     fn from(distrust: Distrust) -> Self {
         let sentence = format!("the server's executable is not trusted: {distrust}");

@@ -2,15 +2,15 @@
 
 use ground::unit_name::{MAX_UNIT_NAME, is_unit_text};
 
-/// What they begin with, as in the original.
+/// Their prefix, as in the original.
 const PREFIX: &str = "jsu-";
 
-/// The name of a service of the Hub's, with its suffix: `jsu-` and letters, digits, `:`, `-`, `_`, `.` and `\`.
+/// The name of a service of the Hub, with its suffix: `jsu-` and letters, digits, `:`, `-`, `_`, `.` and `\`.
 #[derive(Debug)]
 pub struct HubUnit(String);
 
 impl HubUnit {
-    /// Reads a name, with the suffix `.service` or without.
+    /// Reads a name with or without the suffix `.service`.
     ///
     /// # Errors
     /// A sentence.
@@ -24,7 +24,7 @@ impl HubUnit {
             return Err(WRONG);
         }
         match own.rsplit_once('.').map_or("", |(_, kind)| kind) {
-            // The kinds of units that systemd.unit(5) knows, and one that it knew.
+            // The types of units in systemd.unit(5), and a former one.
             "service" | "socket" | "device" | "mount" | "automount" | "swap" | "target"
             | "path" | "timer" | "slice" | "scope" | "snapshot" => Err(WRONG),
             _ => Ok(Self(name)),
@@ -37,7 +37,7 @@ impl HubUnit {
         &self.0
     }
 
-    /// The name without it.
+    /// The name without its suffix.
     #[must_use]
     pub fn stem(&self) -> &str {
         self.0.strip_suffix(".service").unwrap_or_default()

@@ -1,7 +1,7 @@
-//! The properties that may be asked for: a closed list, each with a value of its type.
+//! The properties that may be asked for: a closed list, with a type for each value.
 //!
-//! A property such as `ExecStartPre=+/bin/sh` runs as root whatever the unit's user is; hence no property
-//! is passed on that is not known here, and each value is read and written anew.
+//! A property such as `ExecStartPre=+/bin/sh` runs as root whatever the unit's user is. So no property is
+//! passed on that is not on the list, and each value is parsed and written anew.
 
 mod ceiling;
 
@@ -9,13 +9,13 @@ use root::policy::units::find_resource;
 use root::policy::units::parse_bytes;
 use root::unit_properties::{Property, quote, to_quota};
 
-/// What stands for no limit, in systemd's words `infinity`.
+/// No limit; systemd's `infinity`.
 const INFINITY: u64 = u64::MAX;
 
-/// A property that was asked for: one of the closed list, with a value of its type.
+/// A property that was asked for. It is on the closed list, and its value has the right type.
 #[derive(Debug)]
 pub struct Wish {
-    /// Its name, never an older one.
+    /// Its current name, not an older one.
     pub name: String,
     /// Its value.
     pub value: Value,
@@ -32,14 +32,14 @@ pub enum Value {
     Switch(bool),
     /// Absolute paths, each with a `-` in front if it need not exist.
     Paths(Vec<String>),
-    /// A word of a list, an octal mode, or what is looked at elsewhere.
+    /// A word of a list, an octal mode, or a text that is checked elsewhere.
     Text(String),
 }
 
-/// Reads all properties of a command line.
+/// Reads all properties on a command line.
 ///
 /// # Errors
-/// A sentence: one is not on the list, has a wrong value, or is there twice.
+/// A sentence: a property is not on the list, has a wrong value, or is repeated.
 pub fn read_wishes(texts: &[String]) -> Result<Vec<Wish>, String> {
     let mut wishes: Vec<Wish> = Vec::new();
     for text in texts {
@@ -57,7 +57,7 @@ impl Wish {
     /// Reads `NAME=VALUE`. The names are those of systemd.directives(7), and two older ones.
     ///
     /// # Errors
-    /// A sentence: the name is not on the list, or the value is not of its type.
+    /// A sentence: the name is not on the list, or the value does not have its type.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, text) = text.split_once('=').ok_or("a property is NAME=VALUE")?;
         let name = match name {
@@ -84,7 +84,7 @@ impl Wish {
         Ok(Self { name: name.to_owned(), value: value.ok_or_else(wrong)? })
     }
 
-    /// The property as systemd-run(1) takes it.
+    /// The property in the form for systemd-run(1).
     #[must_use]
     pub fn to_property(&self) -> Property {
         let value = match &self.value {
@@ -101,7 +101,7 @@ impl Wish {
     }
 }
 
-/// Whether this is a limit of setrlimit(2) that the policy knows, in capital letters as systemd writes it.
+/// Whether this is a limit of setrlimit(2) that the policy knows, in systemd's spelling with capital letters.
 fn is_process_limit(name: &str) -> bool {
     let limit = name.strip_prefix("Limit").unwrap_or_default();
     let is_upper = limit.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -111,7 +111,7 @@ fn is_process_limit(name: &str) -> bool {
 fn read_amount(text: &str, least: u64) -> Option<Value> {
     let amount = match text {
         "infinity" => Some(INFINITY),
-        // Which would take a sign.
+        // `parse_bytes` would accept a sign.
         _ => parse_bytes(text).filter(|_| !text.starts_with('+')),
     };
     amount.filter(|amount| *amount >= least).map(Value::Amount)
@@ -147,7 +147,7 @@ fn read_paths(text: &str) -> Option<Value> {
     paths.iter().all(|path| is_mount_path(path)).then_some(Value::Paths(paths))
 }
 
-/// Whether this is one absolute path for systemd.exec(5), with no sign that a shell would see in it.
+/// Whether this is one absolute path for systemd.exec(5), without characters that a shell would interpret.
 fn is_mount_path(text: &str) -> bool {
     let path = text.strip_prefix('-').unwrap_or(text);
     let is_plain = |c: char| !(c.is_control() || c.is_whitespace() || "\"'\\".contains(c));

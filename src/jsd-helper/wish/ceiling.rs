@@ -1,18 +1,18 @@
-//! What the policy lets be asked for: limits at most as it has them, and no switch turned off that it rests on.
+//! What may be asked for: no limit above the policy's, and no switch off that the policy relies on.
 
 use std::fmt::Display;
 
 use super::{Value, Wish};
 use root::policy::file::Policy;
 
-/// The limits of setrlimit(2) that are none where nobody sets them.
+/// The limits of setrlimit(2) that are infinite if nobody sets them.
 const UNLIMITED: [&str; 6] = ["as", "core", "cpu", "data", "fsize", "stack"];
 
-/// The beginnings of the names of properties that close a part of the file system.
+/// The prefixes of properties that close part of the file system.
 const CLOSING: [&str; 4] = ["ReadOnly", "Inaccessible", "Protect", "TemporaryFileSystem"];
 
 impl Wish {
-    /// Checks that it does not ask for more than the policy gives.
+    /// Checks that the property does not ask for more than the policy gives.
     ///
     /// # Errors
     /// A sentence with the ceiling.
@@ -21,7 +21,7 @@ impl Wish {
         Err(format!("{} asks for more than the policy gives, which is {ceiling}", self.name))
     }
 
-    /// What the policy gives, where that is less.
+    /// What the policy gives, if that is less.
     fn find_exceeded(&self, policy: &Policy) -> Option<String> {
         let (limits, unit) = (&policy.limits, &policy.systemd);
         let (memory, tasks) = (limits.memory.map(|bytes| bytes.0), limits.tasks.map(u64::from));
@@ -39,7 +39,7 @@ impl Wish {
                 match open_files.or(limits.rlimits.get(&name).copied()) {
                     Some(most) => (*asked > most).then(|| most.to_string()),
                     None if UNLIMITED.contains(&name.as_str()) => None,
-                    // What is the system's own limit is not ours to raise.
+                    // The system's own limit is not ours to raise.
                     None => Some("the system's: name a ceiling in limits.rlimits".to_owned()),
                 }
             }
@@ -53,12 +53,12 @@ impl Wish {
     }
 }
 
-/// A limit of the policy's, where it is less than what is asked for.
+/// The policy's limit, if that is less than what is asked for.
 fn find_lower<N: PartialOrd + Display>(limit: &str, asked: N, most: Option<N>) -> Option<String> {
     most.filter(|most| asked > *most).map(|most| format!("limits.{limit} = {most}"))
 }
 
-/// What of the policy closes a part of the file system, which a path to write to would open again.
+/// What the policy uses to close part of the file system, which a writable path would open again.
 fn find_closing(policy: &Policy) -> Option<String> {
     let paths = (!policy.systemd.read_only_paths.is_empty()).then_some("systemd.read_only_paths");
     let mut own = policy.systemd.properties.iter().map(|(name, _)| name.as_str());
