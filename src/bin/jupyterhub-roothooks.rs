@@ -1,5 +1,5 @@
-//! `jupyterhub-roothooks`: a container's entrypoint, which runs hooks as root, gives up root, and
-//! becomes the command behind `--`.
+//! `jupyterhub-roothooks`: a container's entrypoint, which runs hooks as root, gives up root, and becomes the
+//! command after `--`.
 
 use std::process::ExitCode;
 

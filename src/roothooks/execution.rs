@@ -1,4 +1,4 @@
-//! What the command is executed with: its arguments, the container's variables, and the directory.
+//! Executes the command with its arguments, the container's variables and the directory.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,7 +13,7 @@ use ground::system_calls;
 use root::account::Account;
 use root::privileges::Unprivileged;
 
-/// A command that is ready to be executed.
+/// A command that can be executed.
 #[derive(Debug)]
 pub struct Execution {
     argv: Vec<CString>,
@@ -22,10 +22,10 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// Puts together what is to be executed, for a process that has given up root.
+    /// Prepares the execution in a process that has given up root.
     ///
     /// # Errors
-    /// [`Failure::Usage`] for a word that no program can be given.
+    /// [`Failure::Usage`] for a word that cannot be passed to a program.
     pub fn prepare(command: &[OsString], proof: &Unprivileged<Ids>) -> Result<Self, Failure> {
         let to_words = |words: Vec<Vec<u8>>| {
             let words: Result<_, _> = words.into_iter().map(CString::new).collect();
@@ -40,10 +40,9 @@ impl Execution {
         })
     }
 
-    /// Becomes the command, found on PATH, with signals as a program expects them at its start;
-    /// returns only if that is refused.
+    /// Becomes the command, found on PATH, with signals reset. Returns only on failure.
     pub fn execute(&self) -> Failure {
-        // By path once more: a hook may have mounted something over the directory that we are in.
+        // Enters the directory by path again: a hook may have mounted something over it.
         if let Some(directory) = &self.directory {
             let _ = chdir(directory);
         }
@@ -56,8 +55,8 @@ impl Execution {
     }
 }
 
-/// The container's variables as `NAME=value`; those that name the account say what is so, if there is
-/// one. An account without a shell keeps the container's.
+/// The container's variables as `NAME=value`. If there is an account, the variables that name it are set from
+/// it; one without a shell keeps the container's.
 fn list_variables(inherited: Vec<(OsString, OsString)>, account: Option<&Account>) -> Vec<Vec<u8>> {
     let mut own: Vec<(OsString, OsString)> = Vec::new();
     if let Some(account) = account {

@@ -6,18 +6,18 @@ use thiserror::Error;
 /// Why the command was not started.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// The command line, or a variable that stands for an option, is not one that this program takes.
+    /// The command line, or a variable that replaces an option, has a mistake.
     #[error("{0}; `jupyterhub-roothooks --help` lists the options")]
     Usage(String),
-    /// Somebody else than root has become root by a setuid bit.
+    /// An account other than root has become root by a setuid bit.
     #[error("this program is for root: take away its setuid bit, and start the container as root")]
     Setuid,
-    /// Another account than root cannot become the one that was asked for.
+    /// An account other than root cannot become the one asked for.
     #[error("uid {own} cannot become uid {asked}: start the container as root (runAsUser: 0)")]
     NotRoot {
         /// The uid of this process.
         own: u32,
-        /// The uid that the command is to have.
+        /// The uid that the command should have.
         asked: u32,
     },
     /// Root could not be given up.
@@ -25,7 +25,7 @@ pub enum Failure {
         "root could not be given up ({0}): the container needs the capabilities SETUID and SETGID"
     )]
     PrivilegesLeft(String),
-    /// A system call on the way to the command failed.
+    /// A system call failed before the command was executed.
     #[error("{step}: {errno}")]
     SystemError {
         /// What was being done.
@@ -44,7 +44,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit status, as env(1) and shells have it for a command that was not started.
+    /// The exit status that env(1) and shells use for a command that was not started.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {

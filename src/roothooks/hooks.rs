@@ -1,4 +1,4 @@
-//! The hooks of a container, which may belong to whoever built its image.
+//! The hooks of a container, which may belong to the builder of its image.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,30 +14,30 @@ use ground::report::{HookResult, HookStatus};
 use root::hooks::runner::{Runner, Surroundings};
 use root::hooks::{Found, Prepared, find_hooks, run_found};
 
-/// Whose hooks are run.
+/// Which hooks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
     /// Those that only root can have written.
     RootAlone,
-    /// All that are there, through symbolic links, too: whoever built the image answers for them.
+    /// All of them, even through symbolic links: the builder of the image answers for them.
     AnyOwner,
 }
 
 /// The hooks of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerHooks {
-    /// The directory that they are in.
+    /// Their directory.
     pub directory: PathBuf,
-    /// Whose hooks are run.
+    /// Which hooks are run.
     pub trust: Trust,
     /// How long each may take.
     pub timeout: Duration,
 }
 
-/// Runs the hooks of a container, whose variables, working directory, stdout and stderr they share.
-/// None of them keeps the command from being started. `report` is told before and after each.
+/// Runs the hooks of a container. They share its variables, working directory, stdout and stderr. No hook
+/// prevents the command from starting. `report` is called before and after each.
 ///
-/// The uid's account is looked up afterwards, since a hook may be what makes it.
+/// The uid's account is looked up afterwards, since a hook may create it.
 pub fn run_hooks(
     hooks: &ContainerHooks,
     uid: Uid,

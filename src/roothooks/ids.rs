@@ -1,4 +1,4 @@
-//! Gives up root in a container, whose ids need not belong to any account, and which may lack capabilities.
+//! Gives up root in a container, where ids may have no account and capabilities may be missing.
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -10,26 +10,26 @@ use root::account::Account;
 use root::hooks::Prepared;
 use root::privileges::{Unprivileged, change_ids, failed, prove};
 
-/// The ids that a process is to have. In a container they need not belong to any account.
+/// The ids that a process should have. In a container they may have no account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
     /// The uid.
     pub uid: Uid,
-    /// The primary group, which may be another than the account's.
+    /// The primary group, which may differ from the account's.
     pub gid: Gid,
-    /// The uid's account, whose further groups the process gets; without one it gets none.
+    /// The uid's account. The process gets the account's supplementary groups, or none without an account.
     pub account: Option<Account>,
 }
 
 impl Ids {
-    /// Looks up whether the uid has an account.
+    /// Looks up the uid's account, if there is one.
     #[must_use]
     pub fn look_up(uid: Uid, gid: Gid) -> Self {
         Self { uid, gid, account: Account::by_uid(uid) }
     }
 }
 
-/// Whether programs that are executed later may gain privileges by setuid bits and the like.
+/// Whether programs executed later may gain privileges by setuid bits and the like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escalation {
     /// They may: sudo works.
@@ -38,12 +38,12 @@ pub enum Escalation {
     Forbidden,
 }
 
-/// Takes the ids of a container's command, by giving up everything else. A process that is not root
-/// has to have the uid already, and keeps its groups.
+/// Takes the ids of a container's command by giving up everything else. A process that is not root must
+/// already have the uid, and keeps its groups.
 ///
 /// # Errors
-/// [`Denial::PrivilegesLeft`] as for [`root::privileges::become_target`]; a container without CAP_SETUID or CAP_SETGID
-/// cannot give up root.
+/// [`Denial::PrivilegesLeft`] as for [`root::privileges::become_target`]. A container without CAP_SETUID or
+/// CAP_SETGID cannot give up root.
 pub fn take_ids(
     prepared: Prepared<Ids>,
     escalation: Escalation,

@@ -1,5 +1,5 @@
-//! `--init`: stays beside the command as a container's first process has to: passes signals on, reaps
-//! what nobody else reaps, and exits as the command does. By then it has given up root, too.
+//! `--init`: stays beside the command and does what a container's first process must do: passes signals on,
+//! reaps orphans, and exits like the command. By then it has given up root, too.
 
 use std::process::ExitCode;
 
@@ -17,17 +17,17 @@ use crate::failure::Failure;
 use ground::pidfd::Pidfd;
 use ground::system_calls;
 
-/// What shells add to a signal's number to make an exit status of it.
+/// What shells add to a signal's number to get an exit status.
 const KILLED: i32 = 128;
 
-/// Every signal that this process gets, kept until somebody asks for it.
+/// Every signal that this process gets, kept until it is read.
 #[derive(Debug)]
 pub struct HeldSignals {
     arrived: SignalFd,
 }
 
 impl HeldSignals {
-    /// Holds signals from now on. A program that is executed, and each hook, has to reset them.
+    /// Holds signals from now on. Hooks and executed programs have to reset them.
     ///
     /// # Errors
     /// [`Failure::SystemError`].
@@ -36,13 +36,13 @@ impl HeldSignals {
         let all = SigSet::all();
         all.thread_block().map_err(failed)?;
         let arrived = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC).map_err(failed)?;
-        // For where we are not the first process: orphans come to us all the same.
+        // If we are not the first process, orphans should still come to us.
         prctl::set_child_subreaper(true).map_err(failed)?;
         Ok(Self { arrived })
     }
 
-    /// Starts the command as a child and stays until its end; gives its exit status, or 128 and the
-    /// number of the signal that killed it.
+    /// Starts the command as a child and waits for its end. Returns its exit status, or 128 plus the number
+    /// of the signal that killed it.
     ///
     /// # Errors
     /// [`Failure::SystemError`].
@@ -80,14 +80,14 @@ fn is_about_children(signal: &siginfo) -> bool {
     i32::try_from(signal.ssi_signo) == Ok(Signal::SIGCHLD as i32)
 }
 
-/// Whether a signal comes from the terminal (Ctrl-C, a change of its size): then the command, which is
-/// in the same process group, has had it as well. A hang-up is told to one process alone.
+/// Whether a signal comes from the terminal (Ctrl-C, a change of its size). The command, which is in the same
+/// process group, has then received it, too. The exception is a hang-up, which goes to only one process.
 fn has_reached_all(signal: &siginfo) -> bool {
     signal.ssi_code == libc::SI_KERNEL
         && i32::try_from(signal.ssi_signo) != Ok(Signal::SIGHUP as i32)
 }
 
-/// Reaps all that has ended; the exit status of the command if that is among it.
+/// Reaps everything that has ended. Returns the command's exit status if the command has ended.
 fn reap(command: Pid) -> Option<u8> {
     let mut status = None;
     loop {

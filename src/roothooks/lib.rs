@@ -1,8 +1,8 @@
-//! `jupyterhub-roothooks`: a container's entrypoint. It runs root's hooks, gives up root, and becomes
-//! the command of its command line: what the monitor does for a server, without a policy and a Hub.
+//! `jupyterhub-roothooks`: a container's entrypoint. It runs root's hooks, gives up root, and becomes the
+//! command on its command line. It does what the monitor does for a server, without a policy and a Hub.
 //!
-//! The container's environment belongs to its administrator, so that hooks and command keep it. Nothing
-//! that a hook does keeps the command from being started.
+//! The container's environment is its administrator's, so hooks and command keep it. Whatever a hook does,
+//! the command is started.
 
 pub mod execution;
 pub mod failure;
@@ -29,8 +29,8 @@ use options::{Order, Stay};
 use root::hooks::Prepared;
 use root::privileges::Unprivileged;
 
-/// Carries out a command line; returns only if the command could not be started, or as the command's
-/// init, after its end.
+/// Carries out a command line. Returns only if the command could not be started, or, as the command's init,
+/// after its end.
 ///
 /// # Errors
 /// Every [`Failure`].
@@ -40,7 +40,7 @@ pub fn carry_out(order: &Order) -> Result<ExitCode, Failure> {
     }
     let signals = match order.stay {
         Stay::AsCommand => None,
-        // Held from now on, so that one that comes while a hook runs is the command's, too.
+        // Held from now on, so that the command also gets a signal that arrives while a hook runs.
         Stay::AsInit => Some(HeldSignals::hold()?),
     };
     let prepared = prepare(order)?;
@@ -61,7 +61,7 @@ fn prepare(order: &Order) -> Result<Prepared<Ids>, Failure> {
         let (own, asked) = (getuid().as_raw(), order.uid.as_raw());
         return Err(Failure::NotRoot { own, asked });
     }
-    // An image with root hooks is still of use where nobody is root, as on mybinder.org.
+    // An image with root hooks is still useful where nobody is root, as on mybinder.org.
     log::warn!("no hook is run: the container was started as uid {}, not as root", order.uid);
     Ok(Prepared::without_hooks(Ids::look_up(order.uid, getgid())))
 }
@@ -88,7 +88,7 @@ fn log_missing_directory(directory: &Path) {
 }
 
 fn log_hook(hooks: &ContainerHooks, result: &HookResult) {
-    // What was refused as a whole has its path for a name, and stays that when joined.
+    // If the directory was refused, the name is its absolute path, which joining keeps.
     let path = hooks.directory.join(&result.name);
     let (path, seconds) = (path.display(), result.seconds);
     match (result.status, result.exit, result.signal) {

@@ -1,5 +1,4 @@
-//! The command line, as the Python tool's (traitlets') options are written, and the variables that
-//! stand for options.
+//! The command line, in the notation of the Python tool (traitlets), and the variables that replace options.
 
 mod values;
 mod words;
@@ -16,12 +15,12 @@ use crate::ids::Escalation;
 use values::{parse_level, parse_own_id, parse_timeout};
 use words::{Words, set_once};
 
-/// What `--help` shows.
+/// The text of `--help`.
 pub const HELP: &str = include_str!("help.txt");
 
-/// Where hooks are if nothing else is said.
+/// The default directory of hooks.
 const DIRECTORY: &str = "/etc/roothooks.d";
-/// How long a hook may take if nothing else is said, in seconds.
+/// The default time limit for a hook, in seconds.
 const TIMEOUT: &str = "5";
 
 /// What the command line asks for.
@@ -40,21 +39,21 @@ pub enum Request {
 pub struct Order {
     /// The hooks.
     pub hooks: ContainerHooks,
-    /// The command's uid, which is not root's.
+    /// The command's uid, which is never root's.
     pub uid: Uid,
-    /// The command's group, which is not root's.
+    /// The command's group, which is never root's.
     pub gid: Gid,
-    /// What is logged.
+    /// The lowest level that is logged.
     pub level: LevelFilter,
-    /// Whether sudo is to work in the command.
+    /// Whether sudo should work in the command.
     pub escalation: Escalation,
-    /// What becomes of this process.
+    /// What happens to this process.
     pub stay: Stay,
     /// The command, with its arguments.
     pub command: Vec<OsString>,
 }
 
-/// What becomes of this process.
+/// What happens to this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stay {
     /// It becomes the command, with the same pid.
@@ -63,7 +62,7 @@ pub enum Stay {
     AsInit,
 }
 
-/// Reads the command line, without the program's name; `variable` looks up an environment variable.
+/// Reads the command line, without the program's name. `variable` looks up an environment variable.
 ///
 /// # Errors
 /// [`Failure::Usage`] for an option that is unknown, repeated or has a wrong value, and if there is no
@@ -113,7 +112,7 @@ pub fn parse(
     if command.first().is_none_or(|program| program.is_empty()) {
         return Err(usage("there is no command behind --"));
     }
-    // What an image leaves empty is as good as unset.
+    // A variable that an image leaves empty counts as unset.
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
     let directory = match (words.hooks_dir, variable("REPO_DIR")) {
         (Some(directory), _) => PathBuf::from(directory),

@@ -8,12 +8,12 @@ use log::LevelFilter;
 use crate::failure::{Failure, usage};
 use root::account::parse_id;
 
-/// The longest time that can be asked for, in seconds: a day.
+/// The longest time limit, in seconds: a day.
 const MAX_TIMEOUT: f64 = 86_400.0;
-/// The uid and gid if nothing else is said, as repo2docker has them.
+/// The default uid and gid, as in repo2docker.
 const DEFAULT_ID: u32 = 1000;
 
-/// The id on the command line, or in the variable, or 1000. Root's is refused, whoever asks for it.
+/// The id on the command line, or in the variable, or 1000. Root's is refused from either.
 ///
 /// # Errors
 /// [`Failure::Usage`].
@@ -48,7 +48,7 @@ pub fn parse_timeout(value: &OsString) -> Result<Duration, Failure> {
         .ok_or_else(|| usage(&format!("hook_timeout is {value:?}, not a number of seconds")))
 }
 
-/// Python's names of levels in any case of letters, and its numbers.
+/// Accepts Python's names of levels in any case, and its numbers.
 ///
 /// # Errors
 /// [`Failure::Usage`].

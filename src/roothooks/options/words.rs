@@ -1,10 +1,10 @@
-//! The options as they were written, each at most once.
+//! The options as written, each at most once.
 
 use std::ffi::OsString;
 
 use crate::failure::{Failure, usage};
 
-/// What can be said once each, as it was written.
+/// Everything that can be given once, as written.
 #[derive(Default)]
 pub struct Words {
     pub hooks_dir: Option<OsString>,
@@ -12,13 +12,13 @@ pub struct Words {
     pub gid: Option<OsString>,
     pub timeout: Option<OsString>,
     pub level: Option<OsString>,
-    /// traitlets' format of log lines, which is not ours.
+    /// traitlets' format of log lines, which we do not use.
     log_format: Option<OsString>,
     log_datefmt: Option<OsString>,
 }
 
 impl Words {
-    /// The place for the value of an option; `None` for an option that there is not.
+    /// The place for an option's value; `None` if there is no such option.
     pub fn place(&mut self, option: &str) -> Option<&mut Option<OsString>> {
         let (class, name) = option.rsplit_once('.').unwrap_or(("", option));
         Some(match (class, name.replace('-', "_").as_str()) {
@@ -34,10 +34,10 @@ impl Words {
     }
 }
 
-/// Takes down the value of an option.
+/// Stores the value of an option.
 ///
 /// # Errors
-/// [`Failure::Usage`] if it has one.
+/// [`Failure::Usage`] if the option already has one.
 pub fn set_once(place: &mut Option<OsString>, text: &str, value: OsString) -> Result<(), Failure> {
     match place.replace(value) {
         None => Ok(()),
