@@ -55,8 +55,8 @@ impl Execution {
     }
 }
 
-/// The container's variables as `NAME=value`. If there is an account, the variables that name it are set from
-/// it; one without a shell keeps the container's.
+/// The container's variables as `NAME=value`. An account replaces those that name it; without a shell of its
+/// own it keeps the container's `SHELL`.
 fn list_variables(inherited: Vec<(OsString, OsString)>, account: Option<&Account>) -> Vec<Vec<u8>> {
     let mut own: Vec<(OsString, OsString)> = Vec::new();
     if let Some(account) = account {
