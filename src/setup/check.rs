@@ -1,9 +1,7 @@
-//! `sudospawner check`: looks at a machine as it is set up, and says what is wrong with it and the command
-//! that mends it.
+//! `sudospawner check` looks at how a machine is set up, and says what is wrong and which command mends it.
 //!
-//! A [`Finding`] is a value. Each file below `check/` looks at one area: its probes read the machine, and
-//! what follows from what they read is decided by functions that take and give values. Nothing here
-//! changes anything, and nothing here is part of a spawn.
+//! A [`Finding`] is a value. Each file below `check/` covers one area: its probes read the machine, and pure
+//! functions decide what follows from that. Nothing here changes anything or is part of a spawn.
 
 mod apart;
 mod binary;
@@ -41,10 +39,10 @@ pub use sudo::find_dialect;
 
 use scene::Scene;
 
-/// Looks at everything that concerns this question, from this process's account.
+/// Looks at everything that the question concerns, as this process's account.
 ///
 /// # Errors
-/// A sentence where the question itself is wrong: an account that it names does not exist.
+/// A sentence if the question itself is wrong: it names an account that does not exist.
 pub fn look_at_machine(question: &Question) -> Result<Report, String> {
     if question.own_account_only {
         let findings = target::look_at_self(question.mode());

@@ -1,7 +1,7 @@
-//! `sudospawner check`, `sudoers` and `policy`: for the people who set a machine up.
+//! `sudospawner check`, `sudoers` and `policy`, for administrators.
 //!
-//! The mediator becomes who called and executes this program, so that nothing here is done as root unless root
-//! itself has called. No rule of sudo's permits this program.
+//! The mediator becomes the account that called and executes this program, so nothing here runs as root
+//! unless root itself has called. No sudo rule permits this program.
 
 pub mod check;
 mod mediator;
@@ -27,10 +27,10 @@ use words::Words;
 /// The example that `policy` prints.
 const EXAMPLE: &str = include_str!("../../sudoers/policy.toml");
 
-/// The exit status for a command line that is wrong, and for callers that cannot be told.
+/// The exit status for a wrong command line, or if the caller is unknown.
 const REFUSED: u8 = 2;
 
-/// What `--help` shows.
+/// The text of `--help`.
 const HELP: &str = include_str!("help/setup.txt");
 
 /// Carries out a command line, without the program's name.
@@ -53,7 +53,7 @@ pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// Says as whom this is done, where root may be expected.
+/// Says which account this runs as, where people may expect root.
 fn log_who_called() {
     let own = getuid();
     match (Caller::identify(), Account::by_uid(own)) {
@@ -141,7 +141,7 @@ fn run_policy(mut words: Words) -> Result<ExitCode, String> {
     }
 }
 
-/// Says whether a file is a policy, and warns if it would not be trusted where it is.
+/// Says whether a file is a policy, and warns if it would not be trusted at its path.
 fn check_policy(file: &Path) -> Result<ExitCode, String> {
     let shown = file.display();
     if let Err(reason) = read_policy_text(file).and_then(|text| Policy::parse(&text)) {

@@ -1,4 +1,4 @@
-//! The program that all of this is about.
+//! The mediator's program, which all of this is about.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `sudospawner sudoers`: rules for sudo that let a Hub call this program, and nothing else.
+//! `sudospawner sudoers` prints rules for sudo that let a Hub call this program, and nothing else.
 
 use std::path::{Path, PathBuf};
 
@@ -6,26 +6,26 @@ use nix::unistd::Uid;
 
 use root::account::Account;
 
-/// Where the rules belong.
+/// The file for the rules.
 pub const PLACE: &str = "/etc/sudoers.d/sudospawner";
 
-/// As whom the Hub may call this program.
+/// The accounts that the Hub may run this program as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whom {
-    /// As the members of a group.
+    /// The members of a group.
     Group(String),
-    /// As these accounts.
+    /// These accounts.
     Users(Vec<String>),
-    /// As root: the policy says for whom.
+    /// Root. The policy says for which accounts.
     Root,
 }
 
-/// For which sudo rules are written.
+/// The sudo that rules are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// The one from sudo.ws.
     Sudo,
-    /// sudo-rs, which records nothing, never asks for a terminal, and warns of each setting about that.
+    /// sudo-rs, which records nothing, never asks for a terminal, and warns of any setting about these.
     SudoRs,
 }
 
@@ -36,14 +36,14 @@ pub struct Fragment {
     pub program: PathBuf,
     /// The account of the Hub.
     pub hub_user: String,
-    /// As whom it may call.
+    /// The accounts that the Hub may run the program as.
     pub whom: Whom,
-    /// For which sudo.
+    /// The sudo that the rules are for.
     pub dialect: Dialect,
 }
 
 impl Fragment {
-    /// Checks that each name, and the path, means in sudoers(5) what it says.
+    /// Checks that sudoers(5) takes each name, and the path, literally.
     ///
     /// # Errors
     /// A sentence that quotes what cannot be written.
@@ -113,8 +113,8 @@ Defaults!{program} !requiretty
         )
     }
 
-    /// The command that installs the rules, after visudo has checked them. sudo passes over the draft,
-    /// since there is a dot in its name.
+    /// The command that installs the rules, after visudo has checked them. sudo ignores the draft, because
+    /// its name has a dot.
     #[must_use]
     pub fn install_command(&self) -> String {
         format!(
@@ -135,7 +135,7 @@ Defaults!{program} !requiretty
     }
 }
 
-/// A name that sudoers(5) cannot take for anything else: an alias (capitals alone), a group (`%`), a
+/// Accepts a name that sudoers(5) cannot take for anything else: an alias (only capitals), a group (`%`), a
 /// netgroup (`+`), a number (`#`), a negation, a pattern, or two names.
 fn check_name(name: &str) -> Result<(), String> {
     let mut letters = name.chars();

@@ -1,11 +1,11 @@
-//! The command line of a subcommand: options by name, each as `--name=value` or `--name value`.
+//! The command line of a subcommand: named options, each as `--name=value` or `--name value`.
 
 use std::ffi::OsString;
 
-/// Options that have no value.
+/// Options without a value.
 const SWITCHES: [&str; 3] = ["help", "json", "self"];
 
-/// The words after a subcommand, of which options are taken out.
+/// The words after a subcommand. Options are taken out one by one.
 #[derive(Debug)]
 pub struct Words {
     options: Vec<(String, Option<String>)>,
@@ -15,7 +15,7 @@ impl Words {
     /// Reads words.
     ///
     /// # Errors
-    /// A sentence for a word that is no option, or that is not UTF-8, and for a value that is missing.
+    /// A sentence for a word that is not an option or not UTF-8, and for a missing value.
     pub fn read(words: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut options = Vec::new();
         let mut words = words.map(|word| word.into_string().map_err(|_| "a word is not UTF-8"));
@@ -55,7 +55,7 @@ impl Words {
         }
     }
 
-    /// Takes out an option without a value, and tells whether it was there.
+    /// Takes out an option without a value, and returns whether it was there.
     ///
     /// # Errors
     /// A sentence if it has a value.
@@ -65,10 +65,10 @@ impl Words {
         if values.is_empty() { Ok(is_there) } else { Err(format!("--{name} takes no value")) }
     }
 
-    /// Nothing may be left.
+    /// Checks that nothing is left.
     ///
     /// # Errors
-    /// A sentence that names an option which is unknown.
+    /// A sentence that names an unknown option.
     pub fn expect_end(&self) -> Result<(), String> {
         match self.options.first() {
             Some((name, _)) => Err(format!("the option --{name} is unknown; see --help")),

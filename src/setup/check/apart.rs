@@ -1,6 +1,5 @@
-//! Processes of the check's that something else may hold up: a program that is asked, a look as another
-//! account. Each has a session of its own, and so no terminal of root's, a time limit, and a bound on what
-//! it may say.
+//! Processes of the check that something else may block: a program that is asked, or a look as another
+//! account. Each has its own session (and so no access to root's terminal), a time limit and an output limit.
 
 use std::fmt;
 use std::fs::File;
@@ -19,9 +18,9 @@ use ground::pidfd::Pidfd;
 use ground::system_calls;
 use ground::waiting::wait_for_any;
 
-/// So much is heard of one stream, in bytes.
+/// How much of one stream is read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
-/// How long an end by SIGKILL may take. What has not ended by then is not waited for.
+/// How long to wait after SIGKILL for the process to end.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why there is no answer, as a sentence.
@@ -34,13 +33,13 @@ impl fmt::Display for Silence {
     }
 }
 
-/// What the process has of its pipes.
+/// The process's ends of its pipes.
 pub struct Ends {
     /// What it reads.
     pub input: OwnedFd,
-    /// Where its answer goes.
+    /// Carries its answer.
     pub output: OwnedFd,
-    /// Where it complains.
+    /// Carries its complaints.
     pub complaint: OwnedFd,
 }
 
@@ -49,15 +48,15 @@ pub struct Ends {
 pub struct Said {
     /// Whether its status was 0.
     pub success: bool,
-    /// What it answered.
+    /// Its answer.
     pub output: Vec<u8>,
-    /// What it complained of.
+    /// Its complaints.
     pub complaint: Vec<u8>,
 }
 
-/// Runs `body` in a process of its own and hears it until that process ends. Whoever else holds the pipes
-/// by then is not heard. `who` begins the sentence of a silence; `body` says whether it succeeded, if it
-/// comes back at all.
+/// Runs `body` in a separate process and hears it until that process ends, but no other holder of the pipes
+/// after that. `who` begins the sentence if there is no answer. `body` returns whether it succeeded, if it
+/// returns at all.
 ///
 /// # Errors
 /// A process that takes too long or says too much is killed.
@@ -81,7 +80,7 @@ pub fn run_apart(
         }
         ForkResult::Parent { child } => {
             drop((stdin, stdout, stderr));
-            // It is less than a pipe takes, and who refuses does not read it.
+            // A pipe holds this much, and a process that refuses does not read it.
             let _ = File::from(to_stdin).write_all(input);
             let [mut output, mut complaint] = [from_stdout, from_stderr].map(Stream::new);
             if let Err(why) = hear(child, &mut [&mut output, &mut complaint], limit) {
@@ -94,7 +93,7 @@ pub fn run_apart(
     }
 }
 
-/// One pipe of a process's, until its end.
+/// One pipe of a process, until its end.
 struct Stream {
     end: Option<OwnedFd>,
     bytes: Vec<u8>,
@@ -102,12 +101,12 @@ struct Stream {
 
 impl Stream {
     fn new(end: OwnedFd) -> Self {
-        // Ours alone: the other end, which others have, is an open file of its own.
+        // This open file is ours alone. The other end, which others hold, is a separate one.
         let end = fcntl(&end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok().then_some(end);
         Self { end, bytes: Vec::new() }
     }
 
-    /// Reads what is there; an error if it is too much.
+    /// Reads what is there. An error if it is too much.
     fn read(&mut self) -> Result<(), String> {
         let mut chunk = [0; 8192];
         while let Some(end) = &self.end {
@@ -149,12 +148,12 @@ fn hear(child: Pid, streams: &mut [&mut Stream], limit: Duration) -> Result<(), 
     }
 }
 
-/// Kills a process, and what it started in its session.
+/// Kills a process, and what it started in its process group.
 fn end(child: Pid) {
-    // Its number, which is its group's, is nobody else's until it is reaped.
+    // Its pid, which is also its group's, is not reused until it is reaped.
     let _ = killpg(child, Signal::SIGKILL);
     let _ = kill(child, Signal::SIGKILL);
-    // The Hub's account may not kill a sudo, and nobody what the kernel holds.
+    // The Hub's account may not kill a sudo, and nobody can kill what the kernel blocks.
     let _ = Pidfd::open(child).map(|held| held.wait_for_end(LAST_WAIT));
     let _ = waitpid(child, Some(WaitPidFlag::WNOHANG));
 }
@@ -194,7 +193,7 @@ mod tests {
     fn whoever_holds_a_pipe_longer_is_not_waited_for() {
         let begin = Instant::now();
         let said = run_apart("it", LATE, b"", |ends| {
-            // What is left behind has all that the process had.
+            // The process that is left behind holds everything that the first one had.
             if let Ok(ForkResult::Child) = system_calls::fork() {
                 let _ = wait_for_any(&mut [], Duration::from_secs(20));
                 system_calls::exit_now(0);

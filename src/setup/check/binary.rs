@@ -10,7 +10,7 @@ use super::remedy::{find_mount_with, quote, restore_trust};
 use super::scene::Scene;
 use root::trusted_file::{Distrust, check_trusted};
 
-/// Looks at who could replace the mediator, and whether sudo can give rights at all.
+/// Looks at who could replace the mediator, and whether sudo can give privileges at all.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let own = scene.own.as_path();
     let mut findings = vec![judge_trust(own, check_trusted(own).err())];
@@ -27,7 +27,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     findings
 }
 
-/// What its account cannot read, the account's other processes cannot trace, from the first instruction on.
+/// Processes of an account cannot trace a program that it cannot read, from the first instruction on.
 fn look_at_mode(own: &Path) -> Finding {
     let code = "binary_readable";
     let shown = own.display();
@@ -56,7 +56,7 @@ fn judge_trust(own: &Path, distrust: Option<Distrust>) -> Finding {
     }
 }
 
-/// sudo is root by its setuid bit alone, which a file system mounted with nosuid takes away.
+/// sudo gets root only from its setuid bit, which a file system mounted with nosuid ignores.
 fn look_at_sudo() -> Finding {
     let code = "sudo_not_setuid";
     let Some(sudo) = find_program("sudo") else {

@@ -1,5 +1,5 @@
-//! The programs of this machine that are asked: sudo and systemctl. They are started by an absolute path
-//! and with an environment of ours, so that whoever calls `check` chooses neither.
+//! Asks programs of this machine: sudo and systemctl. Each is started by an absolute path and with an
+//! environment of our own, so that the caller of `check` chooses neither.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use super::apart::{Silence, run_apart};
 use super::viewpoint::become_if_root;
 use root::account::Account;
 
-/// Where programs of the machine are looked for.
+/// Where to look for programs.
 const DIRECTORIES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// How long a program may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How long sudo may take, which asks PAM, and perhaps a directory service, about each account.
+/// How long sudo may take. It asks PAM, and perhaps a directory service, about each account.
 const LIMIT_OF_SUDO: Duration = Duration::from_secs(20);
 
 /// What a program said.
@@ -30,23 +30,23 @@ pub struct Answer {
     pub complaint: String,
 }
 
-/// The path of a program of this machine; `None` if there is none of this name.
+/// The path of a program of this machine; `None` if there is no such program.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     DIRECTORIES.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }
 
-/// Runs a program with these words, and waits for it.
+/// Runs a program with these arguments, and waits for it.
 ///
 /// # Errors
-/// A sentence if it is not there, or has not ended in time.
+/// A sentence if it does not exist or does not end in time.
 pub fn ask(program: &str, words: &[&str]) -> Result<Answer, Silence> {
     ask_as(None, program, words, "")
 }
 
-/// The same with this stdin, as this account if root asks.
+/// The same with this stdin. If root asks, the program runs as this account.
 ///
 /// # Errors
-/// As for [`ask`].
+/// Those of [`ask`].
 #[allow(clippy::disallowed_methods)]
 pub fn ask_as(
     account: Option<&Account>,
@@ -71,7 +71,7 @@ pub fn ask_as(
             .stdin(ends.input)
             .stdout(ends.output)
             .stderr(ends.complaint);
-        // It comes back only where the program cannot be executed.
+        // Returns only if the program cannot be executed.
         let _ = command.exec();
         false
     })?;

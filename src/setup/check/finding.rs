@@ -1,16 +1,16 @@
-//! What a look at a machine finds: a value, without a look at anything.
+//! A finding of a look at a machine. It is a value, and does not look at anything.
 
 use serde::{Deserialize, Serialize};
 
 use ground::escape::{Lines, escape_control_characters};
 
-/// What a finding is about; findings are shown in this order.
+/// What a finding is about. Findings are shown in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Area {
     /// The mediator's own file.
     Binary,
-    /// Which file the Hub calls, and what else goes by this name.
+    /// Which file the Hub calls, and which other programs have its name.
     Path,
     /// sudo, its rules and its settings.
     Sudo,
@@ -22,7 +22,7 @@ pub enum Area {
     Hub,
     /// The Hub's systemd unit.
     Unit,
-    /// An account that is to have a server.
+    /// An account that should have a server.
     Target,
     /// The server executables.
     Server,
@@ -38,13 +38,13 @@ pub enum Area {
 pub enum Level {
     /// As it should be.
     Ok,
-    /// It works, and somebody should know.
+    /// It works, but somebody should know about it.
     Warning,
-    /// It does not work, or it is a hole.
+    /// It does not work, or is a security hole.
     Problem,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it is about.
@@ -67,7 +67,7 @@ impl Finding {
         Self::new(area, code, Level::Ok, sentence.as_ref(), None)
     }
 
-    /// Something to know; a warning may have a remedy.
+    /// Something worth knowing. A warning may have a remedy.
     #[must_use]
     pub fn warning(
         area: Area,
@@ -78,7 +78,7 @@ impl Finding {
         Self::new(area, code, Level::Warning, sentence.as_ref(), remedy)
     }
 
-    /// Something to mend, with the command that does.
+    /// Something to mend, with the command for it.
     #[must_use]
     pub fn problem(
         area: Area,
@@ -96,7 +96,7 @@ impl Finding {
         sentence: &str,
         remedy: Option<String>,
     ) -> Self {
-        // Names of files and words of other programs stand in sentences.
+        // Sentences contain names of files and words of other programs.
         let sentence = escape_control_characters(sentence.as_bytes(), Lines::One);
         Self { area, code, level, sentence, remedy }
     }

@@ -1,8 +1,8 @@
-//! What is heard from a process that is another account's, or was: the one place where that becomes findings.
+//! Turns into findings what a process says that runs, or ran, as another account. Only this file does so.
 //!
-//! Whoever such a process belongs to may have had it say anything. So of its words come a code of a closed
-//! list, a level, and words that are shown as what they are. A command for root's shell never does: it comes
-//! from whoever hears, by a look of its own.
+//! The owner of such a process may have made it say anything. So only three things are taken from its words:
+//! a code from a closed list, a level, and text that is shown as quoted text. A command for root's shell is
+//! never taken. It comes from the hearer's own look.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::{Area, Finding, Level};
 
-/// So many characters of somebody else's words are shown.
+/// How many characters of another account's words are shown.
 const MAX_WORDS: usize = 300;
-/// So many findings of one process are heard.
+/// How many findings of one process are accepted.
 const MAX_FINDINGS: usize = 32;
 
-/// The codes of what an account sees of its own server, with what each is about.
+/// The codes for what an account sees of its own server, and their areas.
 const CODES: [(&str, Area); 9] = [
     ("home_missing", Area::Target),
     ("home_closed", Area::Target),
@@ -28,7 +28,7 @@ const CODES: [(&str, Area); 9] = [
     ("interpreter", Area::Server),
 ];
 
-/// One thing that an account saw.
+/// One thing that an account reported.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Told {
     code: Cow<'static, str>,
@@ -42,7 +42,7 @@ impl Told {
         Self { code: code.into(), level: Level::Ok, sentence: sentence.into() }
     }
 
-    /// Something to know.
+    /// Something worth knowing.
     pub fn warning(code: &'static str, sentence: impl Into<String>) -> Self {
         Self { code: code.into(), level: Level::Warning, sentence: sentence.into() }
     }
@@ -53,8 +53,8 @@ impl Told {
     }
 }
 
-/// Findings of what the account `name` has told. `remedy` says what mends a code, by the hearer's own look;
-/// where it does not, the remedy is `look`, the command of root's own look.
+/// Turns what the account `name` told into findings. `remedy` finds the remedy of a code by the hearer's own
+/// look. If it finds none, the remedy is `look`, the command for root's own look.
 pub fn accept(
     told: &[Told],
     name: &str,
@@ -79,8 +79,8 @@ pub fn accept(
     told.iter().take(MAX_FINDINGS).filter_map(accept_one).collect()
 }
 
-/// Words of somebody else's as part of a sentence: on one line, without the gaps by which a terminal would
-/// show a part of them as a line of its own, and not too many.
+/// Another account's words as part of a sentence: on one line, not too long, and without gaps that would make
+/// a terminal show a part as a line of its own.
 pub fn show_words(text: &str) -> String {
     let mut shown = String::new();
     for word in text.split_whitespace() {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_command_for_root_is_never_taken_from_a_target() {
-        // As a mediator could have been made to say it.
+        // A manipulated mediator could say this.
         let text = r#"[
             {"code": "interpreter", "level": "problem", "sentence": "x\u001b[2J", "remedy": "reboot"},
             {"code": "server_untrusted", "level": "warning", "sentence": "x", "remedy": "reboot"},

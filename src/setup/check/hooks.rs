@@ -1,4 +1,4 @@
-//! Root's hooks: which would run, in which order, and what would keep one from it.
+//! Root's hooks: which ones would run, in which order, and what would prevent one from running.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use super::scene::Scene;
 use root::trusted_file::{Distrust, TrustedDirectory};
 use target::mode::Mode;
 
-/// Looks at the folder of hooks and at each file in it.
+/// Looks at the directory of hooks and at each file in it.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let Some(policy) = scene.policy.as_ref().filter(|_| scene.mode == Mode::Root) else {
         return Vec::new();
@@ -112,16 +112,16 @@ fn look_at_beginning(path: &Path, file: File) -> Option<Finding> {
     Some(Finding::problem(Area::Hooks, "hook_not_executable", sentence, remedy))
 }
 
-/// What a file's beginning says of its execution.
+/// What the beginning of a file says about executing it.
 #[derive(Debug, PartialEq, Eq)]
 enum Mistake {
     NoFirstLine,
     WindowsLines,
-    /// None, if this is there.
+    /// None, if this exists.
     Interpreter(PathBuf),
 }
 
-/// What could be wrong, by the first bytes; `None` for a binary.
+/// What could be wrong, judging by the first bytes; `None` for a binary.
 fn judge_beginning(head: &[u8]) -> Option<Mistake> {
     if head.starts_with(b"\x7fELF") {
         return None;

@@ -39,8 +39,8 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     findings
 }
 
-/// PAM's pam_unix compares passwords with /etc/shadow: for others than the caller itself, only an account
-/// that can read the file may.
+/// PAM's pam_unix compares passwords with /etc/shadow. Only an account that can read this file may check
+/// passwords of accounts other than its own.
 fn look_at_shadow(scene: &Scene, hub: &Account, is_pam: bool) -> Finding {
     let code = "shadow";
     let Ok(shadow) = fs::metadata("/etc/shadow") else {

@@ -10,12 +10,12 @@ use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use target::mode::Mode;
 
-/// So much of a configuration is read, in bytes.
+/// How much of a configuration is read, in bytes.
 const MAX_CONFIGURATION: u64 = 1024 * 1024;
-/// As long as a path can be, limits.h.
+/// The maximum length of a path, limits.h.
 const MAX_PATH: usize = 4096;
 
-/// What the Hub's configuration says of us, as far as its text shows it.
+/// What the Hub's configuration says about us, as far as its text shows.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Whether `c.SudoSpawner.mode` is root mode.
@@ -36,7 +36,7 @@ impl Settings {
 /// What has our name in a directory of the Hub's PATH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Namesake {
-    /// Nothing, or what an earlier directory has as well.
+    /// Nothing, or the same file as in an earlier directory.
     None,
     /// This file.
     This,
@@ -46,19 +46,19 @@ pub enum Namesake {
     Other,
 }
 
-/// What the Hub's account sees of the Hub's files. No path is among it but the setting's.
+/// What the Hub's account sees of the Hub's files. The only path in it is the setting's.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     /// What the configuration says.
     pub settings: Settings,
-    /// Whether the program that the Hub calls, where that is known, is the one that looks.
+    /// Whether the program that the Hub calls, if known, is the one that looks.
     pub is_called: bool,
     /// For each directory of the PATH.
     pub namesakes: Vec<Namesake>,
 }
 
-/// Looks at the Hub's files; `named` is the program that it is said to call. This is done as the Hub's
-/// account, since the files can be anything.
+/// Looks at the Hub's files. `named` is the program that the Hub is said to call. This runs as the Hub's
+/// account, because the files could be anything.
 pub fn look_at_files(
     own: &Path,
     configuration: Option<&Path>,
@@ -83,7 +83,7 @@ fn read_configuration(file: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Assignments of strings at the beginning of a line; whatever else Python may do is not seen.
+/// Finds assignments of strings at the beginning of a line. Whatever else Python may do is not seen.
 fn parse_settings(text: &str) -> Settings {
     let mut settings = Settings { pam: Some(true), ..Settings::default() };
     for line in text.lines() {

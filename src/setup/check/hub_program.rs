@@ -1,7 +1,7 @@
-//! The Hub's program: how it is called, by whose word, and what its own account sees of its files.
+//! The Hub's program: how it is called, who says so, and what its own account sees of its files.
 //!
-//! Root, and anyone else, believes the Hub's unit, which is root's. A process that goes by the name of a Hub
-//! is believed by its own account alone: anyone can start one.
+//! Everyone, even root, believes the Hub's unit, which is root's. Only the account itself believes a process
+//! that has a Hub's name: anyone can start one.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,24 +12,24 @@ use super::properties::{Properties, read_properties, read_search_path};
 use nix::unistd::{Uid, getppid};
 use root::account::{Account, parse_id};
 
-/// The Hub's program, as far as it is known.
+/// The Hub's program, as far as known.
 #[derive(Debug, Default)]
 pub struct HubProgram {
-    /// Its process, if it runs.
+    /// Its process, if it is running.
     pid: Option<u32>,
-    /// The system's unit that it runs in.
+    /// The system unit that it runs in.
     pub unit: Option<String>,
     /// Its configuration.
     pub configuration: Option<PathBuf>,
-    /// The directories that it looks for programs in.
+    /// The directories in which it searches for programs.
     pub directories: Vec<PathBuf>,
-    /// Whether a process says all this, which could say anything, and not the unit.
+    /// Whether all this comes from a process, which could say anything, and not from the unit.
     pub is_own_word: bool,
 }
 
 impl HubProgram {
-    /// Finds a process of this account, which is this process's own, that is a JupyterHub, going by its
-    /// command line; the one that has started us, if one has.
+    /// Finds a process of this account, which is also our own, whose command line is a JupyterHub's. Prefers
+    /// the process that started us.
     pub fn find_own(uid: Uid) -> Option<Self> {
         let parent = u32::try_from(getppid().as_raw()).ok();
         parent.into_iter().chain(list_processes()).find_map(|pid| Self::recognise(pid, uid))
@@ -56,7 +56,7 @@ impl HubProgram {
         })
     }
 
-    /// What a unit says of the Hub that it starts.
+    /// What a unit says about the Hub that it starts.
     pub fn of_unit(unit: &str, properties: &Properties, hub: Option<&Account>) -> Self {
         let value = |name: &str| properties.get(name).map(String::as_str).unwrap_or_default();
         let words = read_command(value("ExecStart"));
@@ -77,15 +77,14 @@ impl HubProgram {
         }
     }
 
-    /// What is known where there is neither process nor unit: that it could have our own PATH, unless sudo
-    /// has made that.
+    /// What is known without a process or unit: the Hub could have our own PATH, unless sudo has set that.
     pub fn unknown() -> Self {
         let path = std::env::var("PATH").ok().filter(|_| std::env::var_os("SUDO_UID").is_none());
         let directories = path.as_deref().map(split_path).unwrap_or_default();
         Self { directories, ..Self::default() }
     }
 
-    /// Whether it runs.
+    /// Whether it is running.
     pub fn is_running(&self) -> bool {
         self.pid.is_some()
     }
@@ -96,8 +95,8 @@ impl HubProgram {
     }
 }
 
-/// The unit that starts a Hub as this account, among those that processes of the account are in. Their
-/// command lines are not read: that alone can hold root up.
+/// The unit that starts a Hub as this account, among the units of the account's processes. Their command
+/// lines are not read: reading one can already block root.
 pub fn find_unit_of(hub: &Account) -> Option<String> {
     let pids = list_processes().into_iter().filter(|pid| is_of(*pid, hub.uid));
     let units: BTreeSet<String> = pids.filter_map(read_unit).collect();
@@ -120,7 +119,7 @@ fn is_of(pid: u32, uid: Uid) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok_and(|folder| folder.uid() == uid.as_raw())
 }
 
-/// The strings of a file such as /proc/self/cmdline.
+/// The strings in a file such as /proc/self/cmdline.
 fn read_strings(file: &Path) -> Option<Vec<String>> {
     let text = fs::read(file).ok()?;
     let strings = text.split(|byte| *byte == 0);
@@ -131,7 +130,7 @@ fn read_unit(pid: u32) -> Option<String> {
     find_unit(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
-/// The unit of the system's manager in a text of /proc/PID/cgroup; units of a user's own manager are none.
+/// The system unit in the text of /proc/PID/cgroup. Units of a user's own manager do not count.
 fn find_unit(cgroups: &str) -> Option<String> {
     let line = cgroups.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -158,7 +157,7 @@ fn split_path(path: &str) -> Vec<PathBuf> {
     path.split(':').filter(|directory| directory.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// The words of a command as systemctl shows it, which are none where it had to quote one.
+/// The words of a command as systemctl shows it; none if it had to quote one.
 fn read_command(shown: &str) -> Vec<String> {
     let command = shown.split_once("argv[]=").and_then(|(_, rest)| rest.split_once(" ; "));
     let command = command.map(|(command, _)| command).unwrap_or_default();
@@ -168,7 +167,7 @@ fn read_command(shown: &str) -> Vec<String> {
     command.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The configuration that a command line names; JupyterHub's default is in its working directory.
+/// The configuration named on a command line. JupyterHub's default is in its working directory.
 fn find_configuration(words: &[String]) -> Option<PathBuf> {
     let mut words = words.iter();
     while let Some(word) = words.next() {

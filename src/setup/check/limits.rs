@@ -1,4 +1,4 @@
-//! Limits of servers: what can be enforced here, and what limits.conf(5) says that root mode does not do.
+//! Limits of servers: what can be enforced here, and what limits.conf(5) sets that root mode does not apply.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     findings
 }
 
-/// Whether systemd could limit the memory of a server as a whole.
+/// Whether systemd can limit the memory of a server as a whole.
 fn look_at_systemd() -> Finding {
     let answer = ask("systemctl", &["--version"]).ok().filter(|answer| answer.success);
     let version = answer.as_ref().and_then(|answer| answer.output.lines().next());
@@ -79,8 +79,8 @@ fn parse_limits(text: &str) -> Vec<Limit> {
     lines.collect()
 }
 
-/// What limits.conf says of an account and the policy does not: root mode opens no PAM session of the
-/// target, so it does not reach the server.
+/// What limits.conf sets for an account and the policy does not. Root mode opens no PAM session of the
+/// target, so this does not reach the server.
 fn find_lost(lines: &[Limit], account: &Account, policy: &Policy, text: &str) -> Vec<Finding> {
     let name = std::ffi::CString::new(account.name.as_str()).unwrap_or_default();
     let groups = getgrouplist(&name, account.gid).unwrap_or_default();
@@ -126,7 +126,7 @@ fn concerns(domain: &str, account: &Account, groups: &[Gid]) -> bool {
     }
 }
 
-/// From the units of limits.conf(5) to those of setrlimit(2); `None` for what is no limit.
+/// Converts from the units of limits.conf(5) to those of setrlimit(2); `None` if the value is not a limit.
 fn convert(item: &str, value: &str) -> Option<u64> {
     let number: u64 = value.parse().ok()?;
     match item {

@@ -1,5 +1,5 @@
-//! What mends what an account sees of its own server. Root finds that by a look of its own, whatever the
-//! account says, and changes nothing on the way to which somebody else could have laid a thing.
+//! Mends what an account has reported about its own server. Root finds the remedy by its own look, whatever
+//! the account says, and changes nothing on a path where others could have placed something.
 
 use std::fs;
 use std::io::Read;
@@ -19,7 +19,7 @@ use root::trusted_file::program::open_trusted_program;
 use root::trusted_file::{TrustedDirectory, open_trusted};
 use target::server::SIBLINGS;
 
-/// What mends a code of `hearsay`, if root sees that.
+/// What mends a code of `hearsay`, if root sees the same problem.
 pub fn find_remedy(code: &str, account: &Account, scene: &Scene) -> Option<String> {
     let directory = server_directory(&scene.own, scene.policy.as_ref());
     let mut servers = SIBLINGS.iter().map(|name| directory.join(name));
@@ -37,7 +37,7 @@ pub fn find_remedy(code: &str, account: &Account, scene: &Scene) -> Option<Strin
     }
 }
 
-/// The home is the account's own; what is above it has to be root's.
+/// The home is the account's own. What is above it must be root's.
 fn mend_home(account: &Account) -> Option<String> {
     let (user, group) = (quote(&account.name), account.gid);
     let mut way = walk(&account.home);
@@ -55,13 +55,13 @@ fn mend_home(account: &Account) -> Option<String> {
         End::There(home) | End::Theirs { at: home, is_last: true, .. } => home,
         End::Theirs { .. } | End::Unknown => return None,
     };
-    // Whoever has no home of its own has the machine's `/` or `/bin`.
+    // An account without its own home has the machine's `/` or `/bin`.
     let is_own = home.is_dir() && home.components().count() > 2;
     let home = Some(home).filter(|_| is_own).map(quote)?;
     Some(format!("chown {user} {home} && chmod u+rwx {home}"))
 }
 
-/// Opens the first directory on a way that is closed to an account.
+/// Opens the first directory on a path that is closed to an account.
 fn open_directory(account: &Account, way: &Way) -> Option<String> {
     way.passed.iter().find_map(|step| {
         let bit = step.find_lacking(account)?;
@@ -69,7 +69,7 @@ fn open_directory(account: &Account, way: &Way) -> Option<String> {
     })
 }
 
-/// What lets an account execute a file: `mode` for the file itself.
+/// What lets an account execute a file. `mode` is for the file itself.
 fn open_to(account: &Account, path: &Path, mode: &str) -> Option<String> {
     let mut way = walk(path);
     let file = if matches!(way.end, End::There(_)) { way.passed.pop() } else { None };
@@ -92,7 +92,7 @@ fn open_to(account: &Account, path: &Path, mode: &str) -> Option<String> {
     }
 }
 
-/// What gives a server an interpreter. Only what root alone can have written is read.
+/// What gives a server an interpreter. Reads only what root alone can have written.
 fn mend_interpreter(account: &Account, path: &Path) -> Option<String> {
     let (mut file, _) = open_trusted(path).ok()?;
     let mut head = [0; 4];
@@ -106,7 +106,7 @@ fn mend_interpreter(account: &Account, path: &Path) -> Option<String> {
     if walk(&interpreter).end != End::Missing {
         return open_to(account, &interpreter, "a+rx");
     }
-    // An environment whose Python has gone: most often the machine's Python is another by now.
+    // An environment that has lost its Python. Usually the machine has a new Python by now.
     let environment = path.ancestors().nth(2).unwrap_or(Path::new("/"));
     if !interpreter.starts_with(environment) {
         return install_server(path.parent()?);
@@ -117,8 +117,8 @@ fn mend_interpreter(account: &Account, path: &Path) -> Option<String> {
     run_as_owner(&[&interpreter, &environment.join("lib")], &upgrade)
 }
 
-/// What gives a directory its servers: JupyterHub anew, where it belongs to a virtual environment; else
-/// the policy names the environment in which they are.
+/// What gives a directory its servers: JupyterHub is reinstalled if the directory belongs to a virtual
+/// environment. Otherwise the policy gets the name of the environment that has them.
 fn install_server(directory: &Path) -> Option<String> {
     let environment = directory.parent().unwrap_or(Path::new("/"));
     match walk(directory).end {
@@ -144,10 +144,10 @@ fn install_server(directory: &Path) -> Option<String> {
     ))
 }
 
-/// Where a Hub's environment is, if it is nowhere.
+/// Where a Hub's environment should be, if there is none.
 const USUAL: &str = "/opt/jupyterhub";
 
-/// The first directory on the PATH, or the usual one, that has a server that root alone can change.
+/// The first directory on the PATH, or the usual one, with a server that only root can change.
 fn find_servers() -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let directories = path.split(':').map(PathBuf::from).chain([Path::new(USUAL).join("bin")]);
@@ -157,8 +157,8 @@ fn find_servers() -> Option<PathBuf> {
     directories.into_iter().find(has_server)
 }
 
-/// Installs JupyterHub into an environment anew, by the environment's own Python, or gives it one. Whoever
-/// can change either of them, or the modules, is who does it.
+/// Reinstalls JupyterHub into an environment with the environment's own Python, or creates the environment.
+/// The account that can change either of them, or the modules, does so.
 fn install_jupyterhub(environment: &Path) -> String {
     let python = environment.join("bin/python3");
     let (lib, pip) = (environment.join("lib"), environment.join("bin/pip"));

@@ -12,7 +12,7 @@ use root::policy::reading::POLICY_PATH;
 use root::trusted_file::{Distrust, open_trusted};
 use target::mode::Mode;
 
-/// Looks at the file and at what it says.
+/// Looks at the file and its contents.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     match open_trusted(Path::new(POLICY_PATH)) {
         Err(Distrust::Missing(_)) => vec![explain_missing(scene)],
@@ -59,7 +59,7 @@ fn explain_closed(scene: &Scene, path: &Path, errno: &str) -> Finding {
     Finding::problem(Area::Policy, "policy_unreadable", sentence, open_to_all())
 }
 
-/// In user mode the target reads the policy, so that all have to be able to.
+/// In user mode the target reads the policy, so everyone has to be able to.
 pub fn open_to_all() -> String {
     let folder = Path::new(POLICY_PATH).parent().unwrap_or(Path::new("/")).display();
     format!("chmod 0755 {folder} && chmod 0644 {POLICY_PATH}")
@@ -74,7 +74,7 @@ fn explain_malformed(reason: &str) -> Finding {
     Finding::problem(Area::Policy, "policy_malformed", sentence, remedy)
 }
 
-/// Where sed(1) finds the line that a sentence speaks of: by its number, or by its key.
+/// Where sed(1) finds the line that a sentence is about: by its number, or by its key.
 fn find_mistake(reason: &str) -> Option<String> {
     if let Some(rest) = reason.strip_prefix("line ") {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -85,7 +85,7 @@ fn find_mistake(reason: &str) -> Option<String> {
     (is_key && reason.contains('.')).then(|| format!("/^ *{key} *=/"))
 }
 
-/// What a policy that can be read means for this Hub.
+/// What a readable policy means for this Hub.
 fn judge(scene: &Scene, text: &str, policy: &Policy) -> Vec<Finding> {
     let mut findings =
         vec![Finding::ok(Area::Policy, "policy_malformed", format!("{POLICY_PATH} is in force"))];

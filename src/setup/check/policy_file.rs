@@ -8,10 +8,10 @@ use root::policy::file::Policy;
 use root::policy::reading::POLICY_PATH;
 use root::trusted_file::open_trusted;
 
-/// A policy is at most this large, in bytes.
+/// The maximum size of a policy, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Reads the policy's text, if root alone can have written it, and what it means if it means anything.
+/// Reads the policy's text, if only root can have written it, and parses it if possible.
 pub fn read() -> (String, Option<Policy>) {
     let opened = open_trusted(Path::new(POLICY_PATH)).ok();
     let text = opened.and_then(|(file, _)| read_from(file).ok());
@@ -19,7 +19,7 @@ pub fn read() -> (String, Option<Policy>) {
     (text.unwrap_or_default(), policy)
 }
 
-/// Reads a file that may be a policy, up to the size that one may have.
+/// Reads a file that may be a policy, up to the maximum size.
 ///
 /// # Errors
 /// A sentence without the file's name.

@@ -1,4 +1,4 @@
-//! Which file the Hub calls, and what else goes by the name `sudospawner`.
+//! Which file the Hub calls, and which other programs have the name `sudospawner`.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::remedy::{find_owner, quote, run_as};
 use super::scene::Scene;
 use root::trusted_file::open_trusted;
 
-/// Looks at the Hub's setting, and along the Hub's PATH.
+/// Looks at the Hub's setting, and at the Hub's PATH.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let seen = match &scene.seen {
         Ok(seen) => seen,
@@ -61,8 +61,8 @@ fn write_setting(scene: &Scene) -> String {
     format!("c.SudoSpawner.sudospawner_path = \"{}\"", scene.own.display())
 }
 
-/// Has sed(1) change the Hub's configuration, where that is known. What a process names could be any file,
-/// and is changed as that process's account or not at all.
+/// Changes the Hub's configuration with sed(1), if it is known. A process could name any file, so the file is
+/// changed as that process's account or not at all.
 fn edit_setting(scene: &Scene, script: &str) -> Option<String> {
     let file = scene.program.configuration.as_deref()?;
     let owner = find_owner(&[file])?;
@@ -73,8 +73,8 @@ fn edit_setting(scene: &Scene, script: &str) -> Option<String> {
     run_as(owner, &format!("sed -i {} {}", quote(script), quote(file)))
 }
 
-/// Only where the environment is root's alone, and the unit's PATH leads to it: root executes nothing that
-/// a Hub could have laid there.
+/// Only if the environment is root's alone and the unit's PATH leads to it: root must execute nothing that a
+/// Hub could have placed there.
 fn remove_python_package(path: &Path, scene: &Scene) -> Option<String> {
     let pip = path.with_file_name("pip");
     let lib = path.parent()?.with_file_name("lib");

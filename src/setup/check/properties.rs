@@ -1,4 +1,4 @@
-//! What systemd says of a unit.
+//! What systemd says about a unit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use super::apart::Silence;
 use super::commands::ask;
 
-/// Properties that imply NoNewPrivileges= for a unit without root, systemd.exec(5), with what they are if
-/// they are not set, and how to unset them.
+/// Properties that imply NoNewPrivileges= for a unit without root, systemd.exec(5), with the values that they
+/// have when not set, which also unset them.
 pub const IMPLYING: [(&str, &str); 16] = [
     ("NoNewPrivileges", "no"),
     ("DynamicUser", "no"),
@@ -27,7 +27,7 @@ pub const IMPLYING: [(&str, &str); 16] = [
     ("SystemCallFilter", ""),
 ];
 
-/// What else is asked.
+/// The other properties that are asked for.
 const OTHERS: [&str; 14] = [
     "LoadState",
     "User",
@@ -45,10 +45,10 @@ const OTHERS: [&str; 14] = [
     "CapabilityBoundingSet",
 ];
 
-/// Properties of a unit, as systemctl shows them.
+/// The properties of a unit, as systemctl shows them.
 pub type Properties = BTreeMap<String, String>;
 
-/// The unit that a Hub usually has, if this machine has it.
+/// The usual unit of a Hub, if this machine has it.
 pub fn find_usual() -> Option<String> {
     let unit = "jupyterhub.service";
     let properties = read_properties(unit).ok()?;
@@ -60,7 +60,7 @@ pub fn read_user(unit: &str) -> Option<String> {
     read_properties(unit).ok()?.remove("User").filter(|user| !user.is_empty())
 }
 
-/// The directories in which units find programs, unless they say otherwise.
+/// The directories in which units search for programs by default.
 pub fn read_search_path() -> Option<String> {
     let environment = ask("systemctl", &["show-environment"]).ok()?.output;
     environment.lines().find_map(|line| Some(line.strip_prefix("PATH=")?.to_owned()))
@@ -72,10 +72,10 @@ pub fn is_loaded(properties: &Properties) -> bool {
     properties.get("LoadState").is_some_and(|state| state == "loaded")
 }
 
-/// What systemd says of a unit.
+/// What systemd says about a unit.
 ///
 /// # Errors
-/// A sentence if it does not.
+/// A sentence if it says nothing.
 pub fn read_properties(unit: &str) -> Result<Properties, Silence> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(Silence("systemd does not run here".to_owned()));

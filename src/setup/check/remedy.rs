@@ -1,4 +1,4 @@
-//! Commands that mend something: one line for root's shell each, with every name quoted.
+//! Commands that mend something. Each is one line for root's shell with every name quoted.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid};
 use root::account::Account;
 use root::trusted_file::{Distrust, TrustedDirectory, open_trusted};
 
-/// A word for the shell, in quotes where it needs them.
+/// A word for the shell, quoted if necessary.
 pub fn quote(word: impl AsRef<Path>) -> String {
     let word = word.as_ref().display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._+-@%:,=".contains(c);
@@ -21,14 +21,14 @@ pub fn quote(word: impl AsRef<Path>) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// A command that changes or executes files, as whoever could change what they are: root executes nothing,
-/// and follows nothing, that somebody else could have laid there. `None` where several accounts could.
+/// A command that changes or executes files, run as the account that could change these files: root must
+/// execute and follow nothing that others could have placed there. `None` if several accounts could.
 pub fn run_as_owner(files: &[&Path], command: &str) -> Option<String> {
     run_as(find_owner(files)?, command)
 }
 
-/// A command for root's shell that is done as this account, in a terminal of its own: a process of somebody
-/// else's that has root's could type into it, and read from it for as long as it likes.
+/// A command in root's shell that runs as this account, in a separate terminal. In root's terminal, another
+/// account's process could type, and read for as long as it likes.
 pub fn run_as(uid: Uid, command: &str) -> Option<String> {
     if uid.is_root() {
         return Some(command.to_owned());
@@ -37,7 +37,7 @@ pub fn run_as(uid: Uid, command: &str) -> Option<String> {
     Some(format!("runuser --pty -u {} -- sh -c {}", quote(owner.name), quote(command)))
 }
 
-/// Who else than root could change what these files are, else root; `None` where several accounts could.
+/// The account other than root that could change these files, or root. `None` if several accounts could.
 pub fn find_owner(files: &[&Path]) -> Option<Uid> {
     let mut owners = BTreeSet::new();
     for file in files {
@@ -55,64 +55,64 @@ pub fn find_owner(files: &[&Path]) -> Option<Uid> {
     }
 }
 
-/// The same where there has to be a command: what is in nobody's hand alone is first put into root's.
+/// The same if a command is needed: a file that several accounts could change is first given to root.
 pub fn mend_as_owner(file: &Path, command: &str) -> String {
     run_as_owner(&[file], command).unwrap_or_else(|| {
         let distrust = match TrustedDirectory::open(file) {
             Err(Distrust::Kind(..)) => open_trusted(file).err(),
             opened => opened.err(),
         };
-        // Who has what of it, for a person to look at.
+        // Shows the owners and modes to a person.
         let show = || format!("namei --long {}", quote(file));
         distrust.as_ref().and_then(restore_trust).unwrap_or_else(show)
     })
 }
 
-/// As many links are followed on a path as by Linux, path_resolution(7).
+/// The number of links that Linux follows on a path, path_resolution(7).
 const MAX_LINKS: u8 = 40;
 
-/// A path, as far as it leads over nothing but what is root's alone, links and what they lead over too. What
-/// is behind somebody else's directory or link is not looked at: it could be anything, and hold root up.
+/// A path, followed as far as it leads only through what is root's alone, including links and their targets.
+/// What is behind another account's directory or link is not looked at: it could be anything, and block root.
 #[derive(Debug)]
 pub struct Way {
-    /// What it leads over, the end too, if that is root's.
+    /// What it leads through, including the end if that is root's.
     pub passed: Vec<Step>,
-    /// What it leads to.
+    /// Where it ends.
     pub end: End,
 }
 
-/// One step of a way.
+/// One step of a path.
 #[derive(Debug)]
 pub struct Step {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     mode: u32,
     gid: u32,
 }
 
-/// Where a way ends.
+/// Where a path ends.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
     /// At this file, which is root's alone.
     There(PathBuf),
-    /// Nothing is there.
+    /// At nothing.
     Missing,
-    /// Somebody else owns it from here on.
+    /// At something that another account owns.
     Theirs {
-        /// Whose it is.
+        /// The owner.
         owner: u32,
-        /// Where theirs begins.
+        /// Its path.
         at: PathBuf,
-        /// Whether that is the end of the path, and no link.
+        /// Whether it is the end of the path and not a link.
         is_last: bool,
     },
-    /// Group or others can write there, or it is closed to us.
+    /// At something that is closed to us, or that group or others can write to.
     Unknown,
 }
 
 impl Step {
-    /// The bit that this account lacks to enter, or to execute, what root owns; access control lists are not
-    /// looked at.
+    /// The permission bit that the account lacks to enter or execute something of root's. Access control
+    /// lists are not considered.
     pub fn find_lacking(&self, account: &Account) -> Option<&'static str> {
         let groups = account.list_groups(account.gid).unwrap_or_default();
         let is_member = groups.contains(&Gid::from_raw(self.gid));
@@ -154,7 +154,7 @@ fn walk_on(path: &Path, links: u8, passed: &mut Vec<Step>) -> Option<End> {
     Some(End::There(walked))
 }
 
-/// What makes a file trusted again; `None` where no command does without knowing what is meant.
+/// What makes a file trusted again; `None` if no command can do so without knowing what is intended.
 pub fn restore_trust(distrust: &Distrust) -> Option<String> {
     Some(match distrust {
         Distrust::Owner(path, _) => format!("chown root {}", quote(path)),
@@ -171,7 +171,7 @@ pub fn restore_trust(distrust: &Distrust) -> Option<String> {
     })
 }
 
-/// Sets lines of a unit's `[Service]` section, in a file of our own that is read last.
+/// Sets lines in a unit's `[Service]` section, in our own file, which is read last.
 pub fn add_to_unit(unit: &str, name: &str, lines: &[String]) -> String {
     let folder = quote(format!("/etc/systemd/system/{unit}.d"));
     let text: String = lines.iter().map(|line| format!("{line}\\n")).collect();
@@ -181,15 +181,15 @@ pub fn add_to_unit(unit: &str, name: &str, lines: &[String]) -> String {
     )
 }
 
-/// The directory of the first file system above a path that is mounted with this option; `None` if it is
-/// not. `mountinfo` is the text of /proc/self/mountinfo, proc(5).
+/// The directory of the nearest file system above a path, if it is mounted with this option. `mountinfo` is
+/// the text of /proc/self/mountinfo, proc(5).
 pub fn find_mount_with(mountinfo: &str, path: &Path, option: &str) -> Option<PathBuf> {
     let mut best: Option<(PathBuf, bool)> = None;
     for line in mountinfo.lines() {
         let mut fields = line.split(' ').skip(4);
         let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
         let place = PathBuf::from(place.replace("\\040", " "));
-        // The later line hides an earlier one at the same place.
+        // A later line hides an earlier one with the same directory.
         let is_nearer = best
             .as_ref()
             .is_none_or(|(known, _)| place.as_os_str().len() >= known.as_os_str().len());
@@ -225,7 +225,7 @@ mod tests {
             fs::write(&file, "").unwrap();
             nix::unistd::chown(folder.path(), Some(somebody.uid), None).unwrap();
             let expected = format!("runuser --pty -u {} -- sh -c true", somebody.name);
-            // Through a link of root's as well, since it is what the link leads to.
+            // Also through a link of root's, since the target of the link matters.
             let link = tempfile::tempdir_in("/root").unwrap();
             std::os::unix::fs::symlink(folder.path(), link.path().join("link")).unwrap();
             for path in [file, link.path().join("link/x")] {

@@ -1,4 +1,4 @@
-//! Findings as text for a person, and as one JSON object for a program.
+//! Shows findings as text for a person, and as one JSON object for a program.
 
 use serde::Serialize;
 
@@ -12,10 +12,10 @@ pub struct Report {
     pub ok: bool,
     /// The version of this program.
     version: &'static str,
-    /// "user" or "root"; absent where only one account looked at itself.
+    /// "user" or "root"; absent if only one account looked at itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'static str>,
-    /// The account of the Hub, where it is known.
+    /// The account of the Hub, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     hub_user: Option<String>,
     /// What was found, by area.
@@ -35,16 +35,16 @@ impl Report {
     }
 }
 
-/// Whether colours are shown.
+/// Whether to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
     /// In a terminal.
     Shown,
-    /// Elsewhere, and where `NO_COLOR` is set.
+    /// Elsewhere, and if `NO_COLOR` is set.
     Left,
 }
 
-/// Findings as aligned lines, the remedy below what it mends, and a last line that counts.
+/// Findings as aligned lines, each remedy below its finding, and a last line with the counts.
 #[must_use]
 pub fn render(report: &Report, in_terminal: bool) -> String {
     let wanted = in_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -1,4 +1,4 @@
-//! What a look begins with: who is meant, in which mode, and where the Hub runs.
+//! What a look begins with: which accounts are meant, in which mode, and where the Hub runs.
 
 use std::path::{Path, PathBuf};
 
@@ -20,37 +20,37 @@ use target::mode::Mode;
 /// What the command line asks for.
 #[derive(Debug, Default)]
 pub struct Question {
-    /// The accounts whose servers are asked about; without any, one that the rules permit.
+    /// The accounts whose servers are asked about. Without any, one that the rules permit.
     pub users: Vec<String>,
-    /// Look at nothing but what concerns the account of this process: what the Hub asks through sudo.
+    /// Whether to look only at what concerns this process's account. The Hub asks for this through sudo.
     pub own_account_only: bool,
     /// The account of the Hub.
     pub hub_user: Option<String>,
-    /// Whether root mode is meant.
+    /// The mode that is meant.
     pub mode: Option<Mode>,
     /// The Hub's systemd unit.
     pub unit: Option<String>,
-    /// What the Hub has as its `sudospawner_path`.
+    /// The Hub's `sudospawner_path`.
     pub path: Option<PathBuf>,
     /// Whether the Hub authenticates through PAM.
     pub pam: Option<bool>,
 }
 
 impl Question {
-    /// The mode that is meant, user mode if nothing says otherwise.
+    /// The mode that is meant; user mode if nothing says otherwise.
     pub fn mode(&self) -> Mode {
         self.mode.unwrap_or(Mode::User)
     }
 }
 
-/// As whom this process looks.
+/// The account that this process looks as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Viewpoint {
-    /// As root, who can look as everyone.
+    /// Root, which can look as any account.
     Root,
-    /// As the account of the Hub.
+    /// The account of the Hub.
     Hub,
-    /// As anyone else, who sees files alone.
+    /// Any other account, which only sees files.
     Other,
 }
 
@@ -59,19 +59,19 @@ pub enum Viewpoint {
 pub struct Scene {
     /// The mediator's own file.
     pub own: PathBuf,
-    /// As whom this process looks.
+    /// The account that this process looks as.
     pub viewpoint: Viewpoint,
-    /// The account of the Hub, where it is known.
+    /// The account of the Hub, if known.
     pub hub: Option<Account>,
     /// The mode.
     pub mode: Mode,
-    /// The policy, where there is one that root alone can have written and this account can read.
+    /// The policy, if only root can have written it and this account can read it.
     pub policy: Option<Policy>,
     /// The policy's text.
     pub policy_text: String,
     /// The accounts whose servers are asked about.
     pub targets: Vec<String>,
-    /// What sudo lists of the Hub's rules.
+    /// What sudo lists as the Hub's rules.
     pub listing: Listing,
     /// The Hub's program.
     pub program: HubProgram,
@@ -79,19 +79,19 @@ pub struct Scene {
     pub unit: Option<String>,
     /// What the Hub's account sees of the Hub's files.
     pub seen: Result<Seen, Silence>,
-    /// What the Hub has as its `sudospawner_path`, where that is known.
+    /// The Hub's `sudospawner_path`, if known.
     pub path: Option<PathBuf>,
-    /// Whether the Hub authenticates through PAM, where that is known.
+    /// Whether the Hub authenticates through PAM, if known.
     pub pam: Option<bool>,
-    /// Whether the Hub's account is only known from who runs this.
+    /// Whether the Hub's account is only assumed to be the account that runs this.
     pub hub_is_assumed: bool,
 }
 
 impl Scene {
-    /// Finds out what can be.
+    /// Finds out what it can.
     ///
     /// # Errors
-    /// A sentence where the Hub's account does not exist.
+    /// A sentence if the Hub's account does not exist.
     pub fn find(question: &Question) -> Result<Self, String> {
         let own = find_mediator();
         let (policy_text, policy) = policy_file::read();
@@ -114,7 +114,7 @@ impl Scene {
             (Some(_), Viewpoint::Hub) => Listing::from_answer(ask("sudo", &["-n", "-ll"])),
             _ => Listing::default(),
         };
-        // Not the policy: its rules of root mode may be there before the Hub is in root mode.
+        // Not from the policy: its rules for root mode may be there before the Hub uses root mode.
         let mode = question.mode.or(settings.and_then(Settings::mode));
         let mode = mode.unwrap_or_else(|| listing.find_mode(&own));
         let path = question.path.clone().or(settings.and_then(|said| said.path.clone()));
@@ -156,7 +156,7 @@ impl Scene {
         }
     }
 
-    /// One account that the rules permit.
+    /// An account that the rules permit.
     fn find_example(&self) -> Option<String> {
         let named = match (self.mode, &self.policy) {
             (Mode::Root, Some(policy)) => policy.targets.users.clone(),
@@ -171,7 +171,7 @@ impl Scene {
     }
 }
 
-/// How the Hub is called: for its own account as its process says, for anyone else as its unit does.
+/// How the Hub is called. Its own account believes its process, all others its unit.
 fn find_program(question: &Question, hub: Option<&Account>, viewpoint: Viewpoint) -> HubProgram {
     let own =
         hub.filter(|_| viewpoint == Viewpoint::Hub).and_then(|hub| HubProgram::find_own(hub.uid));
@@ -185,7 +185,7 @@ fn find_program(question: &Question, hub: Option<&Account>, viewpoint: Viewpoint
     })
 }
 
-/// What the Hub's account sees of the Hub's files; where this process can be that account.
+/// What the Hub's account sees of the Hub's files, if this process can become that account.
 fn look_as_hub(
     question: &Question,
     own: &Path,
@@ -197,15 +197,15 @@ fn look_as_hub(
     look_as(hub, || look_at_files(own, configuration, named, &program.directories))
 }
 
-/// Where the server executables are: as the policy says, else beside the mediator.
+/// Where the server executables are: where the policy says, otherwise beside the mediator.
 pub fn server_directory(own: &Path, policy: Option<&Policy>) -> PathBuf {
     policy
         .and_then(|policy| policy.server.directory.clone())
         .unwrap_or_else(|| own.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-/// Who the Hub is: as the command line, the policy or the unit jupyterhub.service says.
-/// A process that goes by the name of the Hub is no witness, since anyone can start one.
+/// The account of the Hub, according to the command line, the policy or the unit jupyterhub.service. A
+/// process with a Hub's name proves nothing, since anyone can start one.
 fn find_hub_account(
     question: &Question,
     policy: Option<&Policy>,

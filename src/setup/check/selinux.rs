@@ -1,4 +1,4 @@
-//! SELinux: its mode, and what it has denied.
+//! SELinux: its mode and its denials.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::finding::{Area, Finding};
 
-/// So much of the end of the log of denials is read, in bytes.
+/// How much of the end of the audit log is read, in bytes.
 const TAIL: u64 = 4 * 1024 * 1024;
-/// The programs of a spawn, as the kernel cuts their names (15 letters).
+/// The programs of a spawn, with names cut by the kernel to 15 characters.
 const PROGRAMS: [&str; 5] =
     ["sudo", "sudospawner", "sudospawner-sup", "sudospawner-sin", "jupyterhub-sing"];
 
-/// Looks at the mode, and at the log of denials where this account can read it.
+/// Looks at the mode, and at the audit log if this account can read it.
 pub fn look() -> Vec<Finding> {
     let Ok(enforcing) = std::fs::read_to_string("/sys/fs/selinux/enforce") else {
         return vec![Finding::ok(Area::Selinux, "selinux", "SELinux is not in use")];
@@ -43,7 +43,7 @@ fn read_tail(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The programs of a spawn that lines of the kernel's audit log say were denied something.
+/// The programs of a spawn that were denied something, according to the kernel's audit log.
 fn find_denied(log: &str) -> Vec<&'static str> {
     let denials: Vec<&str> = log.lines().filter(|line| line.contains("avc:  denied")).collect();
     let is_denied = |program: &&&str| {

@@ -1,4 +1,4 @@
-//! The server executables, as the account sees them that is to execute them.
+//! The server executables, as seen by the account that has to execute them.
 
 use std::fs;
 use std::io::Read;
@@ -39,10 +39,10 @@ pub fn look(directory: &Path, mode: Mode, is_named: bool, account: &str) -> Vec<
     told
 }
 
-/// Check 2 of docs/security.md, of the server's file.
+/// Check 2 of docs/security.md, applied to the server's file.
 fn judge_trust(path: &Path, mode: Mode, is_named: bool) -> Option<Told> {
     let distrust = match open_trusted_program(path) {
-        // A file that this account cannot open is the next question.
+        // If this account cannot open the file, another check reports it.
         Ok(_) | Err(Distrust::Closed(..)) => return None,
         Err(distrust) => distrust,
     };
@@ -92,7 +92,7 @@ fn judge_binary(path: &Path, account: &str) -> Told {
     Told::ok("server_not_executable", format!("{account} can execute {shown}"))
 }
 
-/// Why a file cannot be executed by this process.
+/// Why this process cannot execute a file.
 fn explain_access(path: &Path, errno: Errno) -> String {
     if let Some(directory) = find_closed_directory(path) {
         return format!("the directory {} is closed to it", directory.display());

@@ -1,5 +1,5 @@
-//! sudo: whether it lets the Hub call the mediator and nothing else, whether it would keep tokens on
-//! record, and what really comes of a call.
+//! sudo: whether it lets the Hub call the mediator and nothing else, whether it would record tokens, and what
+//! a real call results in.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::sudoers_fragment::{Dialect, Fragment, Whom};
 use root::account::Account;
 use target::mode::Mode;
 
-/// Looks at rules and settings, from sudo's own list of them.
+/// Looks at rules and settings, using sudo's own list.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let own = scene.own.as_path();
     let mut findings = vec![look_at_version()];
@@ -52,7 +52,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
             || Refusal::read(&scene.listing.complaint) == Refusal::NotPermitted);
     let is_named = scene.listing.entries.iter().any(|entry| entry.names(own));
     if scene.targets.is_empty() && is_listed && !is_named {
-        // With a target, a real call tells the same, and more.
+        // If there is a target, a real call shows the same and more.
         let sentence = format!("no rule lets {} call {}", hub.name, own.display());
         let remedy = format!("groupadd --force jupyterhub && {install}");
         findings.push(Finding::problem(Area::Sudo, "sudo_refuses", sentence, remedy));
@@ -90,7 +90,7 @@ pub fn find_dialect() -> Dialect {
     if read_version().starts_with("sudo-rs") { Dialect::SudoRs } else { Dialect::Sudo }
 }
 
-/// The command that installs the rules which this Hub needs.
+/// The command that installs the rules for this Hub.
 pub fn install_rules(scene: &Scene) -> String {
     let hub_user = scene.hub.as_ref().map_or("rhea", |hub| hub.name.as_str()).to_owned();
     let groups = scene.permitted_groups();
@@ -122,14 +122,14 @@ fn explain_broken_file(file: &str, scene: &Scene) -> Finding {
     } else if file == "/etc/sudoers" {
         "cp -a /etc/sudoers /etc/sudoers.broken && visudo".to_owned()
     } else {
-        // sudo passes over files whose names have a dot.
+        // sudo ignores files with a dot in their name.
         format!("mv {file_quoted} {}", quote(format!("{file}.broken")))
     };
     let sentence = format!("sudo cannot use one of its files: {}", show_words(said));
     Finding::problem(Area::Sudo, "sudoers_broken", sentence, remedy)
 }
 
-/// Rules of the Hub's account for anything but the mediator, that need no password.
+/// Rules of the Hub's account that need no password and permit anything but the mediator.
 fn look_for_other_rules(scene: &Scene, hub: &Account) -> Vec<Finding> {
     let mut findings = Vec::new();
     for entry in scene.listing.entries.iter().filter(|entry| entry.is_free()) {
@@ -157,8 +157,8 @@ fn look_for_other_rules(scene: &Scene, hub: &Account) -> Vec<Finding> {
     findings
 }
 
-/// Comments out the rules of the Hub's account that do not name the mediator, or takes the account out of
-/// the group that may do everything.
+/// Comments out the rules of the Hub's account that do not name the mediator, or takes the account out of the
+/// group that may do everything.
 pub fn remove_rules(hub: &Account, file: Option<&str>, is_all: bool) -> String {
     let powerful = ["sudo", "wheel", "admin"].map(str::to_owned);
     let group = powerful.iter().find(|group| {

@@ -1,8 +1,8 @@
-//! A real call through sudo, as the Hub makes it.
+//! A real call through sudo, made as the Hub makes it.
 //!
-//! A process of the target's comes of it, which has the same stdout and stderr as sudo. So by what is said
-//! there only one thing is decided: whether the call was answered. Why sudo refused is asked of sudo alone,
-//! by a list, for which nothing of the target's is started.
+//! The call starts a process of the target, which has the same stdout and stderr as sudo. So what is said
+//! there decides only whether the call was answered. Why sudo refused is taken from sudo's own list, for
+//! which no process of the target is started.
 
 use super::apart::Silence;
 use super::commands::{Answer, ask_as};
@@ -18,21 +18,20 @@ use super::target::look_again;
 use root::account::Account;
 use target::mode::Mode;
 
-/// A request that does nothing: there is no process with this pid, since the kernel gives none above
-/// 2^22, proc(5).
+/// A request that does nothing: no process has this pid, since the kernel gives none above 2^22, proc(5).
 const HARMLESS: &str = r#"{"action":"kill","pid":2147483647,"signal":0}"#;
 
-/// What sudo and the mediator write down of a call.
+/// Shows what sudo and the mediator have logged about a call.
 const READ_LOG: &str =
     "journalctl --no-pager --boot --lines=50 --identifier=sudo --identifier=sudospawner";
 
-/// Calls the mediator through sudo as the Hub does, and something that has to be refused.
-/// `others` are the findings so far: a call that fails for their reason is no further problem.
+/// Calls the mediator through sudo as the Hub does, and then makes a call that has to be refused. `others`
+/// are the findings so far: if they explain why the call fails, that is not another problem.
 pub fn call_really(scene: &Scene, others: &[Finding]) -> Vec<Finding> {
     let Some(hub) = scene.hub.as_ref().filter(|hub| !hub.uid.is_root()) else { return Vec::new() };
     let has_flag = read_status_field("/proc/self/status", "NoNewPrivs").as_deref() == Some("1");
     if scene.viewpoint == Viewpoint::Other || has_flag {
-        // The flag is said of the unit, or of this process.
+        // The flag is reported for the unit, or for this process.
         return Vec::new();
     }
     let is_explained = others.iter().any(|finding| finding.level == Level::Problem);
@@ -79,7 +78,7 @@ fn explain_silence(silence: &Silence, target: &str, is_explained: bool) -> Findi
     say_failed(sentence, READ_LOG, is_explained)
 }
 
-/// A call that failed: what it fails for may be a finding of its own already, with its own remedy.
+/// Reports a failed call. Its cause may already be a finding with its own remedy.
 fn say_failed(sentence: String, remedy: &str, is_explained: bool) -> Finding {
     let code = "call";
     if is_explained {
@@ -88,7 +87,7 @@ fn say_failed(sentence: String, remedy: &str, is_explained: bool) -> Finding {
     Finding::problem(Area::Sudo, code, sentence, remedy)
 }
 
-/// What the mediator answered; `None` if it did not.
+/// What the mediator answered; `None` if it did not answer.
 fn judge_answer(
     answer: &Answer,
     scene: &Scene,
@@ -109,7 +108,7 @@ fn judge_answer(
     Some(say_failed(sentence, &look_again(&scene.own, target), is_explained))
 }
 
-/// Why a call brought no answer, as sudo itself says it where it starts nothing.
+/// Why a call was not answered, according to sudo itself when it starts nothing.
 fn explain_refusal(
     answer: &Answer,
     list: &[&str],
@@ -155,7 +154,7 @@ fn explain_refusal(
             let sentence = format!("sudo lets {} run {own} with a password alone", hub.name);
             problem("sudo_refuses", sentence, install_rules(scene))
         }
-        // What is wrong with sudo and its files is said elsewhere.
+        // Mistakes in sudo and its files are reported elsewhere.
         None | Some(Refusal::NoRights | Refusal::Broken) => {
             let sentence = format!(
                 "a real call for {target} was not answered, as {target} sees it: {}",
@@ -168,13 +167,13 @@ fn explain_refusal(
     }
 }
 
-/// Whether rules name the mediator, and each of them asks for a password.
+/// Whether rules name the mediator, and all of them need a password.
 fn wants_password(scene: &Scene) -> bool {
     let mut ours = scene.listing.entries.iter().filter(|entry| entry.names(&scene.own)).peekable();
     ours.peek().is_some() && ours.all(|entry| !entry.is_free())
 }
 
-/// In user mode, the group of a rule that is as it should be: what is refused is then the target alone.
+/// In user mode, the group of a correct rule. If there is one, only the target is refused.
 fn find_group_to_join(scene: &Scene) -> Option<String> {
     let is_good = |entry: &&Entry| entry.names(&scene.own) && entry.is_free();
     let mut words = scene.listing.entries.iter().filter(is_good).flat_map(|entry| &entry.run_as);

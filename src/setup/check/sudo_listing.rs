@@ -1,5 +1,5 @@
-//! What `sudo -ll` lists: the rules of an account, and the settings that apply to it. sudo and sudo-rs
-//! write the same form; newer versions of sudo say in which file an entry stands.
+//! The output of `sudo -ll`: the rules of an account, and the settings that apply to it. sudo and sudo-rs
+//! write the same form; newer versions of sudo name the file of each entry.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use super::apart::Silence;
 use super::commands::Answer;
 use target::mode::Mode;
 
-/// A list of sudo's.
+/// A list from sudo.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Its entries, in order.
     pub entries: Vec<Entry>,
-    /// Settings for every command, and for those that they name.
+    /// Settings for every command, or for the commands named with them.
     settings: Vec<(Option<String>, String)>,
-    /// What sudo wrote to stderr: why there is no list, or what is wrong with its files.
+    /// What sudo wrote to stderr: why there is no list, or what is wrong with sudo's files.
     pub complaint: String,
-    /// Why sudo has said nothing.
+    /// Why sudo has not answered.
     pub silence: Option<Silence>,
 }
 
@@ -25,21 +25,21 @@ pub struct Listing {
 pub struct Entry {
     /// The file that it stands in, where sudo says so.
     pub file: Option<String>,
-    /// As whom commands may run.
+    /// The accounts that commands may run as.
     pub run_as: Vec<String>,
-    /// Its options, `!authenticate` for instance.
+    /// Its options, such as `!authenticate`.
     pub options: Vec<String>,
     /// The commands, each with its arguments.
     pub commands: Vec<String>,
 }
 
 impl Entry {
-    /// Whether it permits this file, without arguments that have to be the same.
+    /// Whether it permits this file without prescribing its arguments.
     pub fn names(&self, program: &Path) -> bool {
         self.commands.iter().any(|command| Path::new(command) == program)
     }
 
-    /// Whether it was meant for this file: it names one of the same name elsewhere, or asks for certain
+    /// Whether it seems meant for this file: it names one of the same name elsewhere, or prescribes
     /// arguments.
     fn resembles(&self, program: &Path) -> bool {
         self.commands.iter().any(|command| {
@@ -48,14 +48,14 @@ impl Entry {
         })
     }
 
-    /// Whether no password is asked for.
+    /// Whether it needs no password.
     pub fn is_free(&self) -> bool {
         self.options.iter().any(|option| option == "!authenticate")
     }
 }
 
 impl Listing {
-    /// Reads what sudo has answered.
+    /// Reads sudo's answer.
     pub fn from_answer(answer: Result<Answer, Silence>) -> Self {
         match answer {
             Ok(answer) => Self { complaint: answer.complaint, ..Self::parse(&answer.output) },
@@ -92,8 +92,8 @@ impl Listing {
         listing
     }
 
-    /// Whether a switch is on for this command: the last word on it counts, and what names the command
-    /// counts more.
+    /// Whether a switch is on for this command. The last setting counts; one for the command takes
+    /// precedence.
     pub fn is_on(&self, switch: &str, program: &Path) -> bool {
         let mut on = (false, false);
         for (command, setting) in &self.settings {
@@ -113,8 +113,8 @@ impl Listing {
         on.0
     }
 
-    /// Where sudo records sessions, up to what is different for each, sudoers(5); sudo's default where no
-    /// setting says it.
+    /// Where sudo records sessions, up to the part that differs for each, sudoers(5). Without a setting it is
+    /// sudo's default.
     pub fn find_records(&self) -> PathBuf {
         let mut values = self.settings.iter().filter_map(|(_, one)| one.strip_prefix("iolog_dir="));
         let value = values.next_back().unwrap_or("/var/log/sudo-io");
@@ -125,8 +125,8 @@ impl Listing {
         path.parent().filter(|_| is_cut).unwrap_or(path).to_owned()
     }
 
-    /// The mode that the rules for this command are made for: user mode, which is the Hub's default,
-    /// unless it may run as root and as nobody else.
+    /// The mode that the rules for this command fit: user mode, the Hub's default, unless the Hub may run it
+    /// only as root.
     pub fn find_mode(&self, program: &Path) -> Mode {
         let mut words = self.list_run_as(program).peekable();
         let is_named = words.peek().is_some();
@@ -134,13 +134,13 @@ impl Listing {
         if is_named && words.all(is_root) { Mode::Root } else { Mode::User }
     }
 
-    /// The groups whose members this command may run as.
+    /// The groups whose members the command may run as.
     pub fn target_groups(&self, program: &Path) -> Vec<String> {
         let words = self.list_run_as(program);
         words.filter_map(|word| word.strip_prefix('%').map(ToOwned::to_owned)).collect()
     }
 
-    /// The accounts that this command may run as.
+    /// The accounts that the command may run as.
     pub fn target_users(&self, program: &Path) -> Vec<String> {
         let words = self.list_run_as(program);
         let is_name = |word: &&str| !word.starts_with(['%', '!', '#']) && *word != "ALL";
@@ -162,7 +162,7 @@ fn names(commands: &str, program: &Path) -> bool {
     commands.split(',').any(|command| Path::new(command.trim()) == program || command == "ALL")
 }
 
-/// Settings are separated by commas, outside of quotes.
+/// Splits settings at commas outside quotes.
 fn split_settings(line: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     let separator = move |c: char| {
@@ -188,7 +188,7 @@ fn read_entry_line(entry: &mut Entry, line: &str) {
 mod tests {
     use super::*;
 
-    /// What sudo 1.9.13p3 wrote.
+    /// The output of sudo 1.9.13p3.
     const TEXT: &str = "\
 Matching Defaults entries for rhea on machine:
     env_reset, mail_badpass, secure_path=/usr/local/sbin\\:/usr/bin, use_pty, log_input, log_stdin

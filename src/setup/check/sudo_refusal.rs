@@ -1,25 +1,24 @@
-//! Why sudo did not run something: what sudo and sudo-rs say, in their own words.
+//! Why sudo did not run something, found in the words of sudo and sudo-rs.
 
 /// Why sudo refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// This process can gain no rights, or sudo has none to give.
+    /// This process can gain no privileges, or sudo has none to give.
     NoRights,
-    /// It wants a terminal.
+    /// sudo wants a terminal.
     Terminal,
-    /// One of its files cannot be used.
+    /// One of sudo's files cannot be used.
     Broken,
-    /// No rule lets the caller, or none without a password.
+    /// No rule permits it, or none without a password.
     NotPermitted,
-    /// PAM does not let the caller's account.
+    /// PAM refuses the caller's account.
     Account,
     /// Something else.
     Unknown,
 }
 
-/// Words by which a refusal is recognised; those of sudo stand first, then those of sudo-rs. The more
-/// special ones come first, since with `-n` sudo says of everything that it does not permit that a
-/// password is required.
+/// The words that identify a refusal, those of sudo first, then those of sudo-rs. More specific ones come
+/// first: with `-n`, sudo says of everything that it does not permit that a password is required.
 const WORDS: [(Refusal, &[&str]); 4] = [
     (
         Refusal::NoRights,
@@ -56,7 +55,7 @@ const WORDS: [(Refusal, &[&str]); 4] = [
     ),
 ];
 
-/// What follows the name of a file of rules whose owner or mode is wrong.
+/// What follows the name of a rules file with the wrong owner or mode.
 const DISTRUSTED: [&str; 7] = [
     " is world writable",
     " is group writable",
@@ -67,7 +66,7 @@ const DISTRUSTED: [&str; 7] = [
     " should be owned by root",
 ];
 
-/// What is said, after a colon, of a file of rules with a mistake in it.
+/// What follows, after a colon, the name of a rules file with a mistake.
 const MISTAKEN: [&str; 6] =
     ["syntax error", "unknown defaults", "expected", "expecting", "parse error", "already defined"];
 
@@ -83,7 +82,7 @@ impl Refusal {
     }
 }
 
-/// The file of rules that sudo says is wrong, whether or not it then went on without it.
+/// The rules file that sudo says is wrong, whether or not sudo then ignored it.
 pub fn find_broken_file(complaint: &str) -> Option<String> {
     complaint.lines().find_map(|line| {
         let distrusted = DISTRUSTED.iter().find_map(|words| line.split_once(words));
@@ -98,7 +97,7 @@ pub fn find_broken_file(complaint: &str) -> Option<String> {
     })
 }
 
-/// Whether this is one of sudo's usual files of rules: no other is named in a command.
+/// Whether this is one of sudo's usual rules files. No other is named in a command.
 pub fn is_usual_file(file: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let name = file.strip_prefix("/etc/sudoers.d/");

@@ -1,4 +1,4 @@
-//! An account that is to have a server: as the account database has it, and as it sees the machine itself.
+//! An account that should have a server: its entry in the account database, and what it sees of the machine.
 
 use std::path::Path;
 
@@ -72,12 +72,12 @@ fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
     findings
 }
 
-/// The command by which root looks itself.
+/// The command for root's own look.
 pub fn look_again(own: &Path, name: &str) -> String {
     format!("{} check --user {}", quote(own), quote(name))
 }
 
-/// Asks the mediator itself to look, as the Hub would call it: it is all that sudo permits.
+/// Asks the mediator itself to look, called as the Hub calls it. sudo permits nothing else.
 fn ask_through_sudo(scene: &Scene, name: &str) -> Result<Vec<Told>, Silence> {
     /// What the mediator answers.
     #[derive(serde::Deserialize)]
@@ -86,12 +86,12 @@ fn ask_through_sudo(scene: &Scene, name: &str) -> Result<Vec<Told>, Silence> {
     }
     let own = scene.own.to_string_lossy();
     let answer = ask("sudo", &["-nH", "-u", name, &own, "check", "--self", "--json"])?;
-    // A refusal of sudo's is explained by the real call.
+    // If sudo refuses, the real call explains it.
     let answered = serde_json::from_str::<Answered>(&answer.output);
     Ok(answered.map(|answered| answered.findings).unwrap_or_default())
 }
 
-/// Looks at what concerns this process's own account, for `check --self`.
+/// Looks at what concerns this process's own account. This is `check --self`.
 pub fn look_at_self(mode: Mode) -> Vec<Finding> {
     let (_, policy) = policy_file::read();
     let own = find_mediator();
@@ -180,7 +180,7 @@ fn list_groups(account: &Account) -> Vec<String> {
     groups.into_iter().filter_map(name_of).collect()
 }
 
-/// What this process, which is the target, sees: its home, the policy, the mediator, the server executables.
+/// What this process, as the target, sees: its home, the policy, the mediator, the server executables.
 fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
     let Some(account) = Account::by_uid(getuid()) else {
         return vec![Told::problem("target_unknown", format!("uid {} has no account", getuid()))];

@@ -1,4 +1,4 @@
-//! The Hub's systemd unit: whether sudo can work in it, and what becomes of servers when the Hub ends.
+//! The Hub's systemd unit: whether sudo works in it, and what happens to servers when the Hub ends.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
         let place = scene.listing.find_records();
         findings.extend(judge_recording(unit, properties, &place, scene.program.is_running()));
     }
-    // Servers that are processes beside the Hub are in the Hub's unit.
+    // Servers that are processes beside the Hub belong to the Hub's unit.
     let launcher = scene.policy.as_ref().map(|policy| policy.server.launcher);
     if scene.mode == Mode::User || launcher.is_none_or(|one| matches!(one, Launcher::Process)) {
         findings.extend(judge_servers(unit, properties));
@@ -44,7 +44,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     findings
 }
 
-/// Whether anything in the Hub's unit, or in this process, keeps sudo from gaining rights.
+/// Whether anything in the Hub's unit, or in this process, keeps sudo from gaining privileges.
 fn look_at_privileges(
     scene: &Scene,
     unit: Option<&str>,
@@ -87,14 +87,14 @@ fn look_at_privileges(
     findings
 }
 
-/// Sets lines of the unit; they count for a Hub that runs once it is started anew.
+/// Sets lines of the unit. A running Hub needs a restart for them.
 fn add_and_restart(unit: &str, name: &str, lines: &[String], is_running: bool) -> String {
     let restart =
         if is_running { format!(" && systemctl restart {}", quote(unit)) } else { String::new() };
     add_to_unit(unit, name, lines) + &restart
 }
 
-/// The properties that imply no_new_privs, with the values that unset them.
+/// The properties that imply no_new_privs, and the values that unset them.
 fn list_implying(properties: &Properties) -> Vec<(&'static str, &'static str)> {
     let is_set = |(name, unset): &&(&str, &str)| {
         // systemctl shows an empty filter as "~".
@@ -105,8 +105,8 @@ fn list_implying(properties: &Properties) -> Vec<(&'static str, &'static str)> {
     IMPLYING.iter().filter(is_set).copied().collect()
 }
 
-/// Whether sudo can write to the folder of its records from within the unit. Where it cannot, it says
-/// nothing and does nothing.
+/// Whether sudo can write to the directory of its records from within the unit. If not, it does nothing and
+/// says nothing.
 fn judge_recording(
     unit: &str,
     properties: &Properties,
@@ -131,7 +131,7 @@ fn judge_recording(
     Some(Finding::problem(Area::Unit, "recording", sentence, remedy))
 }
 
-/// What the unit does to servers that live in it.
+/// What the unit does to servers in it.
 fn judge_servers(unit: &str, properties: &Properties) -> Vec<Finding> {
     let mut findings = Vec::new();
     let value = |name: &str| properties.get(name).map(String::as_str).unwrap_or_default();
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_implies_no_new_privileges_is_named_with_what_unsets_it() {
-        // As systemd 252 shows a unit without any of it.
+        // As systemd 252 shows a unit with none of these.
         let plain = "NoNewPrivileges=no\nSystemCallFilter=~\nRestrictAddressFamilies=~\n";
         assert_eq!(list_implying(&properties(plain)), []);
         let set = "NoNewPrivileges=no\nPrivateDevices=yes\nSystemCallFilter=read write\n";

@@ -1,4 +1,4 @@
-//! Looking as another account: root becomes it for good, in this process or in one of its own.
+//! Looks as another account. Root becomes it for good, in this process or in a separate one.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,19 +13,19 @@ use ground::denial::Denial;
 use root::account::Account;
 use root::privileges::become_account;
 
-/// How long a look may take: files of somebody else's may never open.
+/// How long a look may take. Another account's files may never open.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Becomes the account if this process is root, and stays who it is if it is not.
+/// Becomes the account if this process is root. Otherwise does nothing.
 pub fn become_if_root(account: &Account) -> Result<(), Denial> {
     if geteuid().is_root() { become_account(account) } else { Ok(()) }
 }
 
-/// Looks at what somebody else may hold up, in a process that ends after a while in any case. It has become
-/// the account, if root looks.
+/// Looks at what another account may block, in a separate process with a time limit. If root looks, that
+/// process first becomes the account.
 ///
 /// # Errors
-/// A sentence if nothing came of it.
+/// A sentence if there is no result.
 pub fn look_as<T: Serialize + DeserializeOwned>(
     account: &Account,
     look: impl FnOnce() -> T,
