@@ -1,14 +1,14 @@
-# Everything below needs a Debian-like system; what is missing is installed first, and said.
-# The machine that tests and demo run in is disposable: nothing of it stays on this computer.
+# Everything below needs a Debian-like system. What is missing is announced and installed first.
+# Tests and demo run in a disposable machine, of which nothing stays on this computer.
 
 PORT ?= 8000
-# So many test machines run beside each other; each file of tests has one of them to itself.
+# How many test machines run in parallel. Each test file has one of them to itself.
 MACHINES ?= 3
 CACHE := $(or $(SUDOSPAWNER_CACHE),/var/cache/sudospawner-rs)
 TOOLS := $(CACHE)/tests/bin
 PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
 
-# The same source gives the same binary, wherever it is built: no path of this computer gets into it.
+# The same source gives the same binary wherever it is built, so no path of this computer may get into it.
 wheel: export RUSTFLAGS = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
 .PHONY: help check test wheel deb docs demo bench fuzz mutants clean

@@ -1,12 +1,12 @@
-//! The invariants of `docs/architecture.md` that can be read off the sources.
+//! The invariants of `docs/architecture.md` that show in the sources.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The members of the workspace: what each may use of the others, and how much code it may have, in lines
-/// without comments, blank ones and tests. This is the one place that says so.
+/// The members of the workspace: which others each may use, and how many lines of code it may have, without
+/// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 950),
     ("root", &["ground"], 1900),
@@ -16,13 +16,14 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("jsd-helper", &["ground", "root"], 650),
 ];
 
-/// Lines of the mediator's `main`, which is root until it is the target, and of those of the other programs.
+/// The maximum lines of the mediator's `main`, which is root until it is the target, and of the other programs' `main`
+/// functions together.
 const MAIN: usize = 100;
 
 struct Source {
     /// Below `src/`.
     path: PathBuf,
-    /// Without comments and without the unit tests, which stand last in a file.
+    /// Without comments and unit tests, which come last in a file.
     code: String,
 }
 
@@ -130,7 +131,7 @@ fn root_parses_nothing_but_its_policy_and_what_its_own_children_say() {
         let reads = |what: &str| source.code.contains(what);
         assert!(!reads("serde_json::from") || source.is("root/hooks/runner.rs"), "{name}");
         assert!(!reads("toml::from") || source.is("root/policy/reading.rs"), "{name}");
-        // Sentences are for processes that have given up root.
+        // Only processes that have given up root write log lines.
         assert!(!reads("log::") && !reads("diagnostics"), "{name}");
     }
 }
@@ -145,7 +146,7 @@ fn only_the_reply_is_written_to_stdout_and_only_hooks_and_systemds_programs_are_
         for forbidden in ["println!", "print!", "set_var", "sleep("] {
             assert!(!source.code.contains(forbidden), "{name}: {forbidden}");
         }
-        // The last one asks sudo and systemctl. It is no part of a spawn, and is root's only if root calls.
+        // The last one asks sudo and systemctl. It is not part of a spawn, and runs as root only if root calls.
         let starts = ["root/hooks/runner.rs", "root/service_manager.rs", "setup/check/commands.rs"];
         if !starts.iter().any(|file| source.is(file)) {
             assert!(!source.code.contains("Command::new"), "{name}");
@@ -171,8 +172,8 @@ fn the_stages_of_the_flow_can_only_be_made_by_their_own_module() {
     }
 }
 
-/// Takes away what imports nothing of what is left, until nothing changes: what then remains is in a circle, or
-/// imports one.
+/// Removes every module that imports nothing of what is left, until nothing changes. What remains is in a circle
+/// or imports one.
 fn find_circles(
     mut imports: BTreeMap<String, BTreeSet<String>>,
 ) -> BTreeMap<String, BTreeSet<String>> {
@@ -185,10 +186,10 @@ fn find_circles(
     }
 }
 
-/// The path of a module in its member; nothing for `lib.rs`.
+/// The path of a module in its member; empty for `lib.rs`.
 type Module = Vec<String>;
 
-/// The modules of a member that one of its files uses: by `crate::`, by `super::`, or by the name of a file below
+/// The modules of a member that one of its files uses: through `crate::`, `super::`, or the name of a file below
 /// its own.
 fn used_modules(own: &Module, code: &str, all: &BTreeSet<Module>) -> BTreeSet<Module> {
     let above = &own[..own.len().saturating_sub(1)];
@@ -207,7 +208,7 @@ fn used_modules(own: &Module, code: &str, all: &BTreeSet<Module>) -> BTreeSet<Mo
         };
         let mut path = base.to_vec();
         path.extend(rest.iter().map(|part| (*part).to_owned()));
-        // The longest beginning that is a file; a name of this file's own is none.
+        // The longest prefix that is a file. A name from this file itself is not one.
         while !all.contains(&path) {
             path.pop();
         }
@@ -243,8 +244,7 @@ fn no_file_of_a_member_imports_one_that_imports_it() {
     }
 }
 
-/// The modules of the Python package that a module imports, inside functions and for type checkers
-/// too.
+/// The modules of the Python package that a module imports, even inside functions or for type checkers.
 fn imported_python_modules(code: &str) -> BTreeSet<String> {
     let names = |list: &str| -> BTreeSet<String> {
         assert!(!list.contains('('), "import modules of the package on one line");
