@@ -23,7 +23,7 @@ pub struct Listing {
 /// One entry.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// The file that it stands in, where sudo says so.
+    /// The file that it is in, if sudo says so.
     pub file: Option<String>,
     /// The accounts that commands may run as.
     pub run_as: Vec<String>,

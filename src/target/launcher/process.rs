@@ -97,8 +97,8 @@ pub fn become_supervisor(
         Ok(ForkResult::Parent { child: server }) => server,
         Ok(ForkResult::Child) => {
             drop(executing);
-            // The pipe ends when the supervisor is executed, or if it was killed before that. Then nobody
-            // would end a server that nobody wants.
+            // The pipe ends when the supervisor is executed, or when it is killed before that. In the latter
+            // case nobody would end a server that nobody wants.
             let _ = read(&executed, &mut [0]);
             if getppid() != supervisor {
                 system_calls::exit_now(1);
