@@ -13,7 +13,7 @@ use ground::system_calls;
 use root::account::Account;
 use root::privileges::Unprivileged;
 
-/// A command that can be executed.
+/// A command that is ready to be executed.
 #[derive(Debug)]
 pub struct Execution {
     argv: Vec<CString>,

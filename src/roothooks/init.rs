@@ -36,7 +36,7 @@ impl HeldSignals {
         let all = SigSet::all();
         all.thread_block().map_err(failed)?;
         let arrived = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC).map_err(failed)?;
-        // If we are not the first process, orphans should still come to us.
+        // Orphans come to us even if we are not the first process.
         prctl::set_child_subreaper(true).map_err(failed)?;
         Ok(Self { arrived })
     }

@@ -117,7 +117,7 @@ fn look_at_beginning(path: &Path, file: File) -> Option<Finding> {
 enum Mistake {
     NoFirstLine,
     WindowsLines,
-    /// None, if this exists.
+    /// No mistake if this exists.
     Interpreter(PathBuf),
 }
 

@@ -1,4 +1,4 @@
-//! Mends what an account has reported about its own server. Root finds the remedy by its own look, whatever
+//! Remedies for what an account has reported about its own server. Root finds the remedy by its own look, whatever
 //! the account says, and changes nothing on a path where others could have placed something.
 
 use std::fs;

@@ -101,7 +101,7 @@ pub enum End {
     Theirs {
         /// The owner.
         owner: u32,
-        /// Its path.
+        /// Where that begins.
         at: PathBuf,
         /// Whether it is the end of the path and not a link.
         is_last: bool,
