@@ -1,7 +1,7 @@
 //! What the part of this program that runs as root can refuse or fail to do.
 //!
 //! Here a refusal is data. `sentences` has what people read. A process that is the target or nobody prints
-//! it, as it prints everything else: see [`target::error`].
+//! it, as it prints everything else: see `target::error`.
 
 mod sentences;
 
@@ -93,7 +93,7 @@ impl Denial {
         move |errno| Self::LaunchFailed { step, errno }
     }
 
-    /// Code and exit status; see [`target::error::Error::classify`].
+    /// Code and exit status; see `target::error::Error::classify`.
     #[must_use]
     pub fn classify(&self) -> (&'static str, u8) {
         match self {

@@ -109,7 +109,7 @@ impl Request {
     /// Parses the bytes of one request.
     ///
     /// # Errors
-    /// [`Error::MalformedRequest`] and [`Error::ServerNameTooLong`].
+    /// [`Error::MalformedRequest`] and [`ServerNameTooLong`](ground::denial::Denial::ServerNameTooLong).
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut fields = Fields::parse(bytes)?;
         let action = fields.require("action", json::read_text)?;
