@@ -59,8 +59,9 @@ class Mutant:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """The programs that its system test needs: always the mediator."""
-        return ("sudospawner", "jsd-helper") if "jsd_helper" in self.proof else ("sudospawner",)
+        """The programs that its system test needs: always the mediator and its subcommands."""
+        always = ("sudospawner", "sudospawner-setup")
+        return (*always, "jsd-helper") if "jsd_helper" in self.proof else always
 
     @property
     def proving_function(self) -> str:

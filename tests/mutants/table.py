@@ -338,6 +338,10 @@ MUTANTS = [
     mutant("10", "becoming who called, for a subcommand", "src/root/subcommand.rs",
            "        become_account(&account).map_err(|denial| denial.to_string())?;\n", "",
            ATTACKS + "subcommands_called_through_sudo_do_nothing_as_root", only="mal"),
+    mutant("10", "trust in the program of subcommands", "src/root/subcommand.rs",
+           "check_trusted(&program).map_err(|distrust| distrust.to_string())?;",
+           "let _ = check_trusted(&program);",
+           ATTACKS + "root_executes_no_program_of_subcommands_that_others_could_have_written"),
     mutant("10", "another's file handled as that other one", "src/setup/check/remedy.rs",
            ".filter(|uid| *uid != 0)", ".filter(|_| false)",
            "lib root_touches_no_file_that_is_in_somebody_elses_place"),
@@ -486,4 +490,5 @@ BEYOND = {
     "a_mediator_killed_at_any_moment_leaves_a_unit_or_nothing": "as the one before",
     "markup_of_a_dying_server_is_text_on_the_admins_pages": "the Python package's part",
     "users_read_of_the_hooks_on_the_page_while_their_server_starts": "the Python package's part",
+    "each_member_is_small_enough_to_be_read": "it counts lines",
 }  # fmt: skip

@@ -109,6 +109,21 @@ def test_an_account_that_the_policy_does_not_name_may_not_call(mediator: RootMed
     assert (json.loads(run.stdout)["code"], run.returncode) == ("caller_not_permitted", 1)
 
 
+def test_root_executes_no_program_of_subcommands_that_others_could_have_written(
+    mediator: RootMediator,
+) -> None:
+    machine, folder = mediator.machine, mediator.folder
+    machine.run(["chmod", "o+w", folder])
+    runs = {
+        user: machine.run([mediator.path, "policy"], user=user, check=False)
+        for user in ("root", "rhea")
+    }
+    machine.run(["chmod", "o-w", folder])
+    assert (runs["root"].returncode, runs["root"].stdout) == (2, "")
+    assert f"chmod go-w {folder}" in runs["root"].stderr
+    assert runs["rhea"].returncode == 0
+
+
 @pytest.mark.parametrize("viewer", ["rhea", "zoe", "mal"])
 def test_subcommands_called_through_sudo_do_nothing_as_root(
     mediator: RootMediator, viewer: str

@@ -397,7 +397,7 @@ def test_a_setuid_bit_is_for_root_to_find_since_it_refuses_all_others(
     assert checked.find_problems("--user=zoe") == []
 
 
-def test_root_executes_no_program_of_subcommands_that_others_could_have_written(
+def test_of_a_directory_that_others_can_write_root_is_told_by_the_mediator(
     checked: Checked,
 ) -> None:
     checked.enter("user")
