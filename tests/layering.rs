@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 950),
+    ("ground", &[], 1050),
     ("root", &["ground"], 1900),
     ("target", &["ground", "root"], 3100),
     ("setup", &["ground", "root", "target"], 3400),

@@ -70,6 +70,11 @@ pub enum Denial {
         /// Why it was left as it is.
         reason: String,
     },
+    /// A limit of a server as a whole was set, and the kernel does not hold the server to it.
+    LimitNotHeld {
+        /// Its key in the policy.
+        limit: &'static str,
+    },
     /// The launcher that the policy names does not work here.
     LauncherUnavailable(String),
     /// uid 0 is never a target.
@@ -110,6 +115,7 @@ impl Denial {
             Self::HookFailed { .. } => ("hook_failed", 0),
             Self::ServerNameTooLong => ("server_name_too_long", 1),
             Self::AlreadyRunning { .. } => ("already_running", 0),
+            Self::LimitNotHeld { .. } => ("limit_not_enforceable", 1),
             Self::LauncherUnavailable(_) => ("launcher_unavailable", 0),
             Self::TargetIsRoot => ("target_is_root", 1),
             Self::PrivilegesLeft(_) => ("privileges_left", 1),

@@ -2,6 +2,7 @@
 //! processes. Nothing here decides anything or knows whose rights it runs with.
 
 pub mod system_calls;
+pub mod control_group;
 pub mod pidfd;
 pub mod waiting;
 pub mod ending;

@@ -20,6 +20,7 @@ use checks::{
 };
 use environment_file::hold_environment_file;
 use execution::execute;
+use ground::control_group::Limit;
 use ground::denial::Denial;
 use ground::server_name::ServerName;
 use ground::system_calls::clear_environment;
@@ -132,6 +133,13 @@ fn prepare(
         let held = hold_environment_file(&path, caller);
         let held = held.map_err(|error| format!("the EnvironmentFile {path}: {error}"))?;
         properties.push((name, held));
+    }
+    let is_set = |limit: &Limit| {
+        properties.iter().any(|(name, value)| name == limit.property() && value != "infinity")
+    };
+    let mut set = Limit::ALL.into_iter().filter(is_set);
+    if let Some(limit) = set.find(|limit| !limit.has_controller()) {
+        return Err(Denial::LimitNotHeld { limit: limit.key() }.into());
     }
     let mut words: Vec<OsString> = vec![
         "systemd-run".into(),

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use ground::denial::Denial;
 use ground::report::{Refusal, Report};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -34,6 +35,9 @@ pub fn become_server(mut begun: Begun) -> ExitCode {
 fn execute_server(begun: &mut Begun) -> Result<Refusal, Error> {
     let Begun { proof, policy, request, wire } = begun;
     let plan = Plan::read(request, policy, proof)?;
+    if let Some(limit) = plan.limits.iter().find(|limit| !limit.holds_here()) {
+        return Err(Denial::LimitNotHeld { limit: limit.key() }.into());
+    }
     settle(policy, &plan, proof).map_err(Error::at("stdin and stderr of the server"))?;
     wire.send(&Report::Server(Pid::this().as_raw()));
     Ok(plan.execute(proof))

@@ -47,13 +47,16 @@ class Machine:
 
     `network`: "private" has only its own loopback, so ports never collide and nothing is reachable
     from outside; "host" shares the host's network. `options` are passed to systemd-nspawn, such as
-    `["--bind=/dev/fuse"]`.
+    `["--bind=/dev/fuse"]`. `cgroups`: "host" is the kind that the host has, "v2" is v2 alone.
     """
 
-    def __init__(self, network: str = "private", options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, network: str = "private", options: Sequence[str] = (), cgroups: str = "host"
+    ) -> None:
         if network not in ("private", "host"):
             raise ValueError(f"network is 'private' or 'host', not {network!r}")
         self._options = list(options)
+        self._environment = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if cgroups == "v2" else {}
         if network == "private":
             self._options.append("--private-network")
         self._resources = ExitStack()
@@ -89,6 +92,7 @@ class Machine:
             stderr=self._console,
             text=True,
             start_new_session=True,
+            env=os.environ | self._environment,
         )
         assert self._warden.stdout is not None
         answer = self._warden.stdout.readline().split()

@@ -80,7 +80,7 @@ def start_machine(arguments: list[str], groups: list[Path], notify: str) -> subp
     # a unit has ended; v1 alone does not notify containers.
     names = {hierarchy.name for hierarchy in list_cgroup_hierarchies()}
     if "systemd" in names and "unified" not in names:
-        environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "0"
+        environment.setdefault("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "0")
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", *unshare, "sh", str(BOOT), *arguments],

@@ -28,19 +28,24 @@ HUB_VERSIONS = ("hub6", "hub4")
 PORTS = {"hub6": 8000, "hub4": 8010}
 
 
-@pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
-    """The booted machine: our wheel in both Hubs' virtualenvs, sudoers for all mediators.
+def install_what_is_tested(machine: Machine, *hubs: Cache) -> None:
+    """Install our wheel into virtualenvs.
 
     With SUDOSPAWNER_PROGRAMS only the programs of that folder, without the Python package: for
     `make mutants`.
     """
+    if folder := os.environ.get("SUDOSPAWNER_PROGRAMS"):
+        install_programs(machine, Path(folder), *hubs)
+    else:
+        install_wheel(machine, *hubs)
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """The booted machine: our wheel in both Hubs' virtualenvs, sudoers for all mediators."""
     with Machine() as machine:
         hubs = [cache_named(version) for version in HUB_VERSIONS]
-        if folder := os.environ.get("SUDOSPAWNER_PROGRAMS"):
-            install_programs(machine, Path(folder), *hubs)
-        else:
-            install_wheel(machine, *hubs)
+        install_what_is_tested(machine, *hubs)
         install_sudoers(machine, *hubs, cache_named("upstream"))
         yield machine
 

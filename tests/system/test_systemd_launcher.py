@@ -12,31 +12,10 @@ import pytest
 
 from machine.caches import Cache
 from machine.machine import Machine
-from system.mediator import Answer, RootMediator, wait_for_file, wait_until
+from system.mediator import Answer, wait_for_file, wait_until
+from system.units import UNIT, UnitMediator
 
 PORT = 4300
-POLICY = '[server]\nlauncher = "systemd"\n'
-UNIT = "jupyter-zoe.service"
-
-
-class UnitMediator(RootMediator):
-    """A mediator in root mode whose servers live in units."""
-
-    def set_policy(self, more: str = "") -> None:
-        """Install a policy with the systemd launcher; `more` are further lines of it."""
-        super().set_policy((POLICY if "[server]" not in more else "") + more)
-
-    def show(self, *names: str, unit: str = UNIT) -> dict[str, str]:
-        """Properties of a unit."""
-        words = ["systemctl", "show", "--property", ",".join(names), unit]
-        lines = self.machine.run(words).stdout.splitlines()
-        return dict(line.split("=", 1) for line in lines)
-
-    def list_units(self) -> list[str]:
-        """The units of all servers, failed ones too."""
-        words = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "jupyter-*.service"]
-        lines = self.machine.run(words).stdout.splitlines()
-        return [line.split()[0] for line in lines]
 
 
 @pytest.fixture
@@ -45,10 +24,7 @@ def mediator(machine: Machine, hub6: Cache) -> Iterator[UnitMediator]:
     binary = hub6.bin / "sudospawner"
     mediator = UnitMediator.install(machine, "/opt/unit-mediator/bin", binary)
     yield mediator
-    left = mediator.list_units()
-    for unit in left:
-        machine.run(["systemctl", "stop", unit], check=False)
-        machine.run(["systemctl", "reset-failed", unit], check=False)
+    left = mediator.end_units()
     mediator.remove_all()
     assert left == []
 

@@ -46,6 +46,10 @@ impl Display for Denial {
             Self::AlreadyRunning { unit, reason } => {
                 write!(f, "the unit {unit} exists already: {reason}")
             }
+            Self::LimitNotHeld { limit } => write!(
+                f,
+                "nothing holds a server to its limit of {limit} here: systemd has no control group with a controller for it (see /sys/fs/cgroup/cgroup.controllers, or /proc/cgroups on cgroup v1); have the kernel offer it, or take the limit away (in the policy's [limits], or the Hub's mem_limit and cpu_limit)"
+            ),
             Self::LauncherUnavailable(reason) => write!(
                 f,
                 "servers cannot be started as units: {reason}; where systemd does not run, set server.launcher = \"process\" in the policy"

@@ -6,6 +6,7 @@ use super::finding::{Area, Finding};
 use super::policy_file::read_from;
 use super::remedy::{quote, restore_trust};
 use super::scene::{Scene, Viewpoint};
+use ground::control_group::Limit;
 use root::account::Account;
 use root::policy::file::{Launcher, Policy};
 use root::policy::reading::POLICY_PATH;
@@ -118,15 +119,39 @@ fn judge(scene: &Scene, text: &str, policy: &Policy) -> Vec<Finding> {
             findings.push(Finding::problem(Area::Policy, "targets_group", sentence, remedy));
         }
     }
-    let limits = &policy.limits;
-    let is_set = limits.memory.is_some() || limits.cpus.is_some() || limits.tasks.is_some();
-    if is_set && matches!(policy.server.launcher, Launcher::Process) {
-        let sentence = "[limits] sets memory, cpus or tasks, which the launcher \"process\" cannot \
-                        enforce: no server is started";
-        let remedy = format!("sed -i -E '/^ *(memory|cpus|tasks) *=/s/^/# /' {POLICY_PATH}");
-        findings.push(Finding::problem(Area::Policy, "limit_not_enforceable", sentence, remedy));
-    }
+    findings.extend(judge_limits(policy));
     findings
+}
+
+/// Limits of a server as a whole that nothing holds it to.
+fn judge_limits(policy: &Policy) -> Option<Finding> {
+    let code = "limit_not_enforceable";
+    let limits = &policy.limits;
+    let mut set = [
+        (Limit::Memory, limits.memory.is_some()),
+        (Limit::Cpus, limits.cpus.is_some()),
+        (Limit::Tasks, limits.tasks.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(limit, is_set)| is_set.then_some(limit));
+    let sentence = match policy.server.launcher {
+        Launcher::Process => {
+            set.next()?;
+            "[limits] sets memory, cpus or tasks, which the launcher \"process\" cannot enforce: no \
+             server is started"
+                .to_owned()
+        }
+        Launcher::Systemd => {
+            let limit = set.find(|limit| !limit.has_controller())?;
+            format!(
+                "[limits] sets {}, and the kernel offers systemd no controller for it: no server is \
+                 started",
+                limit.key()
+            )
+        }
+    };
+    let remedy = format!("sed -i -E '/^ *(memory|cpus|tasks) *=/s/^/# /' {POLICY_PATH}");
+    Some(Finding::problem(Area::Policy, code, sentence, remedy))
 }
 
 /// Adds a string to a list of the policy.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use ground::control_group::Limit;
 use ground::report::Refusal;
 use ground::server_name::ServerName;
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use root::foreground::BLOCK;
 use root::policy::file::{Launcher, Policy};
 use root::policy::systemd::expand;
 use root::privileges::Unprivileged;
+use root::unit_properties::{Limits, lower_limits};
 
 use crate::environment::{Environment, UnitEdits};
 use crate::error::Error;
@@ -32,6 +34,8 @@ pub struct Plan {
     pub directory: PathBuf,
     /// Which of the target's servers it is.
     pub server_name: ServerName,
+    /// The limits that its unit has.
+    pub limits: Vec<Limit>,
 }
 
 impl Plan {
@@ -82,7 +86,23 @@ impl Plan {
             args: spawn.args,
             environment,
             directory,
+            limits: if is_unit { list_limits(policy, spawn.limits) } else { Vec::new() },
             server_name: server,
         })
     }
+}
+
+/// The limits that a server's unit gets: the policy's, those that are asked for, and root's own properties.
+fn list_limits(policy: &Policy, asked: Limits) -> Vec<Limit> {
+    let Limits { memory, cpus } = lower_limits(policy, asked);
+    let is_set = |limit: &Limit| {
+        let mut own = policy.systemd.properties.iter();
+        let has_number = match limit {
+            Limit::Memory => memory.is_some(),
+            Limit::Cpus => cpus.is_some(),
+            Limit::Tasks => policy.limits.tasks.is_some(),
+        };
+        has_number || own.any(|(name, value)| name == limit.property() && value != "infinity")
+    };
+    Limit::ALL.into_iter().filter(is_set).collect()
 }

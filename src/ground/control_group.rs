@@ -1,0 +1,84 @@
+//! Whether the kernel holds a process to the limits of its control group, cgroups(7): one group for all
+//! controllers on v2, one for each controller on v1.
+
+use std::fs;
+use std::path::Path;
+
+/// A limit of a server as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Memory.
+    Memory,
+    /// CPUs.
+    Cpus,
+    /// Processes and threads.
+    Tasks,
+}
+
+/// A file that holds a larger number limits nothing: v1 writes such a number where v2 writes `max`.
+const UNLIMITED: u64 = 1 << 62;
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Cpus, Self::Tasks];
+
+    /// Its key in the policy.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpus => "cpus",
+            Self::Tasks => "tasks",
+        }
+    }
+
+    /// The property of a unit that sets it.
+    #[must_use]
+    pub fn property(self) -> &'static str {
+        match self {
+            Self::Memory => "MemoryMax",
+            Self::Cpus => "CPUQuota",
+            Self::Tasks => "TasksMax",
+        }
+    }
+
+    /// Its controller, and the controller's file on v2 and on v1.
+    fn files(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Memory => ("memory", "memory.max", "memory.limit_in_bytes"),
+            Self::Cpus => ("cpu", "cpu.max", "cpu.cfs_quota_us"),
+            Self::Tasks => ("pids", "pids.max", "pids.max"),
+        }
+    }
+
+    /// Whether the control group of this process has such a limit, and is the unit's own: where systemd may not
+    /// use a controller, its processes stay in a group further up.
+    #[must_use]
+    pub fn holds_here(self) -> bool {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let find = |is_it: &dyn Fn(&str) -> bool| {
+            let fields = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+            fields.filter(|(controllers, _)| is_it(controllers)).map(|(_, group)| group).next()
+        };
+        let (controller, file, file_of_v1) = self.files();
+        let path = match find(&|controllers| controllers.split(',').any(|one| one == controller)) {
+            Some(group) if Some(group) == find(&|controllers| controllers == "name=systemd") => {
+                format!("/sys/fs/cgroup/{controller}{group}/{file_of_v1}")
+            }
+            _ => format!("/sys/fs/cgroup{}/{file}", find(&str::is_empty).unwrap_or("/")),
+        };
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let limit = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        limit.is_some_and(|limit| limit < UNLIMITED)
+    }
+
+    /// Whether this machine has the controller at all.
+    #[must_use]
+    pub fn has_controller(self) -> bool {
+        let (controller, ..) = self.files();
+        match fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") {
+            Ok(text) => text.split_whitespace().any(|one| one == controller),
+            Err(_) => Path::new("/sys/fs/cgroup").join(controller).is_dir(),
+        }
+    }
+}
