@@ -11,7 +11,7 @@ PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
 # The same source gives the same binary wherever it is built, so no path of this computer may get into it.
 wheel: export RUSTFLAGS = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
-.PHONY: help check test wheel deb docs demo bench fuzz mutants clean
+.PHONY: help check test wheel deb docs demo demo-caches bench fuzz mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -19,7 +19,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 check: ## formats, lints, documentation and sudoers rules, without running anything
-	@$(PREPARE) tests
+	@$(PREPARE) build
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
@@ -33,12 +33,12 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 	fi
 
 test: wheel deb ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
-	@$(PREPARE)
+	@$(PREPARE) suite
 	cargo test --workspace --quiet
 	cd tests && $(TOOLS)/python -B -m pytest system --numprocesses $(MACHINES) --dist loadfile
 
-wheel: ## build the wheel with the binary, into target/wheels
-	@$(PREPARE) tests
+wheel: ## build the wheel with the programs, into target/wheels
+	@$(PREPARE) build
 	@echo "==> the wheel, into target/wheels"
 	@rm -f target/wheels/*.whl
 	cd spawner-py && $(TOOLS)/maturin build --release --locked --compatibility linux --quiet --out ../target/wheels
@@ -55,19 +55,23 @@ docs: ## the documentation as a site with a search, into target/docs; a warning 
 		-d target/docs-cache docs target/docs
 	@echo "==> target/docs/index.html"
 
-demo: wheel ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; SYSTEMD=1: servers in units; PORT=8000)
-	@$(PREPARE)
+demo: ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; SYSTEMD=1: servers in units; PORT=8000)
+	@$(PREPARE) build
+	@$(MAKE) --no-print-directory --jobs=2 wheel demo-caches
 	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once) $(if $(ROOT),--root) $(if $(SYSTEMD),--systemd)
 
+demo-caches:
+	@$(PREPARE) demo
+
 bench: wheel ## compare with upstream's sudospawner: one table
-	@$(PREPARE)
+	@$(PREPARE) suite
 	benches/run
 
 fuzz: ## one minute of bytes that AFL invents, for every parser (SECONDS=60)
 	fuzz/run $(or $(SECONDS),60)
 
 mutants: ## take each numbered check out of a copy: the tests that prove it have to fail (ONLY=WORD)
-	@$(PREPARE)
+	@$(PREPARE) suite
 	@cd tests && exec $(TOOLS)/python -B -m mutants $(ONLY)
 
 clean: ## remove what was built here (the caches under /var/cache stay)

@@ -14,7 +14,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,20 +65,17 @@ class Cache:
             digest.update(file.read_bytes())
         return digest.hexdigest()
 
-    def ensure(self) -> None:
-        """Build the cache unless it is ready.
+    def build(self) -> None:
+        """Build the cache; the caller has locked the caches.
 
         Raises `subprocess.CalledProcessError` when a package cannot be installed.
         """
-        if self.ready:
-            return
-        with _locked_root():
-            if self.ready:
-                return
-            print(f"==> {self.name}: {self.purpose}, into {self.path}", flush=True)
-            shutil.rmtree(self.path, ignore_errors=True)
-            self._build()
-            (self.path / ".complete").write_text(self._key())
+        print(f"==> {self.name}: {self.purpose}, into {self.path}", flush=True)
+        began = time.monotonic()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._build()
+        (self.path / ".complete").write_text(self._key())
+        print(f"==> {self.name}: {time.monotonic() - began:.0f} s", flush=True)
 
     def _build(self) -> None:
         if self.pins.is_dir():
@@ -162,6 +161,17 @@ CACHES = (
 def cache_named(name: str) -> Cache:
     """Return the cache of that name; `KeyError` if there is none."""
     return {cache.name: cache for cache in CACHES}[name]
+
+
+def ensure_caches(caches: Iterable[Cache]) -> None:
+    """Build those of the caches that are not ready, two at a time: much of it waits for a network.
+
+    Raises `subprocess.CalledProcessError` when a package cannot be installed.
+    """
+    with _locked_root(), ThreadPoolExecutor(max_workers=2) as builders:
+        # Another process may have built them while we waited for the lock.
+        for built in [builders.submit(cache.build) for cache in caches if not cache.ready]:
+            built.result()
 
 
 @contextmanager

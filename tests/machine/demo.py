@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from machine.beginning import begin_process
 from machine.caches import cache_named
 from machine.hub import Hub, HubError
 from machine.installation import install_wheel
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--systemd", action="store_true", help="root mode, with servers in units")
     parser.add_argument("--port", type=int, default=8000, help="the first of three ports")
     options = parser.parse_args()
+    begin_process()
     # SIGTERM ends the demo like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = cache_named("hub6")

@@ -159,7 +159,7 @@ class Machine:
             [
                 *("/bin/sh", "-c", ENTER_CGROUPS, "enter", " ".join(self._list_cgroup_files())),
                 *("/usr/bin/nsenter", f"--target={self.leader}", "--all", "--"),
-                *("/usr/bin/env", f"--chdir={folder}"),
+                *("/usr/bin/env", "--default-signal", f"--chdir={folder}"),
                 *([] if user == "root" else become),
                 *words,
             ],

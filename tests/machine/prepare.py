@@ -1,8 +1,9 @@
-"""Installs and builds what the tests need: Debian packages and caches. Prints what it does.
+"""Installs and builds what a command needs: Debian packages and caches. Prints what it does.
 
-    python3 -m machine.prepare [CACHE …]      the default is every cache
+    python3 -m machine.prepare [NEED …]      the default is everything
 
-Changes nothing else on the host. Needs root only if something is missing.
+A need is `build` (formats, lints, the wheel), `demo`, `suite` (all tests and benchmarks) or the
+name of a cache. Changes nothing else on the host. Needs root only if something is missing.
 """
 
 from __future__ import annotations
@@ -11,27 +12,33 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from machine.caches import CACHES, cache_named
+from machine.beginning import begin_process
+from machine.caches import CACHES, ensure_caches
 
 # A package and one of its files. If the file exists, from whatever source, the package is not
 # installed.
-DEBIAN_PACKAGES = {
+BUILD = {
     "sudo": "/usr/bin/sudo",
+    "python3-venv": "/usr/share/doc/python3-venv",
+    "gcc": "/usr/bin/cc",
+    "libc6-dev": "/usr/include/stdlib.h",
+}
+DEMO = BUILD | {
     "systemd": "/usr/lib/systemd/systemd",
     "systemd-container": "/usr/bin/systemd-nspawn",
     "dbus": "/usr/bin/dbus-daemon",
     "libpam-systemd": "/usr/share/pam-configs/systemd",
-    "python3-venv": "/usr/share/doc/python3-venv",
-    "chromium": "/usr/bin/chromium",
-    "hyperfine": "/usr/bin/hyperfine",
     "nodejs": "/usr/bin/node",
     "npm": "/usr/bin/npm",
+}
+SUITE = DEMO | {
+    "chromium": "/usr/bin/chromium",
+    "hyperfine": "/usr/bin/hyperfine",
     "bindfs": "/usr/bin/bindfs",
     "fuse3": "/usr/bin/fusermount3",
-    "gcc": "/usr/bin/cc",
-    "libc6-dev": "/usr/include/stdlib.h",
     "dpkg-dev": "/usr/bin/dpkg-shlibdeps",
     "libcap2-bin": "/usr/sbin/setcap",
     "man-db": "/usr/bin/man",
@@ -39,19 +46,27 @@ DEBIAN_PACKAGES = {
     "checkpolicy": "/usr/bin/checkmodule",
     "semodule-utils": "/usr/bin/semodule_package",
 }
+# What each need is: its packages and its caches.
+NEEDS = {
+    "build": (BUILD, ["tests"]),
+    "demo": (DEMO, ["tests", "hub6", "node"]),
+    "suite": (SUITE, [cache.name for cache in CACHES if cache.name != "docs"]),
+}
 
 
-def install_debian_packages() -> None:
-    """Install the missing `DEBIAN_PACKAGES`; `CalledProcessError` if apt fails."""
-    missing = [package for package, file in DEBIAN_PACKAGES.items() if not Path(file).exists()]
+def install_debian_packages(packages: dict[str, str]) -> None:
+    """Install those of the packages that are missing; `CalledProcessError` if apt fails."""
+    missing = [package for package, file in packages.items() if not Path(file).exists()]
     if not missing:
         return
     require_root()
     print(f"==> Debian packages: {' '.join(missing)}", flush=True)
+    began = time.monotonic()
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing]
     subprocess.run(["apt-get", "update", "--quiet"], env=environment, check=True)
     subprocess.run(install, env=environment, check=True)
+    print(f"==> Debian packages: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def require_root() -> None:
@@ -66,14 +81,21 @@ def require_rust() -> None:
         sys.exit("cargo is not installed: install Rust with rustup, then try again.")
 
 
-def main(names: list[str]) -> None:
-    """Prepare the named caches, or all of them."""
+def main(needs: list[str]) -> None:
+    """Prepare what is needed."""
+    begin_process()
     require_rust()
-    install_debian_packages()
-    for cache in [cache_named(name) for name in names] or CACHES:
-        if not cache.ready:
-            require_root()
-            cache.ensure()
+    packages: dict[str, str] = {}
+    names: set[str] = set()
+    for need in needs or [*NEEDS, "docs"]:
+        more, caches = NEEDS.get(need, (BUILD, [need]))
+        packages |= more
+        names |= set(caches)
+    install_debian_packages(packages)
+    missing = [cache for cache in CACHES if cache.name in names and not cache.ready]
+    if missing:
+        require_root()
+        ensure_caches(missing)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from machine.beginning import begin_process
 from machine.installation import REPOSITORY
 from mutants.mutant import Mutant, MutantError
 from mutants.table import BEYOND, MUTANTS
@@ -86,6 +87,7 @@ def list_unshown() -> list[str]:
 
 def main(words: list[str]) -> int:
     """Try the mutants and return the exit status."""
+    begin_process()
     chosen = choose(words)
     WORKPLACE.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from machine.beginning import begin_process
 from machine.caches import Cache, cache_named
 from machine.hub import Hub
 from machine.installation import (
@@ -21,6 +22,7 @@ from machine.machine import Machine
 from system.browser import Browser
 from system.mediator import Mediator, RootMediator, wait_until
 
+begin_process()
 # A slow computer is no failure.
 expect.set_options(timeout=120_000)
 

@@ -55,6 +55,27 @@ def test_nothing_is_left_when_the_owner_is_ended(end: signal.Signals) -> None:
     assert list_traces(warden) == []
 
 
+def test_what_a_background_job_starts_can_be_interrupted_and_read_by_others() -> None:
+    owner = """
+from machine.beginning import begin_process
+from machine.machine import Machine
+begin_process()
+with Machine() as machine:
+    print(machine.run("umask; kill -INT $$; echo not here", check=False))
+"""
+    # As a script's `&` and a careful administrator's shell leave them.
+    shell = 'trap "" INT QUIT; umask 077; exec "$@"'
+    run = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-B", "-c", owner],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.returncode == 0
+    assert "stdout='0022\\n'" in run.stdout
+    assert f"returncode=-{signal.SIGINT.value}" in run.stdout
+
+
 def test_the_machine_ends_with_its_warden() -> None:
     machine = Machine()
     with machine:
