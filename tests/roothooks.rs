@@ -105,6 +105,25 @@ fn the_command_keeps_pid_directory_arguments_and_variables() {
 }
 
 #[test]
+fn the_command_has_the_groups_that_are_named_and_none_of_roots() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let words = ["--uid=61234", "--gid=61235", "--groups=100,2000", "--", "/usr/bin/id", "-G"];
+    let child = Installed::new().start_as(0, &words, |_| {});
+    let shown = text(&child.wait_with_output().unwrap().stdout);
+    assert_eq!(shown, "61235 100 2000\n");
+}
+
+#[test]
+fn without_root_a_group_that_the_process_lacks_is_refused() {
+    let words = [&format!("--uid={STRANGER}"), "--groups=61236", "--", "true"];
+    let child = Installed::new().start_as(STRANGER, &words, |_| {});
+    let said = assert_refused(&child.wait_with_output().unwrap(), 1);
+    assert!(said.contains("group 61236 cannot be taken"), "{said}");
+}
+
+#[test]
 fn a_uid_without_an_account_gets_no_variable_more() {
     if !geteuid().is_root() {
         return;
@@ -290,5 +309,5 @@ fn the_document_and_the_help_have_the_same_options() {
     let in_document: BTreeSet<&str> =
         document.lines().filter_map(|line| line.strip_prefix("| `--")?.split('`').next()).collect();
     assert_eq!(in_document, in_help);
-    assert_eq!(in_help.len(), 8);
+    assert_eq!(in_help.len(), 9);
 }

@@ -20,6 +20,11 @@ pub enum Failure {
         /// The uid that the command should have.
         asked: u32,
     },
+    /// An account other than root cannot take this group.
+    #[error(
+        "group {0} cannot be taken: have the runtime give it (supplementalGroups, fsGroup), or start the container as root (runAsUser: 0)"
+    )]
+    GroupMissing(u32),
     /// Root could not be given up.
     #[error(
         "root could not be given up ({0}): the container needs the capabilities SETUID and SETGID"

@@ -7,8 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{Gid, Uid};
-
 use crate::ids::Ids;
 use ground::report::{HookResult, HookStatus};
 use root::hooks::runner::{Runner, Surroundings};
@@ -40,8 +38,7 @@ pub struct ContainerHooks {
 /// The uid's account is looked up afterwards, since a hook may create it.
 pub fn run_hooks(
     hooks: &ContainerHooks,
-    uid: Uid,
-    gid: Gid,
+    look_up: impl FnOnce() -> Ids,
     mut report: impl FnMut(HookResult),
 ) -> Prepared<Ids> {
     let variables = std::env::vars_os()
@@ -56,7 +53,7 @@ pub fn run_hooks(
     for hook in found {
         let _ = run_found(hook, &runner, &mut report);
     }
-    Prepared::without_hooks(Ids::look_up(uid, gid))
+    Prepared::without_hooks(look_up())
 }
 
 fn find_hooks_of_anyone(directory: &Path) -> Vec<Found> {

@@ -19,13 +19,15 @@ pub struct Ids {
     pub gid: Gid,
     /// The uid's account. The process gets the account's supplementary groups, or none without an account.
     pub account: Option<Account>,
+    /// Groups that it gets beside those.
+    pub further: Vec<Gid>,
 }
 
 impl Ids {
     /// Looks up the uid's account, if there is one.
     #[must_use]
-    pub fn look_up(uid: Uid, gid: Gid) -> Self {
-        Self { uid, gid, account: Account::by_uid(uid) }
+    pub fn look_up(uid: Uid, gid: Gid, further: &[Gid]) -> Self {
+        Self { uid, gid, account: Account::by_uid(uid), further: further.to_vec() }
     }
 }
 
@@ -55,7 +57,9 @@ pub fn take_ids(
     if geteuid().is_root() {
         let account = ids.account.as_ref();
         let groups = account.map_or(Ok(Vec::new()), |account| account.list_groups(ids.gid));
-        change_ids(ids.uid, ids.gid, &groups.map_err(failed("getgrouplist"))?)?;
+        let mut groups = groups.map_err(failed("getgrouplist"))?;
+        groups.extend(&ids.further);
+        change_ids(ids.uid, ids.gid, &groups)?;
     } else {
         system_calls::drop_capabilities().map_err(failed("dropping capabilities"))?;
     }

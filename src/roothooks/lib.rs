@@ -16,7 +16,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
-use nix::unistd::{geteuid, getgid, getuid};
+use nix::unistd::{geteuid, getgid, getgroups, getuid};
 
 use crate::ids::{Ids, take_ids};
 use execution::Execution;
@@ -55,15 +55,20 @@ fn prepare(order: &Order) -> Result<Prepared<Ids>, Failure> {
     if geteuid().is_root() {
         log_missing_directory(&order.hooks.directory);
         let log = |result: HookResult| log_hook(&order.hooks, &result);
-        return Ok(run_hooks(&order.hooks, order.uid, order.gid, log));
+        let look_up = || Ids::look_up(order.uid, order.gid, &order.groups);
+        return Ok(run_hooks(&order.hooks, look_up, log));
     }
     if getuid() != order.uid {
         let (own, asked) = (getuid().as_raw(), order.uid.as_raw());
         return Err(Failure::NotRoot { own, asked });
     }
+    let own = getgroups().unwrap_or_default();
+    if let Some(missing) = order.groups.iter().find(|group| !own.contains(group)) {
+        return Err(Failure::GroupMissing(missing.as_raw()));
+    }
     // An image with root hooks is still useful where nobody is root, as on mybinder.org.
     log::warn!("no hook is run: the container was started as uid {}, not as root", order.uid);
-    Ok(Prepared::without_hooks(Ids::look_up(order.uid, getgid())))
+    Ok(Prepared::without_hooks(Ids::look_up(order.uid, getgid(), &[])))
 }
 
 fn start_command(

@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid};
 use super::hooks::{ContainerHooks, Trust};
 use crate::failure::{Failure, usage};
 use crate::ids::Escalation;
-use values::{parse_level, parse_own_id, parse_timeout};
+use values::{parse_groups, parse_level, parse_own_id, parse_timeout};
 use words::{Words, set_once};
 
 /// The text of `--help`.
@@ -43,6 +43,8 @@ pub struct Order {
     pub uid: Uid,
     /// The command's group, which is never root's.
     pub gid: Gid,
+    /// Further groups of the command, beside those of its uid's account.
+    pub groups: Vec<Gid>,
     /// The lowest level that is logged.
     pub level: LevelFilter,
     /// Whether sudo should work in the command.
@@ -128,6 +130,7 @@ pub fn parse(
         },
         uid: Uid::from_raw(parse_own_id("--uid", words.uid, "NB_UID", &variable)?),
         gid: Gid::from_raw(parse_own_id("--gid", words.gid, "NB_GID", &variable)?),
+        groups: words.groups.map_or_else(|| Ok(Vec::new()), |value| parse_groups(&value))?,
         level: parse_level(&words.level.unwrap_or_else(|| "info".into()))?,
         escalation,
         stay,
@@ -192,6 +195,17 @@ mod tests {
             [&["--RootHooks.hook_timeout=0.5", "--", "x"], &["--hook-timeout=0.5", "--", "x"]]
         {
             assert_eq!(order(&[], line).hooks.timeout, Duration::from_millis(500));
+        }
+    }
+
+    #[test]
+    fn groups_are_ids_and_never_roots() {
+        let groups = order(&[], &["--groups=100,2000", "--", "x"]).groups;
+        assert_eq!(groups, [100, 2000].map(Gid::from_raw));
+        assert_eq!(order(&[], &["--", "x"]).groups, []);
+        for wrong in ["", "0", "100,0", "100,", "100, 2000", "users", "-1", "4294967295"] {
+            let line = [&format!("--groups={wrong}"), "--", "x"];
+            assert!(parse_with(&[], &line).is_err(), "{wrong:?}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use log::LevelFilter;
+use nix::unistd::Gid;
 
 use crate::failure::{Failure, usage};
 use root::account::parse_id;
@@ -33,6 +34,20 @@ pub fn parse_own_id(
         Some(0) => Err(usage(&format!("{source} is 0, and the command never runs as root"))),
         Some(id) => Ok(id),
     }
+}
+
+/// Ids of groups, separated by commas. Root's is refused.
+///
+/// # Errors
+/// [`Failure::Usage`].
+pub fn parse_groups(value: &OsString) -> Result<Vec<Gid>, Failure> {
+    let ids = value.to_str().unwrap_or_default().split(',').map(parse_id);
+    let ids = ids.collect::<Option<Vec<u32>>>();
+    let ids = ids.ok_or_else(|| usage(&format!("--groups is {value:?}, no ids as in 100,2000")))?;
+    if ids.contains(&0) {
+        return Err(usage("--groups has 0, and the command never has root's group"));
+    }
+    Ok(ids.into_iter().map(Gid::from_raw).collect())
 }
 
 /// A number of seconds, with or without a fraction.

@@ -10,6 +10,7 @@ pub struct Words {
     pub hooks_dir: Option<OsString>,
     pub uid: Option<OsString>,
     pub gid: Option<OsString>,
+    pub groups: Option<OsString>,
     pub timeout: Option<OsString>,
     pub level: Option<OsString>,
     /// traitlets' format of log lines, which we do not use.
@@ -25,6 +26,7 @@ impl Words {
             ("" | "RootHooks", "hooks_dir") => &mut self.hooks_dir,
             ("" | "RootHooks", "uid") => &mut self.uid,
             ("" | "RootHooks", "gid") => &mut self.gid,
+            ("", "groups") => &mut self.groups,
             ("" | "RootHooks", "hook_timeout") => &mut self.timeout,
             ("" | "RootHooks" | "Application", "log_level") => &mut self.level,
             ("RootHooks" | "Application", "log_format") => &mut self.log_format,
