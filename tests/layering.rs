@@ -121,7 +121,7 @@ fn unsafe_code_is_in_two_files_and_each_block_says_why() {
         assert_eq!(text.matches("// SAFETY:").count(), here);
         blocks += here;
     }
-    assert!(blocks <= 8, "{blocks} blocks");
+    assert!(blocks <= 7, "{blocks} blocks");
 }
 
 #[test]
@@ -146,11 +146,12 @@ fn only_the_reply_is_written_to_stdout_and_only_hooks_and_systemds_programs_are_
         for forbidden in ["println!", "print!", "set_var", "sleep("] {
             assert!(!source.code.contains(forbidden), "{name}: {forbidden}");
         }
-        // The last one asks sudo and systemctl. It is not part of a spawn, and runs as root only if root calls.
-        let starts = ["root/hooks/runner.rs", "root/service_manager.rs", "setup/check/commands.rs"];
-        if !starts.iter().any(|file| source.is(file)) {
-            assert!(!source.code.contains("Command::new"), "{name}");
-        }
+        // It is not part of a spawn, and runs as root only if root calls.
+        let asks = source.is("setup/check/commands.rs");
+        assert!(asks || !source.code.contains("Command::new"), "{name}");
+        let starts = ["root/hooks/runner.rs", "root/service_manager.rs"];
+        let may_start = starts.iter().any(|file| source.is(file));
+        assert!(may_start || !source.code.contains("Program::new"), "{name}");
     }
 }
 

@@ -7,6 +7,7 @@ pub mod pidfd;
 pub mod waiting;
 pub mod ending;
 pub mod output;
+pub mod program;
 pub mod escape;
 pub mod script;
 pub mod server_name;

@@ -1,19 +1,21 @@
 //! What root asks systemd about a server's unit. It calls systemd's own programs with fixed words and an
 //! empty environment. The words contain no secret.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::policy::Target;
 use crate::unit_properties::Property;
 use ground::denial::Denial;
 use ground::output::Output;
-use ground::system_calls::afresh;
+use ground::program::Program;
 use ground::unit_name::UnitName;
 
 const RUN: &str = "/usr/bin/systemd-run";
@@ -177,7 +179,6 @@ impl Unit {
     /// is no journal.
     pub fn print_journal(&self, to: &File) {
         let Ok(shown) = self.show() else { return };
-        let Ok(to) = to.try_clone() else { return };
         if !self.is_started_here(&shown) {
             return;
         }
@@ -193,7 +194,10 @@ impl Unit {
         ];
         let how = ["--quiet", "--no-pager", "--output=cat", "--boot", LAST_LINES];
         let words: Vec<String> = how.into_iter().map(str::to_owned).chain(only).collect();
-        let journal = prepare(JOURNAL, &words).stdout(to).stderr(Stdio::null()).spawn();
+        let null = OpenOptions::new().write(true).open("/dev/null");
+        let journal = null
+            .map_err(|_| Errno::EIO)
+            .and_then(|null| prepare(JOURNAL, &words)?.start(Some([to.as_fd(), null.as_fd()])));
         let _ = journal.map(|journal| wait_for(journal, &mut Output::default()));
     }
 
@@ -221,13 +225,9 @@ fn name_starter() -> String {
     format!("{STARTER}{}", Pid::this())
 }
 
-#[allow(clippy::disallowed_methods)]
-fn prepare(program: &str, words: &[String]) -> Command {
-    let mut command = Command::new(program);
-    command.args(words).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
-    // The caller's limits could end the program halfway.
-    afresh::settle_at_start(&mut command);
-    command
+fn prepare(program: &str, words: &[String]) -> Result<Program, Errno> {
+    let words = [program].into_iter().chain(words.iter().map(String::as_str));
+    Program::new(words, ["LC_ALL=C"])
 }
 
 /// What one of systemd's programs wrote. If the program failed, this is the inner error.
@@ -235,9 +235,9 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
     let failed = |reason: String| unavailable(format!("{program}: {reason}"));
     let at = |errno: Errno| failed(errno.to_string());
     let (mut output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
-    let copy = input.try_clone().map_err(|error| failed(error.to_string()))?;
-    let child = prepare(program, words).stdout(copy).stderr(input).spawn();
-    let child = child.map_err(|error| failed(error.to_string()))?;
+    let child = prepare(program, words).and_then(|program| program.start(Some([input.as_fd(); 2])));
+    let child = child.map_err(at)?;
+    drop(input);
     if program == RUN {
         begin_grace_period();
     }
@@ -249,14 +249,13 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
 }
 
 /// Whether a program succeeded; `None` if it did not end in time and was killed.
-fn wait_for(mut child: Child, output: &mut Output) -> Result<Option<bool>, Errno> {
-    let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|_| Errno::ESRCH)?);
-    let in_time = output.read_until_end_of(pid, LONGEST_CALL);
+fn wait_for(child: Pid, output: &mut Output) -> Result<Option<bool>, Errno> {
+    let in_time = output.read_until_end_of(child, LONGEST_CALL);
     if in_time != Ok(true) {
-        let _ = child.kill();
+        let _ = kill(child, Signal::SIGKILL);
     }
-    let status = child.wait().map_err(|_| Errno::ECHILD)?;
-    Ok(in_time?.then(|| status.success()))
+    let success = waitpid(child, None)? == WaitStatus::Exited(child, 0);
+    Ok(in_time?.then_some(success))
 }
 
 /// Moves this process into its own control group.

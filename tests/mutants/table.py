@@ -30,12 +30,16 @@ REPEATED_KEYS = "cli unknown_and_repeated_keys_are_malformed"
 
 SYSTEM_CALLS = "src/ground/system_calls.rs"
 AFRESH = "src/ground/system_calls/afresh.rs"
+PROGRAM = "src/ground/program.rs"
 RUNNER = "src/root/hooks/runner.rs"
 PRIVILEGES = "src/root/privileges.rs"
 TRUSTED = "src/root/trusted_file.rs"
 
 BECOME = "    let proof = become_target(Prepared::without_hooks(target), &policy)?;\n"
 READ = "Request::read(std::io::stdin().lock())"
+STDIN = (
+    '        dup2_stdin(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)?;\n'
+)
 # Holds what root has read, if it reads: the answer takes it from there.
 KEEP = (
     "/// What root has read.\n"
@@ -65,7 +69,7 @@ MUTANTS = [
            HOOKS_IN_ORDER),
     Mutant("1", "signals of its own", (
                Edit(SYSTEM_CALLS, "    own_signals();\n", ""),
-               Edit(AFRESH, "        reset_signals();\n", ""),
+               Edit(PROGRAM, "        system_calls::reset_signals();\n", ""),
            ), ATTACKS + "a_deleted_working_directory_and_ignored_signals_change_nothing",
            hangs=True),
     mutant("1", "a level of logging that only the command line sets", "src/ground/diagnostics.rs",
@@ -196,7 +200,7 @@ MUTANTS = [
                Edit("src/main.rs", "    system_calls::clear_environment();\n", ""),
            ), HOOKS_IN_ORDER),
     Mutant("6", "/dev/null as stdin", (
-               Edit(RUNNER, "        command.stdin(Stdio::null());\n", ""),
+               Edit(PROGRAM, STDIN, ""),
                Edit("src/ground/wire.rs", "dup2_stdin(&null).and_then(|()| dup2_stdout(&null))",
                     "dup2_stdout(&null)"),
            ), HOOKS_IN_ORDER),

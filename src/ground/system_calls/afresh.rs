@@ -1,8 +1,6 @@
 //! Gives programs that root starts a fresh beginning, with nothing of the caller's.
 
-use std::ffi::{CString, c_long};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::ffi::c_long;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -10,10 +8,10 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use nix::unistd::{Pid, execve, setsid};
+use nix::unistd::Pid;
 use rustix::process::setpriority_process;
 
-use super::{call, close_descriptors_on_exec, join_new_session_keyring, reset_signals};
+use super::{call, join_new_session_keyring};
 
 /// The limits of setrlimit(2), soft and hard, that a systemd service begins with. A limit that the kernel
 /// does not enforce for root is infinite here.
@@ -38,37 +36,6 @@ const FRESH_LIMITS: [Limit; 16] = [
 
 /// The timer slack of a fresh process, in nanoseconds. Zero would mean the caller's.
 const FRESH_SLACK: u64 = 50_000;
-
-/// Makes a command begin in its own session with default signals, only the first three descriptors and these
-/// variables. It executes the file itself: std calls execvp(3), which gives a script without a first line to
-/// a shell.
-pub fn begin_afresh(command: &mut Command, program: CString, variables: Vec<CString>) {
-    do_before_execution(command, move || {
-        setsid()?;
-        close_descriptors_on_exec();
-        reset_signals();
-        Err(execve(&program, &[&program], &variables).err().unwrap_or(Errno::ENOEXEC))
-    });
-}
-
-/// Makes a command begin with the limits and priorities of a fresh process.
-pub fn settle_at_start(command: &mut Command) {
-    do_before_execution(command, || {
-        settle();
-        Ok(())
-    });
-}
-
-fn do_before_execution(
-    command: &mut Command,
-    mut act: impl FnMut() -> Result<(), Errno> + Send + Sync + 'static,
-) {
-    // SAFETY: this program never starts a thread. So between fork and exec it may do whatever it could
-    // before.
-    unsafe {
-        command.pre_exec(move || Ok(act()?));
-    }
-}
 
 /// Resets what this process has inherited from the caller: all limits of setrlimit(2), nice value,
 /// scheduling, CPUs, I/O priority, timer slack, `oom_score_adj`, personality and session keyring. What may

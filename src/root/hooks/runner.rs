@@ -4,26 +4,25 @@
 //! a subreaper. Once an earlier hook has left a process there, each further hook gets a subreaper of its own
 //! above it, to keep the processes apart.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, pipe2, setsid};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, pipe2, setsid};
 
 use ground::ending::{end_children, has_children};
 use ground::escape::{Lines, escape_control_characters};
 use ground::output::Output;
+use ground::program::Program;
 use ground::report::{HookResult, HookStatus};
-use ground::system_calls::{self, afresh};
+use ground::system_calls;
 
 /// How much of a hook's last output is kept, in bytes.
 const TAIL_BYTES: usize = 4096;
@@ -90,49 +89,43 @@ impl Runner {
     }
 
     /// Runs in the process above the hook, which receives its orphans.
-    #[allow(clippy::disallowed_methods)]
     fn run_here(&self, path: &Path, name: &Path) -> Result<HookResult, Errno> {
-        let mut command = std::process::Command::new(path);
-        command.stdin(Stdio::null());
-        let mut output = Output::default();
-        if self.surroundings == Surroundings::Clean {
-            let (kept, input) = Output::keep(TAIL_BYTES)?;
-            output = kept;
-            let copy = input.try_clone().map_err(|_| Errno::EMFILE)?;
-            command.current_dir("/").stdout(copy).stderr(input);
-            afresh::settle_at_start(&mut command);
-        }
-        let to_word = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
-        let variables = self.variables.iter().map(|one| to_word(one)).collect::<Result<_, _>>()?;
-        let program = to_word(path.as_os_str().as_bytes())?;
-        afresh::begin_afresh(&mut command, program, variables);
+        let program = Program::new([path.as_os_str().as_bytes()], self.variables.clone())?;
         let begin = Instant::now();
-        let started = command.spawn();
-        // The command holds the other end of the output's pipe.
-        drop(command);
-        let mut hook = match started {
+        let mut output = Output::default();
+        let started = match self.surroundings {
+            Surroundings::Inherited => program.start(None),
+            Surroundings::Clean => {
+                let (kept, input) = Output::keep(TAIL_BYTES)?;
+                output = kept;
+                program.start(Some([input.as_fd(); 2]))
+            }
+        };
+        let hook = match started {
             Ok(hook) => hook,
-            Err(error) => {
-                let reason = format!("it could not be executed: {error}");
+            Err(errno) => {
+                let reason = format!("it could not be executed: {}", errno.desc());
                 return Ok(HookResult::new(name, HookStatus::Failed, reason));
             }
         };
-        let pid = Pid::from_raw(i32::try_from(hook.id()).map_err(|_| Errno::ESRCH)?);
-        let in_time = output.read_until_end_of(pid, self.timeout);
+        let in_time = output.read_until_end_of(hook, self.timeout);
         let in_time = in_time.inspect_err(|_| end_children(GRACE))?;
-        let end = in_time.then(|| hook.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1)));
-        let status = match end {
-            Some(end) if end.success() => HookStatus::Ok,
-            Some(_) => HookStatus::Failed,
-            None => HookStatus::Timeout,
+        let (status, exit, signal) = match in_time.then(|| waitpid(hook, None)) {
+            Some(Ok(WaitStatus::Exited(_, 0))) => (HookStatus::Ok, Some(0), None),
+            Some(Ok(WaitStatus::Exited(_, exit))) => (HookStatus::Failed, Some(exit), None),
+            Some(Ok(WaitStatus::Signaled(_, signal, _))) => {
+                (HookStatus::Failed, None, Some(signal as i32))
+            }
+            Some(_) => (HookStatus::Failed, None, None),
+            None => (HookStatus::Timeout, None, None),
         };
         if status != HookStatus::Ok {
             end_children(GRACE);
         }
         output.read();
         Ok(HookResult {
-            exit: end.and_then(|end| end.code()),
-            signal: end.and_then(|end| end.signal()),
+            exit,
+            signal,
             seconds: (begin.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             output: escape_control_characters(&output.bytes, Lines::Many),
             ..HookResult::new(name, status, String::new())
