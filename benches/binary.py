@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from machine.installation import REPOSITORY, find_wheel
 from table import Row, judge
 
-MEGABYTES_GOAL = 1.0
+MEBIBYTES_GOAL = 1.0
 CRATES_GOAL = 22
 
 
@@ -21,14 +21,14 @@ def measure_binary() -> Iterator[Row]:
             for entry in wheel.infolist()
             if entry.filename.endswith(".data/scripts/sudospawner")
         ]
-    megabytes = sum(sizes) / 1e6
-    if not megabytes:
+    mebibytes = sum(sizes) / 2**20
+    if not mebibytes:
         raise RuntimeError(f"there is no binary in {find_wheel()}")
     yield Row(
         measured="size of the binary that sudoers permits",
-        ours=f"{megabytes:.2f} MB",
-        goal=f"≤ {MEGABYTES_GOAL} MB",
-        result=judge(megabytes, MEGABYTES_GOAL),
+        ours=f"{mebibytes:.2f} MiB",
+        goal=f"≤ {MEBIBYTES_GOAL} MiB",
+        result=judge(mebibytes, MEBIBYTES_GOAL),
     )
     crates = len(list_crates())
     yield Row(
