@@ -3,7 +3,7 @@
 
 PORT ?= 8000
 # How many test machines run in parallel. Each test file has one of them to itself.
-MACHINES ?= 3
+MACHINES ?= 4
 CACHE := $(or $(SUDOSPAWNER_CACHE),/var/cache/sudospawner-rs)
 TOOLS := $(CACHE)/tests/bin
 PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machine.caches import cache_named
+from machine.catalogue import cache_named
 from machine.installation import install_sudoers, install_wheel
 from machine.machine import Machine
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from contenders import TARGET
-from machine.caches import cache_named
+from machine.catalogue import cache_named
 from machine.hub import Hub
 from machine.machine import Machine
 from progress import report

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from contenders import FOLDER, TARGET, TRUE, Contest, path_of
-from machine.caches import cache_named
+from machine.catalogue import cache_named
 from machine.machine import Machine
 from mediators import measure
 from progress import report

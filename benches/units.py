@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import FIFOS, FOLDER, HERE, TARGET, path_of
-from machine.caches import cache_named
+from machine.catalogue import cache_named
 from machine.machine import Machine
 from mediators import SERVERS_HELD
 from table import Reference, Row, compare

@@ -234,7 +234,8 @@ async def test_no_descriptor_is_left_open(programs, call):
     program = programs.write("print('{\"ok\": true}')")
     await call(program)
     await asyncio.gather(*mediator._background)
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = set(os.listdir("/proc/self/fd"))
     await call(program)
     await asyncio.gather(*mediator._background)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    # What an earlier test left may be closed meanwhile.
+    assert set(os.listdir("/proc/self/fd")) <= before

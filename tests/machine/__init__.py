@@ -1,7 +1,7 @@
-"""The disposable test machine: a booted copy of this computer that forgets everything when closed.
+"""The disposable test machine: Debian, booted, which forgets everything when it is closed.
 
-`machine.caches` lists what stays on the host (virtualenvs, node modules), `machine.prepare`
-installs and builds everything, `machine.machine.Machine` boots the machine, `machine.hub.Hub` is a
-real JupyterHub inside it, and `machine.demo` shows them together. `machine.beginning` is how each
-process of the tests begins.
+`machine.caches` is how root file systems and tools are kept on the host, `machine.catalogue` lists
+them, `machine.prepare` installs and builds everything, `machine.machine.Machine` boots the machine,
+`machine.hub.Hub` is a real JupyterHub inside it, and `machine.demo` shows them together.
+`machine.beginning` is how each process of the tests begins.
 """

@@ -1,9 +1,9 @@
-"""What the tests keep on the host between runs: virtualenvs, node modules and other tools, pinned.
+"""What the tests keep between runs: root file systems, virtualenvs, node modules and other tools.
 
 The caches live below `/var/cache/sudospawner-rs`, or where SUDOSPAWNER_CACHE says. They belong to
-root and are readable by all, since the accounts inside the test machine run from them. Each has a
-key derived from its list of pinned packages; when the list changes, the cache is rebuilt. The key
-is written last, so an interrupted build is never taken for a finished one.
+root and are readable by all. Each has a key derived from its list of packages; when the list
+changes, the cache is rebuilt. The key is written last, so an interrupted build is never taken for a
+finished one. `machine.catalogue` has their list.
 """
 
 from __future__ import annotations
@@ -13,164 +13,163 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 ROOT = Path(os.environ.get("SUDOSPAWNER_CACHE", "/var/cache/sudospawner-rs"))
-
 # Not the caller's python3: other accounts cannot run one in a home directory (pyenv).
 PYTHON = "/usr/bin/python3"
+MIRROR = os.environ.get("SUDOSPAWNER_MIRROR", "http://deb.debian.org/debian")
+CHROOT = Path(__file__).with_name("chroot.sh")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Cache:
-    """One folder below the cache's root.
+    """One folder that is built once.
 
     `name`: the folder. `purpose`: a phrase for the progress line. `pins`: the file or folder that
-    lists the pinned packages.
+    lists the packages. `debian`: the root file system that it lies in, or None for the host.
     """
 
     name: str
     purpose: str
     pins: Path
+    debian: Debian | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder, on the host."""
+        return self.debian.folder / "opt" / self.name if self.debian else ROOT / self.name
 
     @property
     def path(self) -> Path:
-        """The folder: the same path on the host and in the machine."""
-        return ROOT / self.name
+        """The folder, where its programs run: on the host, or in a machine."""
+        return Path("/opt", self.name) if self.debian else ROOT / self.name
 
     @property
     def bin(self) -> Path:
-        """The folder of its programs."""
-        return self.path / ("node_modules/.bin" if self.pins.is_dir() else "bin")
+        """The folder of its programs, where they run."""
+        return self.path / "bin"
 
     @property
     def ready(self) -> bool:
-        """Whether the folder holds a finished build of exactly the pinned packages."""
-        marker = self.path / ".complete"
-        return marker.is_file() and marker.read_text() == self._key()
+        """Whether the folder holds a finished build of exactly the listed packages."""
+        marker = self.folder / ".complete"
+        return marker.is_file() and marker.read_text() == self.key
 
-    def _key(self) -> str:
-        """Return a hash of the pins and the version of the interpreter."""
-        interpreter = "node" if self.pins.is_dir() else PYTHON
-        version = subprocess.run([interpreter, "--version"], capture_output=True, check=True).stdout
-        digest = hashlib.sha256(version)
+    @cached_property
+    def key(self) -> str:
+        """A hash of all that decides what is in the folder."""
+        digest = hashlib.sha256(self._describe_surroundings())
         for file in sorted(self.pins.iterdir()) if self.pins.is_dir() else [self.pins]:
             digest.update(file.read_bytes())
         return digest.hexdigest()
+
+    def _describe_surroundings(self) -> bytes:
+        """Return what decides besides the pins: the root that it lies in, or the host's Python."""
+        if self.debian:
+            return self.debian.key.encode()
+        return subprocess.run([PYTHON, "--version"], capture_output=True, check=True).stdout
 
     def build(self) -> None:
         """Build the cache; the caller has locked the caches.
 
         Raises `subprocess.CalledProcessError` when a package cannot be installed.
         """
-        print(f"==> {self.name}: {self.purpose}, into {self.path}", flush=True)
+        name = f"{self.debian.name}, {self.name}" if self.debian else self.name
+        print(f"==> {name}: {self.purpose}, into {self.folder}", flush=True)
         began = time.monotonic()
-        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         self._build()
-        (self.path / ".complete").write_text(self._key())
-        print(f"==> {self.name}: {time.monotonic() - began:.0f} s", flush=True)
+        (self.folder / ".complete").write_text(self.key)
+        print(f"==> {name}: {time.monotonic() - began:.0f} s", flush=True)
 
     def _build(self) -> None:
-        if self.pins.is_dir():
-            self._install_node_modules()
+        raise NotImplementedError
+
+    def run(self, command: Sequence[str | Path]) -> None:
+        """Run a command of the build where the cache lies; `CalledProcessError` if it fails."""
+        if self.debian:
+            self.debian.enter(command)
         else:
-            self._install_virtualenv()
-
-    def _install_virtualenv(self) -> None:
-        subprocess.run([PYTHON, "-m", "venv", self.path], check=True)
-        pip = [self.path / "bin/pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, "--requirement", self.pins], check=True)
-
-    def _install_node_modules(self) -> None:
-        shutil.copytree(self.pins, self.path)
-        npm = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(npm, cwd=self.path, check=True)
+            subprocess.run(command, check=True)
 
 
-class CargoTool(Cache):
-    """A program that cargo builds; the pins are one line, `crate@version`."""
+@dataclass(frozen=True)
+class Debian(Cache):
+    """The root file system of one release of Debian, made from Debian's packages.
 
-    def _build(self) -> None:
-        self._install(os.environ)
-
-    def _install(self, environment: Mapping[str, str]) -> None:
-        install = ["cargo", "install", "--quiet", "--locked", "--root", self.path]
-        subprocess.run([*install, self.pins.read_text().strip()], env=environment, check=True)
-
-
-class SudoRs(CargoTool):
-    """sudo-rs, linked with the libpam of this computer, so that its headers are not needed."""
-
-    def _build(self) -> None:
-        self.path.mkdir()
-        where = ["cc", "-print-file-name=libpam.so.0"]
-        library = subprocess.run(where, capture_output=True, check=True, text=True).stdout.strip()
-        (self.path / "libpam.so").symlink_to(library)
-        self._install(os.environ | {"RUSTFLAGS": f"-L native={self.path}"})
-
-
-class Downloads(Cache):
-    """What pip and npm download for a Hub, so that a machine without a network can install it.
-
-    The pins are pip's. The proxy is the newest version at the time of the build.
+    It is the lower layer of the machines, which never write to it.
     """
 
+    codename: str = ""
+
+    def _describe_surroundings(self) -> bytes:
+        return self.codename.encode()
+
     def _build(self) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            subprocess.run([PYTHON, "-m", "venv", scratch], check=True)
-            pip = [f"{scratch}/bin/pip", "--disable-pip-version-check", "download", "--quiet"]
-            wheels = ["--requirement", self.pins, "--dest", self.path / "wheels"]
-            subprocess.run([*pip, *wheels], check=True)
-            npm = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
-            place = ["--global", "--prefix", scratch, "--cache", self.path / "npm"]
-            subprocess.run([*npm, *place, "configurable-http-proxy"], check=True)
+        # What dpkg would wait for is that a disk has written: nobody misses half of a cache.
+        options = [
+            "--dpkgopt=force-unsafe-io",
+            f"--include={','.join(read_packages(self.pins, self))}",
+        ]
+        proxy = ["apt-config", "dump", "Acquire::http::Proxy"]
+        found = subprocess.run(proxy, capture_output=True, text=True, check=True).stdout
+        options += [f"--aptopt={line}" for line in found.splitlines()]
+        bootstrap = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options]
+        subprocess.run([*bootstrap, self.codename, self.folder, MIRROR], check=True)
 
-    @property
-    def settings(self) -> dict[str, str]:
-        """Environment variables that make pip and npm use only this cache."""
-        return {
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.path / "wheels"),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "npm_config_offline": "true",
-            "npm_config_cache": str(self.path / "npm"),
-        }
+    def enter(self, command: Sequence[str | Path]) -> None:
+        """Run a command in the root, as root, with the host's network and registries.
 
-
-CACHES = (
-    Cache("hub6", "JupyterHub 6 and JupyterLab", REQUIREMENTS / "hub6.txt"),
-    Cache("hub4", "JupyterHub 4.1 and JupyterLab", REQUIREMENTS / "hub4.txt"),
-    Cache("upstream", "JupyterHub 6 with upstream's sudospawner", REQUIREMENTS / "upstream.txt"),
-    Cache("systemdspawner", "JupyterHub 6 and SystemdSpawner", REQUIREMENTS / "systemdspawner.txt"),
-    Cache("node", "JupyterHub's proxy", REQUIREMENTS / "node"),
-    Cache("tests", "pytest, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"),
-    Cache("docs", "Sphinx", REQUIREMENTS / "docs.txt"),
-    CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
-    SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),
-    Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt"),
-)
+        For builds alone: every machine has what it writes. Raises `CalledProcessError`.
+        """
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        environment = {"PATH": PATH, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(
+            [*unshare, "sh", CHROOT, self.folder, *command],
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
 
 
-def cache_named(name: str) -> Cache:
-    """Return the cache of that name; `KeyError` if there is none."""
-    return {cache.name: cache for cache in CACHES}[name]
+def read_packages(pins: Path, debian: Debian) -> list[str]:
+    """Return the names of Debian's packages in a list, one a line; `#` begins a comment.
+
+    A second word is the only release that has the package.
+    """
+    lines = (line.partition("#")[0].split() for line in pins.read_text().splitlines())
+    here = [debian.codename]
+    return [words[0] for words in lines if words and (words[1:] or here) == here]
 
 
 def ensure_caches(caches: Iterable[Cache]) -> None:
-    """Build those of the caches that are not ready, two at a time: much of it waits for a network.
+    """Build those of the caches that are not ready: what lies in one place one after the other.
 
-    Raises `subprocess.CalledProcessError` when a package cannot be installed.
+    Two places at a time, because much of it waits for a network. A root comes before what lies in
+    it. Raises `subprocess.CalledProcessError` when a package cannot be installed.
     """
+    places: dict[str, list[Cache]] = {}
+    for cache in caches:
+        place = cache if isinstance(cache, Debian) else cache.debian
+        places.setdefault(place.name if place else "", []).append(cache)
+
+    def build(place: list[Cache]) -> None:
+        for cache in sorted(place, key=lambda cache: not isinstance(cache, Debian)):
+            # Another process may have built it while we waited for the lock.
+            if not cache.ready:
+                cache.build()
+
     with _locked_root(), ThreadPoolExecutor(max_workers=2) as builders:
-        # Another process may have built them while we waited for the lock.
-        for built in [builders.submit(cache.build) for cache in caches if not cache.ready]:
+        for built in [builders.submit(build, place) for place in places.values()]:
             built.result()
 
 

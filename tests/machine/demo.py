@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from machine.beginning import begin_process
-from machine.caches import cache_named
+from machine.catalogue import cache_named
 from machine.hub import Hub, HubError
 from machine.installation import install_wheel
 from machine.kernel import Kernel

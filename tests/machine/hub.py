@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from http.client import HTTPResponse
 from typing import Any
 
-from machine.caches import Cache, cache_named
+from machine.caches import Cache
+from machine.catalogue import cache_named
 from machine.machine import Machine
 
 USER = "rhea"

@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from machine import caches
+from machine.caches import PATH, held_caches
+from machine.catalogue import DEBIANS, NEWEST
 
 HERE = Path(__file__).parent
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLONE_NEWNET = 0x40000000
 
 # Enters the machine's cgroups before its namespaces, so that a command fully belongs to the
@@ -39,11 +39,13 @@ class Account(NamedTuple):
 
 
 class Machine:
-    """A copy of this computer, booted with systemd, with real accounts, sudo and services.
+    """A computer with Debian, booted with systemd, with real accounts, sudo and services.
 
-    It sees the host's files copy-on-write. What it writes stays in memory, until `close()` or until
-    this process ends for any reason. Needs root. Use it as a context manager, or call `boot()` and
-    `close()`.
+    Its files are those of a root file system from the caches; nothing of the host is in it but the
+    kernel. What it writes stays in memory, until `close()` or until this process ends for any
+    reason. Needs root. Use it as a context manager, or call `boot()` and `close()`.
+
+    `release`: the release of Debian, one of `machine.catalogue.DEBIANS`.
 
     `network`: "private" has only its own loopback, so ports never collide and nothing is reachable
     from outside; "host" shares the host's network. `options` are passed to systemd-nspawn, such as
@@ -51,10 +53,15 @@ class Machine:
     """
 
     def __init__(
-        self, network: str = "private", options: Sequence[str] = (), cgroups: str = "host"
+        self,
+        network: str = "private",
+        options: Sequence[str] = (),
+        cgroups: str = "host",
+        release: int = NEWEST,
     ) -> None:
         if network not in ("private", "host"):
             raise ValueError(f"network is 'private' or 'host', not {network!r}")
+        self.release = release
         self._options = list(options)
         self._environment = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"} if cgroups == "v2" else {}
         if network == "private":
@@ -80,10 +87,11 @@ class Machine:
 
     def boot(self) -> None:
         """Boot and create the accounts; `MachineError` if that fails."""
-        self._resources.enter_context(caches.held_caches())
+        self._resources.enter_context(held_caches())
+        root = DEBIANS[self.release].folder
         self._warden = subprocess.Popen(
             [
-                *(sys.executable, str(HERE / "warden.py"), str(caches.ROOT)),
+                *(sys.executable, str(HERE / "warden.py"), str(root)),
                 *(f"--machine=sudospawner-{os.getpid()}-{id(self):x}", *self._options),
                 *("--resolv-conf=off", "--timezone=off"),
             ],
@@ -250,11 +258,7 @@ class Machine:
         )
 
     def copy_in(self, folder: Path, place: str) -> None:
-        """Copy a folder of the host to `place` in the machine, owned by root and readable by all.
-
-        The machine sees only the host's root file system, without /tmp and /run. Anything that may
-        be elsewhere, such as a checkout of this repository, must be copied.
-        """
+        """Copy a folder of the host to `place` in the machine: root's, and readable by all."""
         pack = ["tar", "--create", f"--directory={folder}", "--owner=root", "--group=root"]
         packed = subprocess.run(
             [*pack, "--mode=a+rX", "."], stdout=subprocess.PIPE, check=True

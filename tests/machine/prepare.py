@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 from machine.beginning import begin_process
-from machine.caches import CACHES, ensure_caches
+from machine.caches import Cache, ensure_caches
+from machine.catalogue import CACHES, DEBIANS, NEWEST, cache_named
 
 # A package and one of its files. If the file exists, from whatever source, the package is not
 # installed.
@@ -26,31 +27,17 @@ BUILD = {
     "gcc": "/usr/bin/cc",
     "libc6-dev": "/usr/include/stdlib.h",
 }
-DEMO = BUILD | {
-    "systemd": "/usr/lib/systemd/systemd",
+MACHINE = BUILD | {
     "systemd-container": "/usr/bin/systemd-nspawn",
-    "dbus": "/usr/bin/dbus-daemon",
-    "libpam-systemd": "/usr/share/pam-configs/systemd",
-    "nodejs": "/usr/bin/node",
-    "npm": "/usr/bin/npm",
+    "mmdebstrap": "/usr/bin/mmdebstrap",
+    "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
-SUITE = DEMO | {
-    "chromium": "/usr/bin/chromium",
-    "hyperfine": "/usr/bin/hyperfine",
-    "bindfs": "/usr/bin/bindfs",
-    "fuse3": "/usr/bin/fusermount3",
-    "dpkg-dev": "/usr/bin/dpkg-shlibdeps",
-    "libcap2-bin": "/usr/sbin/setcap",
-    "man-db": "/usr/bin/man",
-    "mandoc": "/usr/bin/mandoc",
-    "checkpolicy": "/usr/bin/checkmodule",
-    "semodule-utils": "/usr/bin/semodule_package",
-}
+SUITE = MACHINE | {"dpkg-dev": "/usr/bin/dpkg-shlibdeps"}
 # What each need is: its packages and its caches.
-NEEDS = {
-    "build": (BUILD, ["tests"]),
-    "demo": (DEMO, ["tests", "hub6", "node"]),
-    "suite": (SUITE, [cache.name for cache in CACHES if cache.name != "docs"]),
+NEEDS: dict[str, tuple[dict[str, str], list[Cache]]] = {
+    "build": (BUILD, [cache_named("tests")]),
+    "demo": (MACHINE, [DEBIANS[NEWEST], cache_named("hub6"), cache_named("node")]),
+    "suite": (SUITE, [cache for cache in CACHES if cache.name != "docs"]),
 }
 
 
@@ -86,13 +73,12 @@ def main(needs: list[str]) -> None:
     begin_process()
     require_rust()
     packages: dict[str, str] = {}
-    names: set[str] = set()
+    missing: list[Cache] = []
     for need in needs or [*NEEDS, "docs"]:
-        more, caches = NEEDS.get(need, (BUILD, [need]))
+        more, caches = NEEDS[need] if need in NEEDS else (BUILD, [cache_named(need)])
         packages |= more
-        names |= set(caches)
+        missing += [cache for cache in caches if cache not in missing and not cache.ready]
     install_debian_packages(packages)
-    missing = [cache for cache in CACHES if cache.name in names and not cache.ready]
     if missing:
         require_root()
         ensure_caches(missing)

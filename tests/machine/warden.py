@@ -1,6 +1,6 @@
 """Keeps one test machine: boots it, and removes it when its owner is gone.
 
-    python3 warden.py CACHE_FOLDER [OPTION OF SYSTEMD-NSPAWN …]
+    python3 warden.py ROOT [OPTION OF SYSTEMD-NSPAWN …]
 
 Prints `ready PID` once the machine has booted, where PID is the host's pid of the machine's init.
 Ends the machine when standard input closes, because the owner closed it or died. If this process

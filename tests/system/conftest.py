@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from machine.beginning import begin_process
-from machine.caches import Cache, cache_named
+from machine.caches import Cache
+from machine.catalogue import DEBIANS, NEWEST, cache_named
 from machine.hub import Hub
 from machine.installation import (
     REPOSITORY,
@@ -42,10 +43,50 @@ def install_what_is_tested(machine: Machine, *hubs: Cache) -> None:
         install_wheel(machine, *hubs)
 
 
+# The C library of each release. What is built with a newer one need not run there.
+LIBRARIES = {12: (2, 36), 13: (2, 41)}
+LIBRARY = tuple(
+    int(word) for word in (os.confstr("CS_GNU_LIBC_VERSION") or "").split()[1].split(".")
+)
+LEFT_OUT = {release for release, library in LIBRARIES.items() if library < LIBRARY}
+
+
+def pytest_report_header() -> list[str]:
+    """Say which releases of Debian are left out."""
+    why = "what is built on this computer needs a newer C library"
+    return [f"Debian {release} is left out: {why}" for release in LEFT_OUT]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--debian 13`: only the tests that run on that release; may be given more than once."""
+    parser.addoption("--debian", type=int, action="append", choices=[*DEBIANS])
+
+
+# The fixtures that boot a machine.
+BOOTED = {"machine", "bare_machine", "checked"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a file's tests on each release in its `DEBIANS`; most run on the newest alone."""
+    releases = (NEWEST,)
+    if not BOOTED.isdisjoint(metafunc.fixturenames):
+        releases = getattr(metafunc.module, "DEBIANS", releases)
+    wanted = metafunc.config.getoption("debian") or releases
+    releases = [release for release in releases if release in wanted and release not in LEFT_OUT]
+    names = [f"debian{release}" for release in releases]
+    metafunc.parametrize("debian", releases, ids=names, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def debian(request: pytest.FixtureRequest) -> int:
+    """The release of Debian that the machine has."""
+    return int(request.param)
+
+
+@pytest.fixture(scope="session")
+def machine(debian: int) -> Iterator[Machine]:
     """The booted machine: our wheel in both Hubs' virtualenvs, sudoers for all mediators."""
-    with Machine() as machine:
+    with Machine(release=debian) as machine:
         hubs = [cache_named(version) for version in HUB_VERSIONS]
         install_what_is_tested(machine, *hubs)
         install_sudoers(machine, *hubs, cache_named("upstream"))
@@ -68,7 +109,7 @@ def list_settings(machine: Machine) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def same_settings(request: pytest.FixtureRequest) -> Iterator[None]:
+def same_settings(request: pytest.FixtureRequest, debian: int) -> Iterator[None]:
     """A file of tests leaves sudo, PAM and policy as it found them, for whichever is next."""
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     if not any("machine" in item.fixturenames for item in items if item.module is request.module):

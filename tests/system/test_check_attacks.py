@@ -345,7 +345,7 @@ def test_a_target_that_stops_its_processes_does_not_keep_the_check_from_its_end(
 ) -> None:
     machine, said = mediator.machine, set()
     with zoe_watches(machine) as notes:
-        for _ in range(8):
+        for _ in range(40):
             findings = check(mediator, "--user=zoe", f"--mode={mode}", viewer=viewer)
             said |= {one["code"] for one in findings if "did not answer" in one["sentence"]}
             wanted = {"target_unseen", "call"} if mode == "user" else {"target_unseen"}

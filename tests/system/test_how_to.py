@@ -15,13 +15,16 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from machine.caches import Downloads, cache_named
+from machine.catalogue import cache_named
+from machine.environments import Downloads
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
 from system.browser import Browser, run_a_cell_and_stop
 from system.dockerfile import start_container
 from system.how_to import Section, read_sections, run_section
 from system.mediator import wait_until
+
+DEBIANS = (13, 12)
 
 PAGE = read_sections(REPOSITORY / "docs/sudo.md")
 START = [section.heading for section in PAGE].index("Start") + 1
@@ -31,12 +34,12 @@ DIST = "/run/dist"
 
 
 @pytest.fixture(scope="module")
-def bare_machine() -> Iterator[Machine]:
+def bare_machine(debian: int) -> Iterator[Machine]:
     """A machine that has only people: none of the Hub's accounts, and nothing of ours.
 
     pip and npm find in it, without a network, what they would fetch.
     """
-    with Machine() as machine:
+    with Machine(release=debian) as machine:
         machine.run("userdel --remove rhea 2>/dev/null; userdel nohome; groupdel jupyterhub")
         for file in (find_debian_package(), find_wheel()):
             machine.write(f"{DIST}/{file.name}", file.read_bytes())

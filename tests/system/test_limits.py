@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from machine.caches import cache_named
+from machine.catalogue import cache_named
 from machine.machine import Machine
 from system.conftest import install_what_is_tested
 from system.jsd import Helper

@@ -84,6 +84,41 @@ def test_the_machine_ends_with_its_warden() -> None:
         assert has_ended(leader)
 
 
+# A host as it may be, in a mount namespace of its own: the names of the tests are taken, its rules
+# permit everything, and its policy is none.
+OTHER_HOST = """
+set -eu
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc
+for name in rhea zoe wash mal; do echo "$name:x:4242:4242::/nowhere:/bin/false" >>/etc/passwd; done
+echo 'jupyterhub:x:4242:mal' >>/etc/group
+mkdir -p /etc/sudoers.d /etc/sudospawner
+echo 'ALL ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/hostile
+echo 'this is no policy' >/etc/sudospawner/policy.toml
+exec "$@"
+"""
+GUEST = """
+from machine.machine import Machine
+with Machine() as machine:
+    print(machine.run("id -u rhea zoe; ls /etc/sudoers.d /etc/sudospawner", check=False).stdout)
+    print(machine.run(["sudo", "-n", "true"], user="mal", check=False).returncode)
+"""
+
+
+def test_nothing_of_the_hosts_accounts_rules_and_policy_is_in_the_machine() -> None:
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", OTHER_HOST, "sh", sys.executable, "-B", "-c", GUEST],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.returncode == 0
+    *uids, folder, rules, empty, status = run.stdout.split("\n")[:-1]
+    assert len(uids) == 2 and "4242" not in uids
+    assert (folder, rules, empty, status) == ("/etc/sudoers.d:", "README", "", "1")
+
+
 def test_two_machines_do_not_share_processes_or_files() -> None:
     with Machine() as one, Machine() as other:
         one.write("/etc/only-here", "one")

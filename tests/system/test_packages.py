@@ -19,10 +19,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from machine.caches import Cache, cache_named
+from machine.caches import Cache
+from machine.catalogue import cache_named
 from machine.hub import Hub
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
+
+DEBIANS = (13, 12)
 
 BINARIES = ("sudospawner", "sudospawner-setup", "jupyterhub-roothooks", "jsd-helper")
 PAGES = sorted((REPOSITORY / "docs/man").iterdir())

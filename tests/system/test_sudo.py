@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from machine.caches import cache_named
+from machine.catalogue import cache_named
 from machine.hub import Hub
 from machine.installation import install_sudoers
 from machine.kernel import Kernel
 from system.mediator import wait_until
+
+DEBIANS = (13, 12)
 
 IO_LOG = "/var/log/sudo-io"
 

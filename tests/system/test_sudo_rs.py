@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from machine.caches import Cache, cache_named
+from machine.caches import Cache
+from machine.catalogue import cache_named
 from machine.hub import Hub, HubError
 from machine.kernel import Kernel
 from machine.machine import Machine
@@ -18,22 +20,29 @@ RULES = "/etc/sudoers.d/printed"
 POLICY = "/etc/sudospawner/policy.toml"
 ROOT_MODE = 'hub_users = ["rhea"]\n[targets]\ngroups = ["jupyterhub"]\n'
 # What takes whose place, with which mode.
-PROGRAMS = {"/usr/bin/sudo": ("sudo", "4755"), "/usr/sbin/visudo": ("visudo", "0755")}
+PROGRAMS = {"/usr/bin/sudo": ("sudo", 0o4755), "/usr/sbin/visudo": ("visudo", 0o755)}
+# Where Debian's package has them.
+PACKAGE = Path("/usr/lib/cargo/bin")
 PORT = 4300
 
 
-@pytest.fixture(scope="module")
-def sudo_rs(machine: Machine) -> Iterator[Machine]:
-    """The machine with sudo-rs, and the tests' rules for sudo out of the way."""
-    built = cache_named("sudo-rs").bin
-    machine.run(["test", "-x", built / "sudo", "-a", "-x", built / "visudo"])
+@pytest.fixture(scope="module", params=["crate", "package"])
+def sudo_rs(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Machine]:
+    """The machine with sudo-rs, and the tests' rules for sudo out of the way.
+
+    The crate is the newest version, the package is Debian's.
+    """
     moved = {"/etc/sudoers.d/sudospawner": "/run/rules-of-the-tests"}
     moved |= {place: f"{place}.original" for place in PROGRAMS}
     try:
         for place, away in moved.items():
             machine.run(["mv", place, away])
         for place, (name, mode) in PROGRAMS.items():
-            machine.run(["install", f"--mode={mode}", built / name, place])
+            if request.param == "crate":
+                program = (cache_named("sudo-rs").bin / name).read_bytes()
+                machine.write(place, program, mode=mode)
+            else:
+                machine.run(["install", f"--mode={mode:o}", PACKAGE / name, place])
         assert "sudo-rs" in machine.run(["sudo", "--version"]).stdout
         yield machine
     finally:

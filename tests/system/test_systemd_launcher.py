@@ -15,6 +15,8 @@ from machine.machine import Machine
 from system.mediator import Answer, wait_for_file, wait_until
 from system.units import UNIT, UnitMediator
 
+DEBIANS = (13, 12)
+
 PORT = 4300
 
 

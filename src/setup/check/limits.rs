@@ -5,9 +5,9 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Group, getgrouplist};
 
-use super::commands::ask;
 use super::finding::{Area, Finding};
 use super::policy::set_key;
+use super::properties::read_version;
 use super::scene::Scene;
 use root::account::Account;
 use root::policy::file::Policy;
@@ -30,9 +30,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
 
 /// Whether systemd can limit the memory of a server as a whole.
 fn look_at_systemd() -> Finding {
-    let answer = ask("systemctl", &["--version"]).ok().filter(|answer| answer.success);
-    let version = answer.as_ref().and_then(|answer| answer.output.lines().next());
-    let (Some(version), true) = (version, Path::new("/run/systemd/system").is_dir()) else {
+    let Some(version) = read_version() else {
         let sentence = "systemd does not run here: nothing can limit a server as a whole";
         return Finding::ok(Area::Limits, "systemd", sentence);
     };

@@ -6,11 +6,12 @@ use std::path::Path;
 use super::apart::Silence;
 use super::commands::ask;
 
-/// Properties that imply NoNewPrivileges= for a unit without root, systemd.exec(5), with the values that they
-/// have when not set, which also unset them.
-pub const IMPLYING: [(&str, &str); 16] = [
-    ("NoNewPrivileges", "no"),
-    ("DynamicUser", "no"),
+/// Properties that set the flag no_new_privs, systemd.exec(5), with the values that unset them.
+pub const SETTING: [(&str, &str); 2] = [("NoNewPrivileges", "no"), ("DynamicUser", "no")];
+
+/// Properties that need a system call filter, which systemd before 255 can give to a unit without root only
+/// together with that flag; with the values that they have when not set, which also unset them.
+pub const FILTERING: [(&str, &str); 14] = [
     ("LockPersonality", "no"),
     ("MemoryDenyWriteExecute", "no"),
     ("PrivateDevices", "no"),
@@ -44,6 +45,20 @@ const OTHERS: [&str; 14] = [
     "ReadWritePaths",
     "CapabilityBoundingSet",
 ];
+
+/// What systemd calls itself: `systemd 257 (257.9-1)`. None if it does not run here.
+pub fn read_version() -> Option<String> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return None;
+    }
+    let answer = ask("systemctl", &["--version"]).ok().filter(|answer| answer.success)?;
+    answer.output.lines().next().map(str::to_owned)
+}
+
+/// The number in such a line.
+pub fn parse_version(line: &str) -> Option<u32> {
+    line.split(' ').nth(1)?.parse().ok()
+}
 
 /// The properties of a unit, as systemctl shows them.
 pub type Properties = BTreeMap<String, String>;
@@ -80,7 +95,8 @@ pub fn read_properties(unit: &str) -> Result<Properties, Silence> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(Silence("systemd does not run here".to_owned()));
     }
-    let names: Vec<&str> = IMPLYING.iter().map(|(name, _)| *name).chain(OTHERS).collect();
+    let implying = SETTING.iter().chain(&FILTERING).map(|(name, _)| *name);
+    let names: Vec<&str> = implying.chain(OTHERS).collect();
     let asked = format!("--property={}", names.join(","));
     let answer = ask("systemctl", &["show", &asked, "--", unit])?;
     let lines = answer.output.lines().filter_map(|line| line.split_once('='));

@@ -9,10 +9,13 @@ use super::hearsay::show_words;
 use super::remedy::quote;
 use super::scene::{Scene, Viewpoint};
 use super::sudo_listing::Entry;
-use super::sudo_refusal::{Refusal, find_broken_file, is_usual_file};
+use super::sudo_refusal::{Refusal, find_broken_file, has_unnamed_file, is_usual_file};
 use crate::sudoers_fragment::{Dialect, Fragment, Whom};
 use root::account::Account;
 use target::mode::Mode;
+
+/// The files that /etc/sudoers includes, for a shell.
+const INCLUDED: &str = "$(ls -d /etc/sudoers.d/*)";
 
 /// Looks at rules and settings, using sudo's own list.
 pub fn look(scene: &Scene) -> Vec<Finding> {
@@ -30,6 +33,8 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     }
     if let Some(file) = find_broken_file(&scene.listing.complaint) {
         findings.push(explain_broken_file(&file, scene));
+    } else if has_unnamed_file(&scene.listing.complaint) {
+        findings.push(explain_unnamed_file(&scene.listing.complaint));
     }
     let install = install_rules(scene);
     if scene.listing.is_on("requiretty", own) {
@@ -129,6 +134,17 @@ fn explain_broken_file(file: &str, scene: &Scene) -> Finding {
     Finding::problem(Area::Sudo, "sudoers_broken", sentence, remedy)
 }
 
+/// Every rules file can have the owner and mode that sudo wants, so the one need not be known.
+fn explain_unnamed_file(complaint: &str) -> Finding {
+    let sentence = format!(
+        "sudo cannot use one of its files, which it does not name: {}",
+        show_words(complaint.lines().next().unwrap_or_default())
+    );
+    let files = format!("/etc/sudoers {INCLUDED}");
+    let remedy = format!("chown root:root {files} && chmod 0440 {files}");
+    Finding::problem(Area::Sudo, "sudoers_broken", sentence, remedy)
+}
+
 /// Rules of the Hub's account that need no password and permit anything but the mediator.
 fn look_for_other_rules(scene: &Scene, hub: &Account) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -171,7 +187,7 @@ pub fn remove_rules(hub: &Account, file: Option<&str>, is_all: bool) -> String {
         return format!("gpasswd --delete {} {group}", quote(&hub.name));
     }
     let file = file.filter(|file| is_usual_file(file));
-    let files = file.map_or_else(|| "/etc/sudoers $(ls -d /etc/sudoers.d/*)".to_owned(), quote);
+    let files = file.map_or_else(|| format!("/etc/sudoers {INCLUDED}"), quote);
     let keep = "/sudospawner|_CMD[[:blank:]]*$/!";
     let script = format!("/^{}[[:blank:]]/{{{keep}s/^/# /}}", hub.name);
     format!("sed -i -E {} {files} && visudo -c", quote(script))

@@ -73,7 +73,7 @@ const MISTAKEN: [&str; 6] =
 impl Refusal {
     /// Reads what sudo wrote to stderr.
     pub fn read(complaint: &str) -> Self {
-        if find_broken_file(complaint).is_some() {
+        if find_broken_file(complaint).is_some() || has_unnamed_file(complaint) {
             return Self::Broken;
         }
         let is_said = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
@@ -95,6 +95,15 @@ pub fn find_broken_file(complaint: &str) -> Option<String> {
         };
         (file.starts_with('/') && file.contains("sudoers")).then(|| file.to_owned())
     })
+}
+
+/// Whether sudo distrusts a rules file that it does not name: sudo 1.9.16 leaves the name out.
+pub fn has_unnamed_file(complaint: &str) -> bool {
+    let is_unnamed = |line: &str| {
+        let words = line.strip_prefix("sudo: ").unwrap_or_default();
+        DISTRUSTED.iter().any(|distrust| words.starts_with(distrust))
+    };
+    complaint.lines().any(is_unnamed)
 }
 
 /// Whether this is one of sudo's usual rules files. No other is named in a command.
@@ -151,6 +160,8 @@ mod tests {
         assert_eq!(file("sudo: /etc/sudoers.d/y is owned by uid 1001, should be 0"), expected);
         // sudo-rs 0.2.15
         assert_eq!(file("/etc/sudoers.d/y:1:8: expecting '=' but found"), expected);
+        let unnamed = "sudo:  is world writable\nsudo: a password is required";
+        assert_eq!((file(unnamed), Refusal::read(unnamed)), (None, Refusal::Broken));
         let other = "/etc/sudoers:54:2: /etc/sudoers.d/y cannot be world-writable";
         assert_eq!(file(other), expected);
         assert_eq!(file("/etc/sudoers.d/y:10:58: unknown setting: 'log_input'"), None);

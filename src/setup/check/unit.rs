@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::finding::{Area, Finding};
 use super::hub_program::read_status_field;
-use super::properties::{IMPLYING, Properties, is_loaded, read_properties};
+use super::properties::{
+    FILTERING, Properties, SETTING, is_loaded, parse_version, read_properties, read_version,
+};
 use super::remedy::{add_to_unit, quote};
 use super::scene::Scene;
 use root::policy::file::Launcher;
@@ -53,7 +55,8 @@ fn look_at_privileges(
     let mut findings = Vec::new();
     let flag = |value: Option<String>| value.as_deref() == Some("1");
     let of_hub = flag(scene.program.read_status("NoNewPrivs"));
-    let set = properties.map(list_implying).unwrap_or_default();
+    let systemd = read_version().as_deref().and_then(parse_version);
+    let set = properties.map(|one| list_implying(one, systemd)).unwrap_or_default();
     if of_hub || !set.is_empty() {
         let unit = unit.unwrap_or("jupyterhub.service");
         let by = match set.as_slice() {
@@ -94,15 +97,20 @@ fn add_and_restart(unit: &str, name: &str, lines: &[String], is_running: bool) -
     add_to_unit(unit, name, lines) + &restart
 }
 
-/// The properties that imply no_new_privs, and the values that unset them.
-fn list_implying(properties: &Properties) -> Vec<(&'static str, &'static str)> {
+/// The properties that imply no_new_privs in this version of systemd, and the values that unset them.
+fn list_implying(
+    properties: &Properties,
+    systemd: Option<u32>,
+) -> Vec<(&'static str, &'static str)> {
     let is_set = |(name, unset): &&(&str, &str)| {
         // systemctl shows an empty filter as "~".
         properties
             .get(*name)
             .is_some_and(|value| value != unset && value != "~" && !value.is_empty())
     };
-    IMPLYING.iter().filter(is_set).copied().collect()
+    let filtering: &[_] =
+        if systemd.is_some_and(|version| version >= 255) { &[] } else { &FILTERING };
+    SETTING.iter().chain(filtering).filter(is_set).copied().collect()
 }
 
 /// Whether sudo can write to the directory of its records from within the unit. If not, it does nothing and
@@ -183,12 +191,16 @@ mod tests {
 
     #[test]
     fn what_implies_no_new_privileges_is_named_with_what_unsets_it() {
+        let list =
+            |text: &str, version: &str| list_implying(&properties(text), parse_version(version));
+        let (old, new) = ("systemd 252 (252.39-1~deb12u2)", "systemd 257 (257.13-1~deb13u1)");
         // As systemd 252 shows a unit with none of these.
         let plain = "NoNewPrivileges=no\nSystemCallFilter=~\nRestrictAddressFamilies=~\n";
-        assert_eq!(list_implying(&properties(plain)), []);
+        assert_eq!(list(plain, old), []);
         let set = "NoNewPrivileges=no\nPrivateDevices=yes\nSystemCallFilter=read write\n";
-        let expected = [("PrivateDevices", "no"), ("SystemCallFilter", "")];
-        assert_eq!(list_implying(&properties(set)), expected);
+        assert_eq!(list(set, old), [("PrivateDevices", "no"), ("SystemCallFilter", "")]);
+        assert_eq!(list(set, new), []);
+        assert_eq!(list("DynamicUser=yes\nPrivateDevices=yes\n", new), [("DynamicUser", "no")]);
     }
 
     #[test]

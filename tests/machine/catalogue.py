@@ -1,0 +1,47 @@
+"""All caches: what a test can name."""
+
+from __future__ import annotations
+
+from machine.caches import REQUIREMENTS, Cache, Debian
+from machine.environments import CargoTool, Downloads, NodeModules, Packages, SudoRs, Virtualenv
+
+DEBIANS = {
+    13: Debian("debian13", "Debian 13", REQUIREMENTS / "debian.txt", codename="trixie"),
+    12: Debian("debian12", "Debian 12", REQUIREMENTS / "debian.txt", codename="bookworm"),
+}
+NEWEST = 13
+
+
+def list_environments(debian: Debian) -> list[Cache]:
+    """What lies in a root file system, with the packages that only tests need first."""
+    hub = "JupyterHub 6 and "
+    return [
+        Packages("more", "what only tests need", REQUIREMENTS / "debian-more.txt", debian),
+        Virtualenv("hub6", hub + "JupyterLab", REQUIREMENTS / "hub6.txt", debian),
+        Virtualenv("hub4", "JupyterHub 4.1 and JupyterLab", REQUIREMENTS / "hub4.txt", debian),
+        Virtualenv("upstream", hub + "sudospawner", REQUIREMENTS / "upstream.txt", debian),
+        Virtualenv(
+            "systemdspawner", hub + "SystemdSpawner", REQUIREMENTS / "systemdspawner.txt", debian
+        ),
+        NodeModules("node", "JupyterHub's proxy", REQUIREMENTS / "node", debian),
+        Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt", debian),
+    ]
+
+
+TOOLS = [
+    Virtualenv("tests", "pytest, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"),
+    Virtualenv("docs", "Sphinx", REQUIREMENTS / "docs.txt"),
+    CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
+    SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),
+]
+CACHES = [*TOOLS, *DEBIANS.values(), *(c for d in DEBIANS.values() for c in list_environments(d))]
+"""All of them."""
+
+
+def cache_named(name: str, release: int = NEWEST) -> Cache:
+    """Return a cache of the host's or of a Debian; `KeyError` if there is none of that name.
+
+    What lies in a machine has the same path in every release.
+    """
+    caches = {cache.name: cache for cache in [*TOOLS, *list_environments(DEBIANS[release])]}
+    return caches[name]
