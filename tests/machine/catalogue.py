@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from machine.caches import REQUIREMENTS, Cache, Debian
-from machine.environments import CargoTool, Downloads, NodeModules, Packages, SudoRs, Virtualenv
+from machine.environments import (
+    Archives,
+    CargoTool,
+    Downloads,
+    NodeModules,
+    Packages,
+    SudoRs,
+    Virtualenv,
+)
 
 DEBIANS = {
     13: Debian("debian13", "Debian 13", REQUIREMENTS / "debian.txt", codename="trixie"),
@@ -34,14 +42,27 @@ TOOLS = [
     CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
     SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),
 ]
-CACHES = [*TOOLS, *DEBIANS.values(), *(c for d in DEBIANS.values() for c in list_environments(d))]
+ARCHIVES = [
+    Archives(name, title, REQUIREMENTS / f"debian-{name}.txt", DEBIANS[NEWEST])
+    for name, title in {
+        "directory": "a directory server and its client",
+        "containers": "runc and buildah",
+    }.items()
+]
+"""What the machine of one file of tests installs, on the newest release alone."""
+CACHES = [
+    *TOOLS,
+    *DEBIANS.values(),
+    *(cache for debian in DEBIANS.values() for cache in list_environments(debian)),
+    *ARCHIVES,
+]
 """All of them."""
 
 
 def cache_named(name: str, release: int = NEWEST) -> Cache:
-    """Return a cache of the host's or of a Debian; `KeyError` if there is none of that name.
+    """Return a cache of the host's or of a Debian; `StopIteration` if there is none of that name.
 
     What lies in a machine has the same path in every release.
     """
-    caches = {cache.name: cache for cache in [*TOOLS, *list_environments(DEBIANS[release])]}
-    return caches[name]
+    caches = [*TOOLS, *list_environments(DEBIANS[release]), *ARCHIVES]
+    return next(cache for cache in caches if cache.name == name)
