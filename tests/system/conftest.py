@@ -110,7 +110,10 @@ def list_settings(machine: Machine) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def same_settings(request: pytest.FixtureRequest, debian: int) -> Iterator[None]:
-    """A file of tests leaves sudo, PAM and policy as it found them, for whichever is next."""
+    """A file of tests leaves sudo, PAM and policy as it found them, for whichever is next.
+
+    A fixture of the file that changes them asks for this one, so as to end before it.
+    """
     items = (item for item in request.session.items if isinstance(item, pytest.Function))
     if not any("machine" in item.fixturenames for item in items if item.module is request.module):
         yield

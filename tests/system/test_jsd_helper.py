@@ -503,7 +503,7 @@ def patched_hub(helper: Helper) -> Iterator[Hub]:
     environment = cache_named("systemdspawner")
     place = f"{environment.path}/lib/python3*/site-packages/systemdspawner/systemd.py"
     module = helper.machine.run(f"ls {place}").stdout.strip()
-    text = helper.machine.read(module)
+    original = text = helper.machine.read(module)
     for word, count in (("systemd-run", 1), ("stop", 1), ("reset-failed", 1)):
         before = '        "systemd-run",' if word == "systemd-run" else f'"systemctl", "{word}"'
         assert text.count(before) == count
@@ -516,6 +516,7 @@ def patched_hub(helper: Helper) -> Iterator[Hub]:
     ) as hub:
         yield hub
         hub.stop_all_servers()
+    helper.machine.write(module, original)
 
 
 def test_systemdspawner_starts_watches_and_stops_servers_of_a_hub_without_root(

@@ -83,7 +83,8 @@ fn look_at_version() -> Finding {
 fn read_version() -> String {
     match ask("sudo", &["--version"]) {
         Ok(answer) => {
-            let version = answer.output.lines().next();
+            // sudo-rs 0.2.5 says it on stderr.
+            let version = answer.output.lines().chain(answer.complaint.lines()).next();
             version.unwrap_or("sudo does not say its version").to_owned()
         }
         Err(silence) => silence.to_string(),
