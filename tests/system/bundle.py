@@ -1,0 +1,172 @@
+"""OCI bundles as a kubelet has them made: what a pod says becomes runc's config.json.
+
+What is written there is what containerd's CRI plugin writes. The root file system is the machine's
+own, so an image is whatever is installed in the machine.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from machine.machine import Machine
+
+FOLDER = "/run/bundle"
+
+NUMBERS = {
+    **{
+        "CHOWN": 0,
+        "DAC_OVERRIDE": 1,
+        "FOWNER": 3,
+        "FSETID": 4,
+        "KILL": 5,
+        "SETGID": 6,
+        "SETUID": 7,
+    },
+    **{"SETPCAP": 8, "NET_BIND_SERVICE": 10, "NET_ADMIN": 12, "NET_RAW": 13, "SYS_CHROOT": 18},
+    **{"SYS_ADMIN": 21, "MKNOD": 27, "AUDIT_WRITE": 29, "SETFCAP": 31},
+}
+"""The numbers of capabilities, as in linux/capability.h."""
+DEFAULT = frozenset(NUMBERS) - {"NET_ADMIN", "SYS_ADMIN"}
+"""What a container has if its pod says nothing: containerd's set."""
+
+
+def name_capabilities(mask: str) -> frozenset[str]:
+    """The capabilities of a set in /proc/PID/status: their names, or else their numbers."""
+    names = {number: name for name, number in NUMBERS.items()}
+    bits = int(mask, 16)
+    return frozenset(names.get(n, str(n)) for n in range(bits.bit_length()) if bits >> n & 1)
+
+
+@contextmanager
+def boot_node(options: Sequence[str] = ()) -> Iterator[Machine]:
+    """A machine with runc and buildah, as a node has them.
+
+    It is on cgroup v2, where the machine's hierarchy is its own: on v1, runc would make groups in
+    some of the host's.
+    """
+    with Machine(cgroups="v2", options=options) as machine:
+        machine.run("dpkg --install /opt/containers/*.deb")
+        yield machine
+
+
+@dataclass(frozen=True)
+class SecurityContext:
+    """What a pod says of a container, in the words of Kubernetes.
+
+    `run_as_group`: without it, containerd takes the group that the image's account has, and root's
+    if the uid has no account. `fs_group` and `supplemental_groups` are the pod's.
+    """
+
+    run_as_user: int = 0
+    run_as_group: int = 0
+    fs_group: int | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    drop: frozenset[str] = frozenset()
+    add: frozenset[str] = frozenset()
+    allow_privilege_escalation: bool = True
+    read_only_root_filesystem: bool = False
+    seccomp: str = "RuntimeDefault"
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What is left of containerd's set, and what comes to it."""
+        left = frozenset() if "ALL" in self.drop else DEFAULT - self.drop
+        return left | self.add
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The first process's groups, which the kernel keeps in order."""
+        volumes = () if self.fs_group is None else (self.fs_group,)
+        return tuple(sorted({self.run_as_group, *self.supplemental_groups, *volumes}))
+
+
+def select_filter(profile: dict[str, Any], capabilities: frozenset[str]) -> dict[str, Any]:
+    """The seccomp filter that a runtime makes of a profile for a container on x86-64.
+
+    A rule of the profile may name the capabilities and the architectures that it is for.
+    """
+    here = {"arches": {"amd64"}, "caps": {f"CAP_{name}" for name in capabilities}}
+
+    def has(condition: Mapping[str, list[str]]) -> Iterator[bool]:
+        return (not here[key].isdisjoint(names) for key, names in condition.items())
+
+    rules = []
+    for rule in profile["syscalls"]:
+        if all(has(rule["includes"])) and not any(has(rule["excludes"])):
+            keys = ("names", "action", "errnoRet", "args")
+            rules.append({key: rule[key] for key in keys if rule.get(key)})
+    machines = next(
+        entry for entry in profile["archMap"] if entry["architecture"] == "SCMP_ARCH_X86_64"
+    )
+    return {
+        "defaultAction": profile["defaultAction"],
+        "defaultErrnoRet": profile["defaultErrnoRet"],
+        "architectures": [machines["architecture"], *machines["subArchitectures"]],
+        "syscalls": rules,
+    }
+
+
+class Bundle:
+    """A bundle in the machine, of which any number of containers can be run, one after another."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Make it. runc is installed."""
+        self.machine = machine
+        self._numbers = itertools.count()
+        machine.run(["mkdir", "--parents", f"{FOLDER}/rootfs"])
+        machine.run(["mount", "--bind", "/", f"{FOLDER}/rootfs"])
+        machine.run(["runc", "spec"], cwd=FOLDER)
+        self._spec = json.loads(machine.read(f"{FOLDER}/config.json"))
+        # A kubelet sets no limits of setrlimit(2).
+        del self._spec["process"]["rlimits"]
+        self._profile = json.loads(machine.read("/usr/share/containers/seccomp.json"))
+
+    def write(
+        self,
+        command: Sequence[str],
+        context: SecurityContext,
+        mounts: Sequence[dict[str, Any]] = (),
+        devices: Sequence[dict[str, Any]] = (),
+    ) -> list[str]:
+        """Write config.json, and return the words that run it as a container of a new name.
+
+        `mounts` and `devices`: more of them, in the words of runtime-spec.
+        """
+        spec = json.loads(json.dumps(self._spec))
+        capabilities = sorted(f"CAP_{name}" for name in context.capabilities)
+        spec["process"] |= {
+            "terminal": False,
+            "user": {
+                "uid": context.run_as_user,
+                "gid": context.run_as_group,
+                "additionalGids": context.groups,
+            },
+            "args": list(command),
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            # No inheritable and no ambient ones, which is why a uid of its own has none.
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
+            "noNewPrivileges": not context.allow_privilege_escalation,
+        }
+        spec["root"] = {"path": "rootfs", "readonly": context.read_only_root_filesystem}
+        spec["mounts"] += mounts
+        spec["linux"]["devices"] = list(devices)
+        numbers = ({key: device[key] for key in ("type", "major", "minor")} for device in devices)
+        spec["linux"]["resources"]["devices"] += (
+            {"allow": True, "access": "rwm", **number} for number in numbers
+        )
+        if context.seccomp == "RuntimeDefault":
+            spec["linux"]["seccomp"] = select_filter(self._profile, context.capabilities)
+        self.machine.write(f"{FOLDER}/config.json", json.dumps(spec))
+        return ["runc", "run", "--bundle", FOLDER, f"container-{next(self._numbers)}"]
+
+    def run(
+        self, command: Sequence[str], context: SecurityContext, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a container to its end."""
+        return self.machine.run(self.write(command, context, **more), check=False)
