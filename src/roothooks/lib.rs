@@ -23,6 +23,7 @@ use execution::Execution;
 use failure::Failure;
 use ground::denial::Denial;
 use ground::report::{HookResult, HookStatus};
+use ground::system_calls;
 use hooks::{ContainerHooks, run_hooks};
 use init::HeldSignals;
 use options::{Order, Stay};
@@ -108,10 +109,15 @@ fn log_hook(hooks: &ContainerHooks, result: &HookResult) {
             log::warn!("Hook {path} was killed by signal {signal} after {seconds} s");
         }
         (HookStatus::Failed, None, None) => log::warn!("Hook {path}: {}", result.output),
-        (HookStatus::Timeout, ..) => log::warn!(
-            "Hook {path} took longer than {} s and was ended, with all that it had started",
-            hooks.timeout.as_secs_f64()
-        ),
+        (HookStatus::Timeout, ..) => {
+            let rest = if system_calls::may_end_others() {
+                "with all that it had started"
+            } else {
+                "but not what has become another user: that needs the capability KILL"
+            };
+            let limit = hooks.timeout.as_secs_f64();
+            log::warn!("Hook {path} took longer than {limit} s and was ended, {rest}");
+        }
         (HookStatus::Refused, ..) => log::warn!(
             "Hook {path} is not run: {} (--trust-hooks-dir: run it whoever could have written it)",
             result.output

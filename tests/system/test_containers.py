@@ -115,6 +115,22 @@ def test_each_capability_of_the_page_has_been_tried() -> None:
     assert set(re.findall(r"`(\w+)`", "".join(cells))) == PAGE | set(" ".join(HOOKS).split())
 
 
+def test_a_hook_that_became_another_user_is_ended_only_with_kill(
+    entrypoint: Container, bundle: Bundle
+) -> None:
+    """Without it, the command starts beside what is left of the hook, and the log says so."""
+    become = "exec setpriv --reuid=1001 --clear-groups sleep 7777"
+    entrypoint.add_hook("01-became", f"#!/bin/sh\n{become}\n")
+    words = entrypoint.words("pgrep", "--count", "sleep", options=["--hook-timeout=1"])
+    ended = bundle.run(words, drop_all(*PAGE))
+    assert ended.stdout == "0\n"
+    assert "was ended, with all that it had started\n" in ended.stderr
+    left = bundle.run(words, drop_all(*PAGE - {"KILL"}))
+    assert left.stdout == "1\n"
+    assert "was ended, with all that it had started\n" not in left.stderr
+    assert "needs the capability KILL" in left.stderr
+
+
 def test_what_a_daemon_of_a_hook_mounts_with_fuse_is_there_for_the_command(
     entrypoint: Container, bundle: Bundle
 ) -> None:
