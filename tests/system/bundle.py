@@ -1,22 +1,22 @@
 """OCI bundles as a kubelet has them made: what a pod says becomes runc's config.json.
 
-What is written there is what containerd's CRI plugin writes. The root file system is the machine's
-own, so an image is whatever is installed in the machine.
+What is written there is what containerd's CRI plugin writes; Docker writes the same capabilities.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from machine.machine import Machine
-
-FOLDER = "/run/bundle"
 
 NUMBERS = {
     **{
@@ -87,11 +87,12 @@ class SecurityContext:
 
 
 def select_filter(profile: dict[str, Any], capabilities: frozenset[str]) -> dict[str, Any]:
-    """The seccomp filter that a runtime makes of a profile for a container on x86-64.
+    """The seccomp filter that a runtime makes of a profile for a container on this computer.
 
     A rule of the profile may name the capabilities and the architectures that it is for.
     """
-    here = {"arches": {"amd64"}, "caps": {f"CAP_{name}" for name in capabilities}}
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+    here = {"arches": {architecture}, "caps": {f"CAP_{name}" for name in capabilities}}
 
     def has(condition: Mapping[str, list[str]]) -> Iterator[bool]:
         return (not here[key].isdisjoint(names) for key, names in condition.items())
@@ -101,30 +102,46 @@ def select_filter(profile: dict[str, Any], capabilities: frozenset[str]) -> dict
         if all(has(rule["includes"])) and not any(has(rule["excludes"])):
             keys = ("names", "action", "errnoRet", "args")
             rules.append({key: rule[key] for key in keys if rule.get(key)})
-    machines = next(
-        entry for entry in profile["archMap"] if entry["architecture"] == "SCMP_ARCH_X86_64"
-    )
     return {
         "defaultAction": profile["defaultAction"],
         "defaultErrnoRet": profile["defaultErrnoRet"],
-        "architectures": [machines["architecture"], *machines["subArchitectures"]],
         "syscalls": rules,
     }
 
 
 class Bundle:
-    """A bundle in the machine, of which any number of containers can be run, one after another."""
+    """A bundle in the machine, of which any number of containers can be run, one after another.
 
-    def __init__(self, machine: Machine) -> None:
+    `root`: the root file system; without it the machine's own, so that the image is what is
+    installed there. `process`: what else each process has. `host_network`: whether it has the
+    machine's network and name.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        root: str = "/",
+        process: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        host_network: bool = False,
+    ) -> None:
         """Make it. runc is installed."""
         self.machine = machine
+        self._process = process
         self._numbers = itertools.count()
-        machine.run(["mkdir", "--parents", f"{FOLDER}/rootfs"])
-        machine.run(["mount", "--bind", "/", f"{FOLDER}/rootfs"])
-        machine.run(["runc", "spec"], cwd=FOLDER)
-        self._spec = json.loads(machine.read(f"{FOLDER}/config.json"))
+        self.folder = machine.run(["mktemp", "-d", "/run/bundle-XXX"]).stdout.strip()
+        machine.run(["mkdir", f"{self.folder}/rootfs"])
+        machine.run(["mount", "--bind", root, f"{self.folder}/rootfs"])
+        machine.run(["runc", "spec"], cwd=self.folder)
+        self._spec = json.loads(machine.read(f"{self.folder}/config.json"))
         # A kubelet sets no limits of setrlimit(2).
         del self._spec["process"]["rlimits"]
+        if host_network:
+            for kind in ("network", "uts"):
+                self._spec["linux"]["namespaces"].remove({"type": kind})
+            del self._spec["hostname"]
+            hosts = {"type": "bind", "source": "/etc/hosts", "options": ["rbind", "ro"]}
+            self._spec["mounts"].append({"destination": "/etc/hosts", **hosts})
         self._profile = json.loads(machine.read("/usr/share/containers/seccomp.json"))
 
     def write(
@@ -152,6 +169,7 @@ class Bundle:
             # No inheritable and no ambient ones, which is why a uid of its own has none.
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": not context.allow_privilege_escalation,
+            **self._process,
         }
         spec["root"] = {"path": "rootfs", "readonly": context.read_only_root_filesystem}
         spec["mounts"] += mounts
@@ -162,8 +180,9 @@ class Bundle:
         )
         if context.seccomp == "RuntimeDefault":
             spec["linux"]["seccomp"] = select_filter(self._profile, context.capabilities)
-        self.machine.write(f"{FOLDER}/config.json", json.dumps(spec))
-        return ["runc", "run", "--bundle", FOLDER, f"container-{next(self._numbers)}"]
+        self.machine.write(f"{self.folder}/config.json", json.dumps(spec))
+        name = f"{Path(self.folder).name}-{next(self._numbers)}"
+        return ["runc", "run", "--bundle", self.folder, name]
 
     def run(
         self, command: Sequence[str], context: SecurityContext, **more: Any

@@ -6,7 +6,6 @@ The tests are the page's sections in their order: each needs those before it.
 from __future__ import annotations
 
 import re
-import subprocess
 import textwrap
 import urllib.error
 import urllib.request
@@ -20,7 +19,6 @@ from machine.environments import Downloads
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
 from system.browser import Browser, run_a_cell_and_stop
-from system.dockerfile import start_container
 from system.how_to import Section, read_sections, run_section
 from system.mediator import wait_until
 
@@ -185,27 +183,6 @@ def test_the_script_does_it_all_in_one(
     page.wait_for_url(re.compile(r"/user/zoe/lab"))
     session.close()
     assert machine.run(["pgrep", "-u", "zoe", "-f", "jupyterhub-singleuser"]).stdout
-
-
-def test_what_the_dockerfile_says_is_a_hub_for_io(
-    bare_machine: Machine, registries: dict[str, str], visitor: Browser
-) -> None:
-    machine = bare_machine
-    machine.run(FORGET, env=registries)
-    machine.run(["pkill", "-u", "zoe"], check=False)
-    file = EXAMPLES / "docker/Dockerfile"
-    container = start_container(file, machine, registries, stderr=subprocess.DEVNULL)
-    try:
-        wait_until_it_answers(machine, "http://127.0.0.1:8000")
-        session = visitor.open_session()
-        page = session.new_page()
-        log_in(page, "http://127.0.0.1:8000", "io", "io")
-        page.wait_for_url(re.compile(r"/user/io/lab"))
-        session.close()
-        assert machine.run(["pgrep", "-u", "io", "-f", "jupyterhub-singleuser"]).stdout
-    finally:
-        container.kill()
-        container.wait()
 
 
 def test_the_values_for_kubernetes_are_those_of_its_page() -> None:
