@@ -27,7 +27,7 @@ pub enum Failure {
     GroupMissing(u32),
     /// Root could not be given up.
     #[error(
-        "root could not be given up ({0}): the container needs the capabilities SETUID and SETGID"
+        "root could not be given up ({0}): the container needs the capabilities SETUID and SETGID, and with hostUsers: false ids below 65536"
     )]
     PrivilegesLeft(String),
     /// A system call failed before the command was executed.

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from machine.catalogue import DEBIANS, NEWEST
 from machine.machine import Machine
 
 NUMBERS = {
@@ -43,14 +44,21 @@ def name_capabilities(mask: str) -> frozenset[str]:
     return frozenset(names.get(n, str(n)) for n in range(bits.bit_length()) if bits >> n & 1)
 
 
+ROOT = "/var/lib/debian"
+"""In a node: Debian's root file system as it was made, which nobody can write to."""
+FIRST_ID = 100000
+"""What a node's kernel calls root of a container that has ids of its own."""
+
+
 @contextmanager
-def boot_node(options: Sequence[str] = ()) -> Iterator[Machine]:
+def boot_node() -> Iterator[Machine]:
     """A machine with runc and buildah, as a node has them.
 
     It is on cgroup v2, where the machine's hierarchy is its own: on v1, runc would make groups in
     some of the host's.
     """
-    with Machine(cgroups="v2", options=options) as machine:
+    root = f"--bind-ro={DEBIANS[NEWEST].folder}:{ROOT}"
+    with Machine(cgroups="v2", options=[root]) as machine:
         machine.run("dpkg --install /opt/containers/*.deb")
         yield machine
 
@@ -109,12 +117,29 @@ def select_filter(profile: dict[str, Any], capabilities: frozenset[str]) -> dict
     }
 
 
+def map_root(machine: Machine, folder: str) -> str:
+    """Lay out ROOT, below a folder, for a container that has ids of its own, as containerd does.
+
+    Raises `MachineError` where the file system of the caches cannot be mapped.
+    """
+    machine.run(["mkdir", "--parents", *(f"{folder}/{name}" for name in ("lower", "more", "root"))])
+    mapping = f"X-mount.idmap=b:0:{FIRST_ID}:65536"
+    machine.run(["mount", "--bind", "--options", mapping, ROOT, f"{folder}/lower"])
+    owner = f"uid={FIRST_ID},gid={FIRST_ID}"
+    machine.run(["mount", "-t", "tmpfs", "-o", owner, "tmpfs", f"{folder}/more"])
+    machine.run(f"install -d -o {FIRST_ID} -g {FIRST_ID} {folder}/more/upper {folder}/more/work")
+    layers = f"lowerdir={folder}/lower,upperdir={folder}/more/upper,workdir={folder}/more/work"
+    machine.run(["mount", "-t", "overlay", "-o", layers, "overlay", f"{folder}/root"])
+    return f"{folder}/root"
+
+
 class Bundle:
     """A bundle in the machine, of which any number of containers can be run, one after another.
 
     `root`: the root file system; without it the machine's own, so that the image is what is
     installed there. `process`: what else each process has. `host_network`: whether it has the
-    machine's network and name.
+    machine's network and name. `host_users`: whether its ids are the machine's, or those from
+    FIRST_ID on.
     """
 
     def __init__(
@@ -124,12 +149,15 @@ class Bundle:
         process: Mapping[str, Any] = MappingProxyType({}),
         *,
         host_network: bool = False,
+        host_users: bool = True,
     ) -> None:
         """Make it. runc is installed."""
         self.machine = machine
         self._process = process
         self._numbers = itertools.count()
         self.folder = machine.run(["mktemp", "-d", "/run/bundle-XXX"]).stdout.strip()
+        # A container that has ids of its own goes through it.
+        machine.run(["chmod", "0711", self.folder])
         machine.run(["mkdir", f"{self.folder}/rootfs"])
         machine.run(["mount", "--bind", root, f"{self.folder}/rootfs"])
         machine.run(["runc", "spec"], cwd=self.folder)
@@ -142,6 +170,10 @@ class Bundle:
             del self._spec["hostname"]
             hosts = {"type": "bind", "source": "/etc/hosts", "options": ["rbind", "ro"]}
             self._spec["mounts"].append({"destination": "/etc/hosts", **hosts})
+        if not host_users:
+            self._spec["linux"]["namespaces"].append({"type": "user"})
+            mappings = [{"containerID": 0, "hostID": FIRST_ID, "size": 65536}]
+            self._spec["linux"] |= {"uidMappings": mappings, "gidMappings": mappings}
         self._profile = json.loads(machine.read("/usr/share/containers/seccomp.json"))
 
     def write(

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from machine.catalogue import DEBIANS, NEWEST, cache_named
+from machine.catalogue import cache_named
 from machine.installation import find_wheel
 from machine.machine import Machine
-from system.bundle import boot_node
+from system.bundle import ROOT, boot_node
 
-ROOT = "/srv/debian"
 LAYERS = "/var/lib/containers/storage/overlay"
 CONTEXT = "/root/context"
 WHEELS = f"{CONTEXT}/target/wheels"
@@ -39,11 +38,8 @@ class Image(NamedTuple):
 
 @contextmanager
 def boot_builder() -> Iterator[Machine]:
-    """A node where buildah works; a root file system as it was made, without accounts, is at ROOT.
-
-    pip and npm find in it, in all steps of a build, what they would fetch.
-    """
-    with boot_node([f"--bind-ro={DEBIANS[NEWEST].folder}:{ROOT}"]) as machine:
+    """A node where buildah works, and where pip and npm find what they would fetch."""
+    with boot_node() as machine:
         machine.write("/etc/containers/containers.conf.d/tests.conf", SETTINGS)
         machine.run("mkdir /opt/helpers && ln -s /bin/false /opt/helpers/netavark")
         # buildah's overlays cannot lie on the machine's root, which is one.

@@ -16,9 +16,9 @@ import pytest
 from machine.caches import Cache
 from machine.catalogue import cache_named
 from machine.installation import REPOSITORY, install_wheel
-from machine.machine import Machine
-from system.bundle import Bundle, SecurityContext, boot_node
-from system.pods import GID, LOOK, PAGE, ROWS, UID, Row, drop_all, take_outcome
+from machine.machine import Machine, MachineError
+from system.bundle import FIRST_ID, Bundle, SecurityContext, boot_node, map_root
+from system.pods import GID, LOOK, PAGE, ROWS, UID, Row, drop_all, start, take_outcome
 from system.roothooks import NO_ACCOUNT, Container, read_status
 
 
@@ -204,3 +204,33 @@ def test_the_end_of_a_pod_reaches_the_command_through_the_init(
     status = read_status(seen)
     assert status["Uid"].split() == [str(NO_ACCOUNT)] * 4
     assert (status["NoNewPrivs"], int(status["CapPrm"], 16)) == ("1", 0)
+
+
+def test_in_a_pod_with_users_of_its_own_all_is_the_same(
+    entrypoint: Container, bundle: Bundle
+) -> None:
+    """With hostUsers: false. Of other ids the kernel knows nothing there, which is refused."""
+    machine = entrypoint.machine
+    try:
+        root = map_root(machine, "/run/mapped")
+    except MachineError as error:
+        pytest.skip(f"the file system of the caches cannot be mapped: {error}")
+    entrypoint.add_hook("01-look", LOOK + "mount -t tmpfs tmpfs /srv && touch /srv/mounted\n")
+    for source, place in ((entrypoint.hooks, f"{root}/etc"), (entrypoint.program, f"{root}/opt")):
+        machine.run(["cp", "--recursive", source, place])
+        machine.run(["chown", "--recursive", f"{FIRST_ID}:{FIRST_ID}", f"{place}/{source.name}"])
+    apart = Bundle(machine, root, host_users=False)
+    row = start(drop_all(*PAGE, "SYS_ADMIN"), 100)
+
+    def run(uid: int, group: int, *command: str) -> subprocess.CompletedProcess[str]:
+        ids = [f"--uid={uid}", f"--gid={GID}", f"--groups={group}"]
+        return apart.run(["/opt/jupyterhub-roothooks", *ids, "--", *command], row.context)
+
+    assert take_outcome(run(UID, 100, "cat", "/proc/self/status")) == row.ours
+    script = "ls /srv; cat /proc/self/uid_map"
+    said = run(UID, 100, "sh", "-c", script).stdout.partition("mounted\n")[2]
+    assert said.split() == ["0", str(FIRST_ID), "65536"]
+    for uid, group in ((70000, 100), (UID, 70000)):
+        refused = run(uid, group, "echo", "started")
+        assert refused.returncode == 1 and "started" not in refused.stdout
+        assert "hostUsers: false" in refused.stderr
