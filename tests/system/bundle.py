@@ -1,6 +1,7 @@
 """OCI bundles as a kubelet has them made: what a pod says becomes runc's config.json.
 
 What is written there is what containerd's CRI plugin writes; Docker writes the same capabilities.
+The default seccomp profile is that of Debian's containers-common, which CRI-O and Podman have.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ CONTEXT = "/root/context"
 WHEELS = f"{CONTEXT}/target/wheels"
 
 # buildah looks for what makes networks, netavark, even if each step is in the machine's network.
-# Nothing calls it here. Without these limits, steps would have higher ones, which a computer that
-# is a container itself cannot set.
+# Nothing calls it then; if something did, /bin/false in its place would fail. Without these limits,
+# steps would have higher ones, which a computer that is a container itself cannot set.
 SETTINGS = """
 [containers]
 netns = "host"
