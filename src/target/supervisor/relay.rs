@@ -172,12 +172,15 @@ impl Relay {
                 self.pass_on_to_journal();
                 true
             }
-            // A full disk or an exhausted quota must not send the output to the Hub's log.
-            Sink::File(file) => {
-                let written = file.append(&self.pending);
-                self.pending.clear();
-                written.is_ok() || self.turn_to_journal()
-            }
+            // A full disk or an exhausted quota must not send the output to the Hub's log. The journal gets
+            // what did not fit, and perhaps a part that did.
+            Sink::File(file) => match file.append(&self.pending) {
+                Ok(()) => {
+                    self.pending.clear();
+                    true
+                }
+                Err(_) => self.turn_to_journal(),
+            },
             Sink::Hub => match self.look_at_hub() {
                 HubState::Reading => self.pass_on_to_hub(),
                 HubState::Full => self.pending.is_empty() || self.wait_or_drop(),

@@ -1,0 +1,119 @@
+"""Homes on file servers, and a mediator in each mode to start servers in them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from machine.machine import Machine
+from system.mediator import Mediator, RootMediator, wait_until
+from system.units import UnitMediator
+
+MODES = ("user", "root", "unit")
+HOME = "/home/zoe"
+# What the file servers serve.
+SOURCE = "/srv/homes/zoe"
+# Nothing is cached, so that each look at a home is a question to its server.
+UNCACHED = "nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0"
+
+
+@contextmanager
+def mediator_in(mode: str, machine: Machine, binary: Path) -> Iterator[Mediator]:
+    """A mediator in this mode with its server, rules and policy; nothing of it stays."""
+    folder = f"/opt/{mode}-homes/bin"
+    mediator: Mediator
+    if mode == "user":
+        mediator = Mediator(machine, folder)
+        mediator.install_binary(binary)
+        mediator.put_server()
+        mediator.permit()
+    else:
+        kind = UnitMediator if mode == "unit" else RootMediator
+        mediator = kind.install(machine, folder, binary)
+    try:
+        yield mediator
+    finally:
+        left = mediator.end_units() if isinstance(mediator, UnitMediator) else []
+        mediator.kill_processes()
+        machine.run(["rm", "-rf", RootMediator.POLICY.parent])
+        mediator.forbid()
+    assert left == []
+
+
+def log_to_file(mediator: Mediator) -> None:
+    """Have the policy say that a server's log is a file in its user's home, in any mode."""
+    launcher = "systemd" if isinstance(mediator, UnitMediator) else "process"
+    mediator.machine.write(
+        RootMediator.POLICY,
+        'hub_users = ["rhea"]\n[targets]\ngroups = ["jupyterhub"]\n'
+        f'[server]\nlauncher = "{launcher}"\nlog = "file"\n',
+    )
+
+
+def prepare_fuse(machine: Machine) -> None:
+    """Have a device for FUSE in the machine, and a folder to serve that is zoe's."""
+    machine.run("test -e /dev/fuse || mknod -m 666 /dev/fuse c 10 229")
+    machine.run(["install", "-d", "-m", "0700", "-o", "zoe", "-g", "zoe", SOURCE])
+
+
+def wait_for_the_end(mediator: Mediator) -> None:
+    """Wait until no process of zoe's is left."""
+    wait_until(lambda: mediator.list_processes() == [], "the end of zoe's processes")
+
+
+def find_mounts(machine: Machine, place: str) -> list[str]:
+    """The types of the file systems that are mounted there; does not touch them."""
+    mounts = machine.read("/proc/1/mounts").splitlines()
+    return [line.split()[2] for line in mounts if line.split()[1] == place]
+
+
+class FileServer:
+    """zoe's home on a file server that can stop to answer: bindfs, with another one as its client.
+
+    What the client has asked for stays asked, whatever signal comes: nobody can kill a process that
+    waits for it. Without a client (`is_killable`), the kernel itself asks, and takes the question
+    back when the process is killed.
+    """
+
+    def __init__(self, machine: Machine, *, is_killable: bool = False) -> None:
+        """Mount the home."""
+        self.machine = machine
+        prepare_fuse(machine)
+        place = HOME if is_killable else "/srv/served/zoe"
+        machine.run(["mkdir", "--parents", place])
+        self._places = [place]
+        self._server = self._serve(SOURCE, place)
+        if not is_killable:
+            self._serve(place, HOME)
+            self._places.insert(0, HOME)
+
+    def _serve(self, source: str, place: str) -> str:
+        self.machine.run(["bindfs", "-o", UNCACHED, source, place])
+        words = f"^bindfs .* {source} {place}$"
+        return self.machine.run(["pgrep", "--full", words]).stdout.strip()
+
+    def stop(self) -> None:
+        """Have it answer nothing any more."""
+        self.machine.run(["kill", "-STOP", self._server])
+        status = ["grep", "-q", "^State:\tT", f"/proc/{self._server}/status"]
+        wait_until(
+            lambda: self.machine.run(status, check=False).returncode == 0,
+            "the stop of the file server",
+        )
+
+    def resume(self) -> None:
+        """Have it answer again, first of all what it was asked in the meantime."""
+        self.machine.run(["kill", "-CONT", self._server])
+
+    def unmount(self) -> None:
+        """Take the home away, and what is left of what happened in it."""
+        self.resume()
+        for place in self._places:
+            self.machine.run(["umount", "--lazy", place])
+        bindfs = ["pgrep", "bindfs"]
+        wait_until(
+            lambda: self.machine.run(bindfs, check=False).stdout == "", "the end of the daemons"
+        )
+        self.machine.run(f"find {shlex.quote(SOURCE)} -mindepth 1 -delete")
