@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1050),
     ("root", &["ground"], 1900),
-    ("target", &["ground", "root"], 3100),
+    ("target", &["ground", "root"], 3150),
     ("setup", &["ground", "root", "target"], 3400),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),

@@ -107,6 +107,7 @@ fn report() -> impl Strategy<Value = Report> {
     prop_oneof![
         hook_result().prop_map(Report::Hook),
         any::<i32>().prop_map(Report::Server),
+        Just(Report::Entered),
         any::<i32>().prop_map(|errno| Report::Refused(Refusal::Home(errno))),
         any::<i32>().prop_map(|errno| Report::Refused(Refusal::Execution(errno))),
         setback.prop_map(Report::Failed),

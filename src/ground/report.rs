@@ -13,6 +13,8 @@ pub enum Report {
     Hook(HookResult),
     /// The server's process exists; this is its pid.
     Server(i32),
+    /// The server's process is in its directory, and about to execute the server.
+    Entered,
     /// The server's process could not execute the server.
     Refused(Refusal),
     /// There is no server, for a reason that root gave.

@@ -16,7 +16,6 @@ use nix::sys::{prctl, stat::Mode};
 use nix::unistd::{dup2_stdin, dup2_stdout, pipe2, setsid, write};
 
 use crate::denial::Denial;
-use crate::ending::LONGEST_ENDING;
 use crate::report::Report;
 use crate::waiting::wait_for_any;
 
@@ -144,14 +143,14 @@ impl Link {
         let _ = self.send_word(DELIVERED);
     }
 
-    /// Makes the supervisor end the server, and waits for that.
-    pub fn wait_for_undoing(self) {
+    /// Makes the supervisor end the server, and waits for that, at most this long between two reports.
+    pub fn wait_for_undoing(self, limit: Duration) {
         drop(self.delivery);
         let mut reports = self.reports.into_inner();
         let mut bytes = [0; 512];
         loop {
             let mut watched = [PollFd::new(reports.as_fd(), PollFlags::POLLIN)];
-            let events = wait_for_any(&mut watched, LONGEST_ENDING);
+            let events = wait_for_any(&mut watched, limit);
             let is_there = events.is_ok_and(|events| events.contains(&true));
             if !is_there || !reports.read(&mut bytes).is_ok_and(|count| count > 0) {
                 return;
@@ -193,6 +192,7 @@ mod tests {
         for report in [
             Report::Hook(HookResult::new("10-home".as_ref(), HookStatus::Refused, output.clone())),
             Report::Server(i32::MAX),
+            Report::Entered,
             Report::Refused(Refusal::Home(2)),
             Report::Refused(Refusal::Execution(13)),
             Denial::at("fork")(Errno::EAGAIN).into(),

@@ -195,6 +195,8 @@ impl Work<'_> {
             }
             ForkResult::Child => {
                 drop(deliver);
+                // Whoever reads the reply to the end must not wait for a server whose home hangs.
+                self.call.forget_caller();
                 self.wire.delivered = delivered;
                 let report = self.become_supervisor(prepared, &limits);
                 self.wire.send(&report);

@@ -113,6 +113,18 @@ pub enum Error {
         /// What chdir(2) said.
         errno: Errno,
     },
+    /// The server's process waits for its directory: a file server or an automounter does not answer.
+    #[error(
+        "the home directory {home} of {target} has not answered within {seconds} s: its file server or automounter hangs; mend that, and start the server again"
+    )]
+    HomeHangs {
+        /// The directory that the server starts in.
+        home: PathBuf,
+        /// The account.
+        target: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The kernel refused to execute the server.
     #[error("{path} could not be executed: {reason}")]
     ExecFailed {
@@ -224,6 +236,7 @@ impl Error {
             Self::ServerMissing { .. } => ("server_missing", 0),
             Self::ServerNotExecutable { .. } => ("server_not_executable", 0),
             Self::HomeMissing { .. } => ("home_missing", 0),
+            Self::HomeHangs { .. } => ("home_hangs", 0),
             Self::ExecFailed { .. } => ("exec_failed", 0),
             Self::ExitedEarly { .. } => ("exited_early", 0),
             Self::PortTaken { .. } => ("port_taken", 0),

@@ -38,9 +38,10 @@ fn execute_server(begun: &mut Begun) -> Result<Refusal, Error> {
     if let Some(limit) = plan.limits.iter().find(|limit| !limit.holds_here()) {
         return Err(Denial::LimitNotHeld { limit: limit.key() }.into());
     }
-    settle(policy, &plan, proof).map_err(Error::at("stdin and stderr of the server"))?;
+    // Before the log is opened: the mediator has to know whose home does not answer.
     wire.send(&Report::Server(Pid::this().as_raw()));
-    Ok(plan.execute(proof))
+    settle(policy, &plan, proof).map_err(Error::at("stdin and stderr of the server"))?;
+    Ok(plan.execute(wire, proof))
 }
 
 /// Sets up the server's surroundings: its umask, no stdin, and its log.

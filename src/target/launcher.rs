@@ -9,6 +9,7 @@ pub mod process;
 pub mod unit;
 pub mod watch;
 
+use ground::ending::{GRACE, LONGEST_ENDING};
 use ground::report::HookResult;
 use ground::wire::Link;
 use root::unit_properties::lower_limits;
@@ -93,9 +94,11 @@ pub fn launch_server(
             Ok(Launched { link, reply })
         }
         Err(error) => {
-            // The caller may retry at once. What this call started must be gone by then.
+            // The caller may retry at once. What this call started must be gone by then, unless it waits for
+            // a file server: the kernel may keep it until that answers, and the caller's time is over.
             let (link, hooks) = watch.into_parts();
-            link.wait_for_undoing();
+            let is_stuck = matches!(error, Error::HomeHangs { .. });
+            link.wait_for_undoing(if is_stuck { GRACE } else { LONGEST_ENDING });
             Err(Failure { error, hooks })
         }
     }

@@ -14,9 +14,10 @@ use nix::unistd::{AccessFlags, access, chdir, execve};
 
 use crate::error::Error;
 use crate::mode::Mode;
-use ground::report::Refusal;
+use ground::report::{Refusal, Report};
 use ground::script::read_interpreter_of;
 use ground::system_calls;
+use ground::wire::Wire;
 use root::policy::file::Policy;
 use root::privileges::Unprivileged;
 use root::trusted_file::Distrust;
@@ -79,18 +80,20 @@ impl Executable {
         &self.path
     }
 
-    /// Becomes the server: enters the directory, usually the target's home, resets signals, and executes the
-    /// file with exactly these arguments and variables. Returns only on failure.
+    /// Becomes the server: enters the directory, usually the target's home, says so, resets signals, and
+    /// executes the file with exactly these arguments and variables. Returns only on failure.
     pub fn execute(
         &self,
         args: &[CString],
         variables: &[CString],
         directory: &Path,
+        wire: &mut Wire,
         _: &Unprivileged,
     ) -> Refusal {
         if let Err(errno) = chdir(directory) {
             return Refusal::Home(errno as i32);
         }
+        wire.send(&Report::Entered);
         let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
             return Refusal::Execution(Errno::EINVAL as i32);
         };

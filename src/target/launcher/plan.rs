@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ground::control_group::Limit;
 use ground::report::Refusal;
 use ground::server_name::ServerName;
+use ground::wire::Wire;
 use nix::errno::Errno;
 use root::foreground::BLOCK;
 use root::policy::file::{Launcher, Policy};
@@ -40,9 +41,9 @@ pub struct Plan {
 
 impl Plan {
     /// Becomes the server. Returns only on failure.
-    pub fn execute(&self, proof: &Unprivileged) -> Refusal {
+    pub fn execute(&self, wire: &mut Wire, proof: &Unprivileged) -> Refusal {
         let variables = &self.environment.variables;
-        self.executable.execute(&self.args, variables, &self.directory, proof)
+        self.executable.execute(&self.args, variables, &self.directory, wire, proof)
     }
 
     /// For root mode: reads, as the target, the granted request that the mediator left in this file after the

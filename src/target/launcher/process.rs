@@ -103,7 +103,7 @@ pub fn become_supervisor(
             if getppid() != supervisor {
                 system_calls::exit_now(1);
             }
-            let refusal = become_server(plan, &server_output, proof);
+            let refusal = become_server(plan, &server_output, wire, proof);
             wire.send(&Report::Refused(refusal));
             system_calls::exit_now(127)
         }
@@ -129,9 +129,9 @@ pub fn become_supervisor(
     Error::at("the supervisor")(errno)
 }
 
-fn become_server(plan: &Plan, output: &OwnedFd, proof: &Unprivileged) -> Refusal {
+fn become_server(plan: &Plan, output: &OwnedFd, wire: &mut Wire, proof: &Unprivileged) -> Refusal {
     match dup2_stdout(output).and(dup2_stderr(output)) {
-        Ok(()) => plan.execute(proof),
+        Ok(()) => plan.execute(wire, proof),
         Err(errno) => Refusal::Execution(errno as i32),
     }
 }

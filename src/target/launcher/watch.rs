@@ -24,6 +24,11 @@ use root::privileges::Unprivileged;
 
 /// Without `wait`, an end within this time is early, as with the Python sudospawner.
 const EARLY: Duration = Duration::from_secs(1);
+/// The shortest time in which a server's process has to enter its directory, whatever the caller says, since a
+/// busy machine takes a moment even if the directory answers at once,
+const SHORTEST_ENTRY: Duration = Duration::from_secs(5);
+/// and the time without `wait`.
+const USUAL_ENTRY: Duration = Duration::from_secs(30);
 /// How often the kernel's list of sockets is read. There is no event for a listening socket.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(10);
 /// The pause after reading the list is this many times as long as the reading. The kernel walks its whole
@@ -49,6 +54,8 @@ pub struct Watch {
     /// The server's process in a unit, where no parent of ours can report its end.
     process: Option<Process>,
     server: Option<Identity>,
+    /// Whether the server's process is in its directory. Until then it may wait for a file server.
+    has_entered: bool,
     /// When the server's time begins. The time for hooks does not count.
     since: Instant,
     wait: Option<Wait>,
@@ -64,7 +71,8 @@ impl Watch {
     pub fn new(link: Link, place: Place, wait: Option<Wait>, announce: bool) -> Self {
         let (since, pause) = (Instant::now(), LISTEN_INTERVAL);
         let (server, process, hooks) = (None, None, Vec::new());
-        Self { link, place, process, server, since, wait, announce, hooks, pause }
+        let has_entered = false;
+        Self { link, place, process, server, has_entered, since, wait, announce, hooks, pause }
     }
 
     /// The connection to the server's supervisor, and the results of the hooks.
@@ -89,8 +97,8 @@ impl Watch {
         plan: &Plan,
         unprivileged: &Unprivileged,
     ) -> Result<Option<bool>, Error> {
-        let limit = self.wait.map_or(EARLY, |wait| wait.limit);
         loop {
+            let limit = self.find_limit();
             let left = limit.saturating_sub(self.since.elapsed());
             if self.wait_for_report(left)? {
                 match self.link.read_report()? {
@@ -100,6 +108,7 @@ impl Watch {
                     Report::Hook(_) | Report::Server(_) if self.server.is_some() => {}
                     Report::Hook(result) => self.announce_hook(result),
                     Report::Server(pid) => self.announce_server(Pid::from_raw(pid)),
+                    Report::Entered => self.begin_to_wait(),
                     Report::Refused(refusal) => {
                         return Err(plan.executable.explain(
                             refusal,
@@ -126,6 +135,14 @@ impl Watch {
                 }
             } else if self.unit_has_ended() {
                 return self.explain_end_of_unit();
+            } else if !self.has_entered {
+                if self.server.is_some() && left.is_zero() {
+                    return Err(Error::HomeHangs {
+                        home: plan.directory.clone(),
+                        target: unprivileged.target().name.clone(),
+                        seconds: limit.as_secs(),
+                    });
+                }
             } else if let (Some(wait), Some(pid)) =
                 (self.wait, self.server.as_ref().map(|server| server.pid))
             {
@@ -139,6 +156,23 @@ impl Watch {
                 return Ok(None);
             }
         }
+    }
+
+    /// How long the next step may take, counted from `since`.
+    fn find_limit(&self) -> Duration {
+        match (self.has_entered, self.wait) {
+            (true, wait) => wait.map_or(EARLY, |wait| wait.limit),
+            (false, wait) => wait.map_or(USUAL_ENTRY, |wait| wait.limit.max(SHORTEST_ENTRY)),
+        }
+    }
+
+    /// The server is about to be executed. The time of `wait` has begun before, because it is all that the
+    /// caller has.
+    fn begin_to_wait(&mut self) {
+        if !self.has_entered && self.wait.is_none() {
+            self.since = Instant::now();
+        }
+        self.has_entered = true;
     }
 
     fn look_for_listeners(&mut self, pid: Pid, port: u16, proof: &Unprivileged) -> Listening {
@@ -204,8 +238,8 @@ impl Watch {
         let pause = match (&self.server, self.wait) {
             // Hooks are running, and have their own time limits.
             (None, _) => Duration::from_secs(60),
-            (Some(_), Some(_)) => left.min(self.pause),
-            (Some(_), None) => left,
+            (Some(_), Some(_)) if self.has_entered => left.min(self.pause),
+            (Some(_), _) => left,
         };
         // No event is requested for stdout: poll(2) reports without a request that no reader is left.
         let stdout = stdout_to_caller();
