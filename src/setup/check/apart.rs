@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, pipe2, read, setsid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, read, setsid};
 
 use ground::pidfd::Pidfd;
 use ground::system_calls;
@@ -75,6 +75,8 @@ pub fn run_apart(
         ForkResult::Child => {
             drop((to_stdin, from_stdout, from_stderr));
             let _ = setsid();
+            // What the kernel does not let end would keep our own stdout from whoever reads it to its end.
+            let _ = dup2_stdin(&stdin).and(dup2_stdout(&stdout)).and(dup2_stderr(&stderr));
             let is_done = body(Ends { input: stdin, output: stdout, complaint: stderr });
             system_calls::exit_now(i32::from(!is_done))
         }

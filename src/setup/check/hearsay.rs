@@ -16,9 +16,10 @@ const MAX_WORDS: usize = 300;
 const MAX_FINDINGS: usize = 32;
 
 /// The codes for what an account sees of its own server, and their areas.
-const CODES: [(&str, Area); 9] = [
+const CODES: [(&str, Area); 10] = [
     ("home_missing", Area::Target),
     ("home_closed", Area::Target),
+    ("home_hangs", Area::Target),
     ("target_unknown", Area::Target),
     ("binary_closed", Area::Sudo),
     ("policy_unreadable", Area::Policy),

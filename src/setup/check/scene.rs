@@ -11,7 +11,7 @@ use super::hub_program::{HubProgram, find_unit_of};
 use super::policy_file;
 use super::properties::{find_usual, read_properties, read_user};
 use super::sudo_listing::Listing;
-use super::viewpoint::look_as;
+use super::viewpoint::{LIMIT, look_as};
 use crate::mediator::find_mediator;
 use root::account::Account;
 use root::policy::file::Policy;
@@ -194,7 +194,7 @@ fn look_as_hub(
 ) -> Result<Seen, Silence> {
     let Some(hub) = hub.filter(|hub| !hub.uid.is_root()) else { return Ok(Seen::default()) };
     let (configuration, named) = (program.configuration.as_deref(), question.path.as_deref());
-    look_as(hub, || look_at_files(own, configuration, named, &program.directories))
+    look_as(hub, LIMIT, || look_at_files(own, configuration, named, &program.directories))
 }
 
 /// Where the server executables are: where the policy says, otherwise beside the mediator.

@@ -1,6 +1,7 @@
 //! An account that should have a server: its entry in the account database, and what it sees of the machine.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Group, access, chdir, getuid};
@@ -15,13 +16,16 @@ use super::policy_file;
 use super::remedy::quote;
 use super::scene::{Scene, Viewpoint, server_directory};
 use super::server;
-use super::viewpoint::look_as;
+use super::viewpoint::{LIMIT, look_apart, look_as};
 use crate::mediator::find_mediator;
 use root::account::Account;
 use root::policy::file::Policy;
 use root::policy::reading::POLICY_PATH;
 use root::trusted_file::{Distrust, open_trusted};
 use target::mode::Mode;
+
+/// How long an account's look may take, of which its home may take the usual time.
+const LIMIT_WITH_HOME: Duration = LIMIT.saturating_mul(2);
 
 /// Looks at every account that is asked about.
 pub fn look(scene: &Scene) -> Vec<Finding> {
@@ -46,7 +50,7 @@ fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
     }
     let told = match (scene.viewpoint, scene.mode) {
         (Viewpoint::Root, mode) => {
-            look_as(&account, || look_from_inside(mode, scene.policy.as_ref()))
+            look_as(&account, LIMIT_WITH_HOME, || look_from_inside(mode, scene.policy.as_ref()))
         }
         (_, mode) if account.uid == getuid() => Ok(look_from_inside(mode, scene.policy.as_ref())),
         (Viewpoint::Hub, Mode::User) => ask_through_sudo(scene, name),
@@ -187,7 +191,13 @@ fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
     };
     let name = &account.name;
     let own = find_mediator();
-    let mut told = vec![look_at_home(&account, mode, policy)];
+    // The home may be on a file server that does not answer. The rest has to be seen all the same.
+    let shown = format!("the home of {name}, {},", account.home.display());
+    let home = look_apart(&shown, LIMIT, || Some(look_at_home(&account, mode, policy)));
+    let mut told = vec![home.unwrap_or_else(|silence| {
+        let sentence = format!("{silence}: its file server or automounter hangs");
+        Told::problem("home_hangs", sentence)
+    })];
     if mode == Mode::User {
         if access(&own, AccessFlags::X_OK).is_err() {
             let sentence = format!("{name} cannot execute {}", own.display());

@@ -13,8 +13,8 @@ use ground::denial::Denial;
 use root::account::Account;
 use root::privileges::become_account;
 
-/// How long a look may take. Another account's files may never open.
-const LIMIT: Duration = Duration::from_secs(5);
+/// How long a look usually may take. Another account's files may never open.
+pub const LIMIT: Duration = Duration::from_secs(5);
 
 /// Becomes the account if this process is root. Otherwise does nothing.
 pub fn become_if_root(account: &Account) -> Result<(), Denial> {
@@ -28,13 +28,26 @@ pub fn become_if_root(account: &Account) -> Result<(), Denial> {
 /// A sentence if there is no result.
 pub fn look_as<T: Serialize + DeserializeOwned>(
     account: &Account,
+    limit: Duration,
     look: impl FnOnce() -> T,
 ) -> Result<T, Silence> {
     let who = format!("what looks as {}", account.name);
-    let said = run_apart(&who, LIMIT, b"", |ends| {
-        become_if_root(account).is_ok()
-            && serde_json::to_vec(&look())
-                .is_ok_and(|text| File::from(ends.output).write_all(&text).is_ok())
+    look_apart(&who, limit, || become_if_root(account).is_ok().then(look))
+}
+
+/// Looks in a separate process with a time limit, as the account of this one. `who` begins the sentence if
+/// there is no result.
+///
+/// # Errors
+/// That sentence.
+pub fn look_apart<T: Serialize + DeserializeOwned>(
+    who: &str,
+    limit: Duration,
+    look: impl FnOnce() -> Option<T>,
+) -> Result<T, Silence> {
+    let said = run_apart(who, limit, b"", |ends| {
+        let text = look().and_then(|seen| serde_json::to_vec(&seen).ok());
+        text.is_some_and(|text| File::from(ends.output).write_all(&text).is_ok())
     })?;
     serde_json::from_slice(&said.output).map_err(|_| Silence(format!("{who} said nothing")))
 }
