@@ -48,6 +48,9 @@ pub const STARTER: &str = "--started-by=";
 /// that lookup, and is busy while it starts a unit.
 pub const GROUPS: &str = "--groups=";
 
+/// Why the name of one of our units cannot be used again.
+const LEFT: &str = "systemd could not end it; see systemctl status";
+
 /// The unit of a server.
 #[derive(Debug)]
 pub struct Unit {
@@ -108,7 +111,9 @@ impl Unit {
             return Ok(());
         }
         self.make_free()?;
-        call(RUN, &words)?.map(drop).map_err(unavailable)
+        let Err(sentence) = call(RUN, &words)? else { return Ok(()) };
+        // systemd keeps a unit, as inactive, whose processes the kernel keeps.
+        Err(if self.is_ours(&self.show()?) { self.occupied(LEFT) } else { unavailable(sentence) })
     }
 
     /// Ends what may be left of an earlier server in this unit.
@@ -121,12 +126,16 @@ impl Unit {
             if self.show()?.contains("ActiveState=inactive\n") {
                 return Ok(());
             }
-            "systemd could not end it; see systemctl status"
+            LEFT
         } else {
             "it is not one of this program's, which leaves it alone; rename it, or choose another systemd.unit_name"
         };
+        Err(self.occupied(reason))
+    }
+
+    fn occupied(&self, reason: &str) -> Denial {
         let unit = self.name.as_str().to_owned();
-        Err(Denial::AlreadyRunning { unit, reason: reason.to_owned() })
+        Denial::AlreadyRunning { unit, reason: reason.to_owned() }
     }
 
     /// The unit's state, as lines of `Name=value`.

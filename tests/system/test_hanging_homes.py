@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from machine.caches import Cache
+from machine.hub import Hub
 from machine.machine import Machine
 from system.homes import (
     HOME,
@@ -26,6 +27,7 @@ from system.homes import (
     wait_for_the_end,
 )
 from system.mediator import Answer, Mediator, read_what_is_there, wait_until
+from system.units import UnitMediator
 
 PORT = 4700
 # Longer than a slow computer takes for any call, and shorter than the home hangs.
@@ -133,11 +135,10 @@ def test_a_home_that_answers_late_is_waited_for_and_delays_nobody_else(
 @pytest.mark.parametrize(
     ("mediator", "home", "log"),
     [
-        ("user", "unkillable", "hub"),
+        ("user", "killable", "hub"),
         ("root", "unkillable", "hub"),
-        ("unit", "killable", "hub"),
         # Here the server's own process opens the log.
-        ("unit", "unkillable", "file"),
+        ("unit", "killable", "file"),
     ],
     indirect=["mediator", "home"],
 )
@@ -150,6 +151,26 @@ def test_a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it(
     answer = take_answer(begin_spawn(mediator, "listen", str(PORT), seconds=0))
     assert (answer.reply["ok"], answer.reply.get("code"), answer.status) == (False, "home_hangs", 0)
     assert HOME in answer.reply["error"]
+
+
+@pytest.mark.parametrize("mediator", ["unit"], indirect=True)
+def test_a_unit_with_a_process_that_the_kernel_keeps_is_in_the_way_of_the_next_start(
+    mediator: UnitMediator, home: FileServer
+) -> None:
+    # systemd gives up after four times as long.
+    mediator.set_policy('[systemd]\nproperties = { TimeoutStopSec = "1" }\n')
+    home.stop()
+    first, second = (
+        take_answer(begin_spawn(mediator, "listen", str(PORT), seconds=0)) for _ in range(2)
+    )
+    assert first.reply["code"] == "home_hangs", first
+    assert second.reply["code"] == "already_running", second
+    assert "systemctl status" in second.reply["error"]
+    home.resume()
+    wait_for_the_end(mediator)
+    third = take_answer(begin_spawn(mediator, "listen", str(PORT), seconds=60))
+    assert third.reply["ok"] is True, third
+    assert mediator.stop(third, unit=third.reply["unit"])["alive"] is False
 
 
 @pytest.mark.parametrize("mediator", ["user"], indirect=True)
@@ -186,3 +207,20 @@ def test_servers_in_a_home_that_hangs_are_watched_and_ended(
     home.resume()
     wait_for_the_end(mediator)
     assert call(mediator, "stop", waits)["alive"] is False
+
+
+@pytest.mark.parametrize("mediator", ["user"], indirect=True)
+def test_a_hub_serves_others_while_a_home_hangs(
+    mediator: Mediator, home: FileServer, hub6: Cache
+) -> None:
+    settings = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}\n'
+    with Hub(mediator.machine, hub6, configuration=settings, port=8060) as hub:
+        home.stop()
+        hub.request("POST", "/hub/api/users/zoe/server")
+        wait_until(lambda: len(list_waiting(mediator)) == 1, "a process that waits for its home")
+        hub.start_server("wash")
+        hub.stop_server("wash")
+        assert hub.find_server("zoe")["pending"] == "spawn"
+        home.resume()
+        assert list(hub.follow_progress("zoe"))[-1]["ready"] is True
+        hub.stop_server("zoe")

@@ -176,9 +176,7 @@ def test_a_home_is_made_by_the_hook_that_the_page_shows(mediator: RootMediator) 
         machine.run(["rm", "-rf", "/home/nohome"])
 
 
-def test_where_a_home_is_full_the_log_is_in_the_journal(
-    mediator: Mediator, full_home: str
-) -> None:
+def test_where_a_home_is_full_the_log_is_in_the_journal(mediator: Mediator, full_home: str) -> None:
     log_to_file(mediator)
     line = f"no room for {mediator.folder.parent.name}"
     spawned = mediator.spawn("say", line)
