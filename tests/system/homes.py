@@ -15,6 +15,8 @@ MODES = ("user", "root", "unit")
 HOME = "/home/zoe"
 # What the file servers serve.
 SOURCE = "/srv/homes/zoe"
+# Where the kernel tells what FUSE daemons have not answered yet.
+CONNECTIONS = "/run/fuse-connections"
 # Nothing is cached, so that each look at a home is a question to its server.
 UNCACHED = "nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0"
 
@@ -55,6 +57,8 @@ def log_to_file(mediator: Mediator) -> None:
 def prepare_fuse(machine: Machine) -> None:
     """Have a device for FUSE in the machine, and a folder to serve that is zoe's."""
     machine.run("test -e /dev/fuse || mknod -m 666 /dev/fuse c 10 229")
+    mount = f"mkdir -p {CONNECTIONS} && mount -t fusectl fusectl {CONNECTIONS}"
+    machine.run(f"mountpoint -q {CONNECTIONS} || ({mount})")
     machine.run(["install", "-d", "-m", "0700", "-o", "zoe", "-g", "zoe", SOURCE])
 
 
@@ -106,6 +110,11 @@ class FileServer:
     def resume(self) -> None:
         """Have it answer again, first of all what it was asked in the meantime."""
         self.machine.run(["kill", "-CONT", self._server])
+
+    def is_waited_for(self) -> bool:
+        """Whether somebody has asked for something that has no answer."""
+        numbers = self.machine.run(f"cat {CONNECTIONS}/*/waiting").stdout.split()
+        return any(number != "0" for number in numbers)
 
     def unmount(self) -> None:
         """Take the home away, and what is left of what happened in it."""

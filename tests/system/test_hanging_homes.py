@@ -57,14 +57,8 @@ def home(request: pytest.FixtureRequest, mediator: Mediator) -> Iterator[FileSer
 
 
 def list_states(machine: Machine) -> list[str]:
-    """Each process of the machine: state, account and what it waits for in the kernel."""
-    return machine.run(["ps", "-eo", "stat=,user=,wchan:32=,args="]).stdout.splitlines()
-
-
-def list_waiting(mediator: Mediator) -> list[str]:
-    """The processes of zoe's that wait for the answer of a FUSE daemon."""
-    lines = [line.split(maxsplit=3) for line in list_states(mediator.machine)]
-    return [words[3] for words in lines if words[1:3] == ["zoe", "request_wait_answer"]]
+    """Each process of the machine, its state first."""
+    return machine.run(["ps", "-eo", "stat=,user=,args="]).stdout.splitlines()
 
 
 def begin_spawn(mediator: Mediator, *args: str, seconds: float) -> subprocess.Popen[str]:
@@ -117,7 +111,7 @@ def test_a_home_that_answers_late_is_waited_for_and_delays_nobody_else(
 ) -> None:
     home.stop()
     late = begin_spawn(mediator, "listen", str(PORT), seconds=600)
-    wait_until(lambda: len(list_waiting(mediator)) == 1, "a process that waits for its home")
+    wait_until(home.is_waited_for, "a process that waits for its home")
     # Whoever reads the reply to the end of its pipe would wait with that process.
     assert len(find_holders(mediator, late)) == 1
     wait = {"port": PORT + 1, "seconds": 60}
@@ -196,7 +190,7 @@ def test_servers_in_a_home_that_hangs_are_watched_and_ended(
     idle = start_server(mediator, "idle", PORT)
     waits = start_server(mediator, "waits", PORT + 1, "wait-for", f"{HOME}/never")
     home.stop()
-    wait_until(lambda: len(list_waiting(mediator)) == 1, "a server that waits for its home")
+    wait_until(home.is_waited_for, "a server that waits for its home")
     for server in (idle, waits):
         assert call(mediator, "status", server)["alive"] is True
         assert call(mediator, "kill", server, signal=0)["alive"] is True
@@ -217,7 +211,7 @@ def test_a_hub_serves_others_while_a_home_hangs(
     with Hub(mediator.machine, hub6, configuration=settings, port=8060) as hub:
         home.stop()
         hub.request("POST", "/hub/api/users/zoe/server")
-        wait_until(lambda: len(list_waiting(mediator)) == 1, "a process that waits for its home")
+        wait_until(home.is_waited_for, "a process that waits for its home")
         hub.start_server("wash")
         hub.stop_server("wash")
         assert hub.find_server("zoe")["pending"] == "spawn"
