@@ -81,17 +81,17 @@ class FileServer:
     back when the process is killed.
     """
 
-    def __init__(self, machine: Machine, *, is_killable: bool = False) -> None:
+    def __init__(self, machine: Machine, *, home: str = HOME, is_killable: bool = False) -> None:
         """Mount the home."""
         self.machine = machine
         prepare_fuse(machine)
-        place = HOME if is_killable else "/srv/served/zoe"
+        place = home if is_killable else "/srv/served/zoe"
         machine.run(["mkdir", "--parents", place])
         self._places = [place]
         self._server = self._serve(SOURCE, place)
         if not is_killable:
-            self._serve(place, HOME)
-            self._places.insert(0, HOME)
+            self._serve(place, home)
+            self._places.insert(0, home)
 
     def _serve(self, source: str, place: str) -> str:
         self.machine.run(["bindfs", "-o", UNCACHED, source, place])

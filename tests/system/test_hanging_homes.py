@@ -96,6 +96,13 @@ def start_server(mediator: Mediator, name: str, port: int, *args: str) -> Answer
     return spawned
 
 
+def check(mediator: Mediator, viewer: str) -> dict[str, dict[str, Any]]:
+    """What the check says of the machine and zoe, by code."""
+    words = [mediator.path, "check", "--json", "--mode=user", "--hub-user=rhea", "--user=zoe"]
+    run = mediator.machine.run(words, user=viewer, check=False, timeout=IN_TIME)
+    return {finding["code"]: finding for finding in json.loads(run.stdout)["findings"]}
+
+
 def find_holders(mediator: Mediator, process: subprocess.Popen[str]) -> list[str]:
     """The pids of zoe's processes that could write to the stdout of a call."""
     assert process.stdout is not None
@@ -173,10 +180,8 @@ def test_the_check_says_of_a_home_that_it_hangs_and_sees_the_rest(
     mediator: Mediator, home: FileServer, viewer: str
 ) -> None:
     home.stop()
-    words = [mediator.path, "check", "--json", "--mode=user", "--hub-user=rhea", "--user=zoe"]
-    report = json.loads(mediator.machine.run(words, user=viewer, check=False).stdout)
-    found = {finding["code"]: finding for finding in report["findings"]}
-    assert found["home_hangs"]["level"] == "problem", report
+    found = check(mediator, viewer)
+    assert found["home_hangs"]["level"] == "problem", found
     assert HOME in found["home_hangs"]["sentence"]
     assert found["server_not_executable"]["level"] == "ok"
     # Of what root has to run, nothing asks the file server.
@@ -201,6 +206,24 @@ def test_servers_in_a_home_that_hangs_are_watched_and_ended(
     home.resume()
     wait_for_the_end(mediator)
     assert call(mediator, "stop", waits)["alive"] is False
+
+
+@pytest.mark.parametrize("mediator", ["user"], indirect=True)
+def test_a_remedy_for_a_home_is_looked_for_in_time(mediator: Mediator) -> None:
+    """A closed directory keeps zoe from the place where the home hangs, but not root."""
+    machine, closed = mediator.machine, "/srv/closed"
+    machine.run(["install", "-d", "-m", "0700", closed])
+    home = FileServer(machine, home=f"{closed}/zoe", is_killable=True)
+    machine.run(["usermod", "--home", f"{closed}/zoe", "zoe"])
+    home.stop()
+    try:
+        found = check(mediator, "root")["home_closed"]
+    finally:
+        machine.run(["usermod", "--home", HOME, "zoe"])
+        home.unmount()
+    assert found["level"] == "problem", found
+    # What mends it is not known, but how to find out.
+    assert found["remedy"] == f"{mediator.path} check --user zoe"
 
 
 @pytest.mark.parametrize("mediator", ["user"], indirect=True)
