@@ -117,7 +117,7 @@ pub enum Error {
     #[error(
         "the home directory {home} of {target} has not answered within {seconds} s: its file server or automounter hangs; mend that, and start the server again"
     )]
-    HomeHangs {
+    HomeUnresponsive {
         /// The directory that the server starts in.
         home: PathBuf,
         /// The account.
@@ -236,7 +236,7 @@ impl Error {
             Self::ServerMissing { .. } => ("server_missing", 0),
             Self::ServerNotExecutable { .. } => ("server_not_executable", 0),
             Self::HomeMissing { .. } => ("home_missing", 0),
-            Self::HomeHangs { .. } => ("home_hangs", 0),
+            Self::HomeUnresponsive { .. } => ("home_unresponsive", 0),
             Self::ExecFailed { .. } => ("exec_failed", 0),
             Self::ExitedEarly { .. } => ("exited_early", 0),
             Self::PortTaken { .. } => ("port_taken", 0),

@@ -97,7 +97,7 @@ pub fn launch_server(
             // The caller may retry at once. What this call started must be gone by then, unless it waits for
             // a file server: the kernel may keep it until that answers, and the caller's time is over.
             let (link, hooks) = watch.into_parts();
-            let is_stuck = matches!(error, Error::HomeHangs { .. });
+            let is_stuck = matches!(error, Error::HomeUnresponsive { .. });
             link.wait_for_undoing(if is_stuck { GRACE } else { LONGEST_ENDING });
             Err(Failure { error, hooks })
         }

@@ -150,7 +150,11 @@ def test_a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it(
         log_to_file(mediator)
     home.stop()
     answer = take_answer(begin_spawn(mediator, "listen", str(PORT), seconds=0))
-    assert (answer.reply["ok"], answer.reply.get("code"), answer.status) == (False, "home_hangs", 0)
+    assert (answer.reply["ok"], answer.reply.get("code"), answer.status) == (
+        False,
+        "home_unresponsive",
+        0,
+    )
     assert HOME in answer.reply["error"]
 
 
@@ -164,7 +168,7 @@ def test_a_unit_with_a_process_that_the_kernel_keeps_is_in_the_way_of_the_next_s
     first, second = (
         take_answer(begin_spawn(mediator, "listen", str(PORT), seconds=0)) for _ in range(2)
     )
-    assert first.reply["code"] == "home_hangs", first
+    assert first.reply["code"] == "home_unresponsive", first
     assert second.reply["code"] == "already_running", second
     assert "systemctl status" in second.reply["error"]
     home.resume()
@@ -181,12 +185,12 @@ def test_the_check_says_of_a_home_that_it_hangs_and_sees_the_rest(
 ) -> None:
     home.stop()
     found = check(mediator, viewer)
-    assert found["home_hangs"]["level"] == "problem", found
-    assert HOME in found["home_hangs"]["sentence"]
+    assert found["home_unresponsive"]["level"] == "problem", found
+    assert HOME in found["home_unresponsive"]["sentence"]
     assert found["server_not_executable"]["level"] == "ok"
     # Of what root has to run, nothing asks the file server.
     if viewer == "root":
-        assert "fuse" in mediator.machine.run(found["home_hangs"]["remedy"]).stdout
+        assert "fuse" in mediator.machine.run(found["home_unresponsive"]["remedy"]).stdout
 
 
 def test_servers_in_a_home_that_hangs_are_watched_and_ended(
@@ -227,7 +231,7 @@ def test_a_remedy_for_a_home_is_looked_for_in_time(mediator: Mediator) -> None:
 
 
 @pytest.mark.parametrize("mediator", ["user"], indirect=True)
-def test_a_hub_serves_others_while_a_home_hangs(
+def test_a_hub_serves_others_while_a_home_unresponsive(
     mediator: Mediator, home: FileServer, hub6: Cache
 ) -> None:
     settings = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}\n'

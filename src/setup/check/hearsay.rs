@@ -19,7 +19,7 @@ const MAX_FINDINGS: usize = 32;
 const CODES: [(&str, Area); 10] = [
     ("home_missing", Area::Target),
     ("home_closed", Area::Target),
-    ("home_hangs", Area::Target),
+    ("home_unresponsive", Area::Target),
     ("target_unknown", Area::Target),
     ("binary_closed", Area::Sudo),
     ("policy_unreadable", Area::Policy),

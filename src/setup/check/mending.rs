@@ -26,7 +26,7 @@ pub fn find_remedy(code: &str, account: &Account, scene: &Scene) -> Option<Strin
     match code {
         "home_missing" | "home_closed" => mend_home(account),
         // No command mends a file server. This one says which it is, and does not ask it.
-        "home_hangs" => Some("findmnt --list --output TARGET,SOURCE,FSTYPE".to_owned()),
+        "home_unresponsive" => Some("findmnt --list --output TARGET,SOURCE,FSTYPE".to_owned()),
         "binary_closed" => open_to(account, &scene.own, "a+x"),
         "policy_unreadable" => Some(policy::open_to_all()),
         "server_missing" => install_server(&directory),

@@ -196,7 +196,7 @@ fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
     let home = look_apart(&shown, LIMIT, || Some(look_at_home(&account, mode, policy)));
     let mut told = vec![home.unwrap_or_else(|silence| {
         let sentence = format!("{silence}: its file server or automounter hangs");
-        Told::problem("home_hangs", sentence)
+        Told::problem("home_unresponsive", sentence)
     })];
     if mode == Mode::User {
         if access(&own, AccessFlags::X_OK).is_err() {

@@ -137,7 +137,7 @@ impl Watch {
                 return self.explain_end_of_unit();
             } else if !self.has_entered {
                 if self.server.is_some() && left.is_zero() {
-                    return Err(Error::HomeHangs {
+                    return Err(Error::HomeUnresponsive {
                         home: plan.directory.clone(),
                         target: unprivileged.target().name.clone(),
                         seconds: limit.as_secs(),
