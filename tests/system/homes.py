@@ -112,9 +112,14 @@ class FileServer:
         self.machine.run(["kill", "-CONT", self._server])
 
     def is_waited_for(self) -> bool:
-        """Whether somebody has asked for something that has no answer."""
-        numbers = self.machine.run(f"cat {CONNECTIONS}/*/waiting").stdout.split()
-        return any(number != "0" for number in numbers)
+        """Whether somebody has asked for something that has no answer.
+
+        The kernel shows the connections of all machines; a mount's has its device number.
+        """
+        mounts = [line.split() for line in self.machine.read("/proc/1/mountinfo").splitlines()]
+        devices = [words[2].split(":")[1] for words in mounts if words[4] in self._places]
+        files = [f"{CONNECTIONS}/{device}/waiting" for device in devices]
+        return any(n != "0" for n in self.machine.run(["cat", *files]).stdout.split())
 
     def unmount(self) -> None:
         """Take the home away, and what is left of what happened in it."""

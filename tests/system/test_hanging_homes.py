@@ -231,7 +231,7 @@ def test_a_remedy_for_a_home_is_looked_for_in_time(mediator: Mediator) -> None:
 
 
 @pytest.mark.parametrize("mediator", ["user"], indirect=True)
-def test_a_hub_serves_others_while_a_home_unresponsive(
+def test_a_hub_serves_others_while_a_home_hangs(
     mediator: Mediator, home: FileServer, hub6: Cache
 ) -> None:
     settings = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}\n'
