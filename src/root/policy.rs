@@ -76,7 +76,7 @@ impl Policy {
         let mut permitted = targets.groups.iter().filter_map(|name| Group::from_name(name).ok()?);
         let is_member = permitted.any(|group| groups.contains(&group.gid));
         if !targets.users.contains(&account.name) && !is_member {
-            let reason = "it is neither in targets.users nor in one of targets.groups";
+            let reason = "it is neither in targets.users nor, as the account database answers, in one of targets.groups";
             return Err(refuse(&account, reason));
         }
         if account.is_closed() && !targets.allow_nologin {

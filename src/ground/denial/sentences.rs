@@ -30,9 +30,11 @@ impl Display for Denial {
             Self::BinaryUntrusted(reason) => {
                 write!(f, "this program's own file is not trusted: {reason}")
             }
-            Self::TargetUnknown { asked } => {
-                write!(f, "there is no account with {asked}; check `getent passwd`")
-            }
+            // NSS answers in the same way when a directory does not answer.
+            Self::TargetUnknown { asked } => write!(
+                f,
+                "the account database has no account with {asked}: check it with `id`; if accounts come from a directory, it may not answer"
+            ),
             Self::TargetNotPermitted { target, reason } => {
                 write!(f, "{target} may not have a server: {reason}")
             }
