@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import pwd
+import threading
+from contextlib import suppress
 from typing import Any, Callable
 
 from .failures import make_failure
@@ -19,16 +22,58 @@ def refuse_name(name: str) -> None:
         )
 
 
-def find_uid(name: str) -> int | None:
-    """Return the uid of an account, or None if the account does not exist."""
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except (KeyError, TypeError):
-        return None
+async def find_account(name: str) -> pwd.struct_passwd | None:
+    """Return an account, or None if the account database does not have it.
+
+    A directory service may take its time, and this must not hold up the Hub. Each look-up has a
+    thread of its own: in a pool, those that hang would hold up those for other users. Once its
+    caller has given it up, the thread ends with the look-up, or with the Hub.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[pwd.struct_passwd | None] = loop.create_future()
+
+    def take(account: pwd.struct_passwd | None) -> None:
+        if not answer.done():
+            answer.set_result(account)
+
+    def look_up() -> None:
+        account = None
+        with suppress(KeyError, TypeError, ValueError):
+            account = pwd.getpwnam(name)
+        with suppress(RuntimeError):  # The loop has been closed.
+            loop.call_soon_threadsafe(take, account)
+
+    threading.Thread(target=look_up, name="look-up of an account", daemon=True).start()
+    return await answer
+
+
+async def find_uid(name: str, time_limit: float = 30.0) -> int | None:
+    """Return the uid of an account, or None if it does not exist or is not known in time."""
+    with suppress(asyncio.TimeoutError):
+        account = await asyncio.wait_for(find_account(name), time_limit)
+        return account.pw_uid if account else None
+    return None
+
+
+def add_account(
+    env: dict[str, Any], name: str, account: pwd.struct_passwd | None
+) -> dict[str, Any]:
+    """Add USER, HOME and SHELL to an environment, as LocalProcessSpawner.user_env does.
+
+    :raises KeyError: if there is no account.
+    """
+    if account is None:
+        raise KeyError(f"there is no account named {name!r}")
+    added = {"USER": name, "HOME": account.pw_dir, "SHELL": account.pw_shell}
+    env.update({variable: value for variable, value in added.items() if value})
+    return env
 
 
 def collect_environment(
-    get_env: Callable[[], dict[str, Any]], name: str, warn: Callable[[str], None]
+    get_env: Callable[[], dict[str, Any]],
+    name: str,
+    account: pwd.struct_passwd | None,
+    warn: Callable[[str], None],
 ) -> dict[str, str]:
     """Return the environment variables that a request can carry.
 
@@ -36,10 +81,11 @@ def collect_environment(
 
     :param get_env: returns the environment; raises KeyError if the account does not exist.
     :param name: the account's name.
+    :param account: the account, or None if it does not exist.
     :param warn: called with one sentence for each variable that is left out.
     """
     sendable = {}
-    for variable, value in _get_env_of_account(get_env, name).items():
+    for variable, value in _get_env_of_account(get_env, name, account).items():
         text = _as_sendable(variable), _as_sendable(value)
         if text[0] and text[1] is not None and "=" not in text[0]:
             sendable[text[0]] = text[1]
@@ -51,16 +97,18 @@ def collect_environment(
     return sendable
 
 
-def _get_env_of_account(get_env: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
+def _get_env_of_account(
+    get_env: Callable[[], dict[str, Any]], name: str, account: pwd.struct_passwd | None
+) -> dict[str, Any]:
     try:
         return get_env()
     except KeyError as error:
-        if find_uid(name) is not None:
+        if account is not None:
             raise
         raise make_failure(
             "target_unknown",
-            f"There is no account named {name} on this machine: create it, or check with `getent "
-            f"passwd {name}` why the directory service does not know it.",
+            f"The account database of this machine has no account named {name}: create it, or "
+            f"check with `id {name}` whether the directory service knows it and answers.",
         ) from error
 
 

@@ -45,7 +45,10 @@ class Command:
     def advice(self) -> str:
         """A hint about that rule."""
         if self.runas == self.target:
-            return "to permit a group of targets, write %group in the parentheses"
+            return (
+                "to permit a group of targets, write %group in the parentheses; if there is such a "
+                f"rule, check that the account database knows its members: id {self.target}"
+            )
         return "without arguments: /etc/sudospawner/policy.toml decides for whom it acts"
 
     @property

@@ -51,8 +51,8 @@ _COMPLAINTS = [
     (
         "sudo_target_unknown",
         r"unknown user:? \S|user '[^']{0,99}' not found",
-        "There is no account named {target} on this machine. Create it, or check with `getent "
-        "passwd {target}` why the directory service does not know it.",
+        "The account database of this machine has no account named {target}. Create it, or check "
+        "with `id {target}` whether the directory service knows it and answers.",
     ),
     (
         "sudo_options_refused",

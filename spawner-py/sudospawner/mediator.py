@@ -187,8 +187,9 @@ class _Conversation:
         return self._explain() or MediatorError(
             "mediator_timeout",
             f"{self._command.program}, called for {self._command.target}, gave no reply within "
-            f"{time_limit:.1f} seconds. Find out what it waits for (a directory service, a "
-            f"network home) as {self._command.caller}: time {self._command.trial}",
+            f"{time_limit:.1f} seconds. Find out what it waits for (the account database, where a "
+            f"directory service is slow; a network home) as {self._command.caller}: "
+            f"time {self._command.trial}",
         )
 
     def _explain(self) -> MediatorError | None:

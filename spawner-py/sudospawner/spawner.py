@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Enum, List, Unicode, default
 
-from .account import collect_environment, refuse_name
+from .account import add_account, collect_environment, find_account, refuse_name
 from .checking import check_once
 from .command import make_command
 from .failures import make_failed_start, make_failure
@@ -99,6 +100,8 @@ class SudoSpawner(LocalProcessSpawner):
         self._watch = Watch(self._ask_status, self._tell, self._tell_user)
         # The current start, or the last one; before the first, one that is not under way.
         self._latest_start = self._prepare_start()
+        # The user's account, as the current start has found it.
+        self._account: pwd.struct_passwd | None = None
         self._chosen_port = 0
         self._stopping = False
 
@@ -129,6 +132,7 @@ class SudoSpawner(LocalProcessSpawner):
         return Start(self.start_timeout, has_hooks=self.mode == "root", tell=self._tell)
 
     async def _spawn(self) -> None:
+        self._account = await find_account(self.user.name)
         for _ in range(_PORT_TRIES):
             if self.port in (0, self._chosen_port):
                 self.port = self._chosen_port = random_port()
@@ -138,7 +142,7 @@ class SudoSpawner(LocalProcessSpawner):
             reply = await self.do(
                 action="spawn",
                 args=self.get_args(),
-                env=collect_environment(self.get_env, self.user.name, self._warn),
+                env=collect_environment(self.get_env, self.user.name, self._account, self._warn),
                 server_name=self.name,
                 events=True,
                 **({"wait": wait} if self.wait_for_port else {}),
@@ -159,6 +163,15 @@ class SudoSpawner(LocalProcessSpawner):
                 self._log_name,
                 self.port,
             )
+
+    def user_env(self, env: dict[str, Any]) -> dict[str, Any]:
+        """Add USER, HOME and SHELL.
+
+        During a start, the account database has been asked, and the Hub does not wait for it.
+        """
+        if self._latest_start.is_under_way:
+            return add_account(env, self.user.name, self._account)
+        return super().user_env(env)
 
     def _find_limits(self) -> dict[str, Any]:
         """Return the limits to request: none in user mode, where nothing enforces them.
@@ -209,7 +222,7 @@ class SudoSpawner(LocalProcessSpawner):
 
     async def _look(self) -> Liveness:
         """Return whether the server is alive; asks the mediator only if /proc hides it."""
-        liveness = self._watch.look(self.pid, self.user.name)
+        liveness = await self._watch.look(self.pid, self.user.name)
         return await self._watch.ask(self._identify()) if liveness is Liveness.HIDDEN else liveness
 
     async def _ask_status(self, fields: dict[str, Any]) -> dict[str, Any]:

@@ -65,19 +65,22 @@ class Watch:
         # The query about that, while it runs and afterwards.
         self._asking: asyncio.Task[None] | None = None
 
-    def look(self, pid: int, account: str) -> Liveness:
-        """Return whether the server is alive; asks only the kernel.
+    async def look(self, pid: int, account: str) -> Liveness:
+        """Return whether the server is alive; asks the kernel.
+
+        Asks the account database, too, if only the pid is known.
 
         :param pid: the spawner's ``pid``, which other code may have set; 0 if it has none.
         :param account: the name of the account that the server runs as.
         """
         if pid and (self.process is None or self.process.pid != pid):
             self.follow(pid, "", vouched_for=False)
-        if self.process is None:
+        process = self.process
+        if process is None:
             return Liveness.GONE
-        liveness = self.process.look()
-        if liveness is Liveness.ALIVE and not self.process.started:
-            liveness = self.process.adopt(find_uid(account))
+        liveness = process.look()
+        if liveness is Liveness.ALIVE and not process.started:
+            liveness = process.adopt(await find_uid(account))
         return liveness
 
     async def ask(self, fields: dict[str, Any]) -> Liveness:

@@ -63,9 +63,9 @@ SUDO = [
     (
         "sudo_target_unknown",
         "sudo: unknown user zoe\nsudo: error initializing audit plugin sudoers_audit\n",
-        ["getent passwd zoe"],
+        ["id zoe"],
     ),
-    ("sudo_target_unknown", "sudo: unknown user: zoe\n", ["getent passwd zoe"]),
+    ("sudo_target_unknown", "sudo: unknown user: zoe\n", ["id zoe"]),
     ("sudo_tty_required", "sudo: sorry, you must have a tty to run sudo\n", ["!requiretty"]),
     (
         "sudo_options_refused",
@@ -106,7 +106,7 @@ SUDO_RS = [
         ["namei"],
     ),
     ("mediator_not_executable", f"sudo: '{PROGRAM}': invalid command\n", ["another machine"]),
-    ("sudo_target_unknown", "sudo: user 'zoe' not found\n", ["getent"]),
+    ("sudo_target_unknown", "sudo: user 'zoe' not found\n", ["account database"]),
     ("sudo_not_setuid", "sudo: sudo must be owned by uid 0 and have the setuid bit set\n", []),
     (
         "sudo_no_new_privileges",
