@@ -6,6 +6,7 @@
 mod apart;
 mod binary;
 mod commands;
+mod directory;
 mod finding;
 mod hearsay;
 mod hooks;

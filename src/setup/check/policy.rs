@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::directory::name_directories;
 use super::finding::{Area, Finding};
 use super::policy_file::read_from;
 use super::remedy::{quote, restore_trust};
@@ -115,7 +116,13 @@ fn judge(scene: &Scene, text: &str, policy: &Policy) -> Vec<Finding> {
     for name in &policy.targets.groups {
         if !nix::unistd::Group::from_name(name).is_ok_and(|group| group.is_some()) {
             let sentence = format!("targets.groups names {name}, and there is no such group");
-            let remedy = format!("groupadd {}", quote(name));
+            let (sentence, remedy) = match name_directories("group") {
+                None => (sentence, format!("groupadd {}", quote(name))),
+                Some(directories) => (
+                    format!("{sentence}, or {directories} does not answer"),
+                    format!("getent group {}", quote(name)),
+                ),
+            };
             findings.push(Finding::problem(Area::Policy, "targets_group", sentence, remedy));
         }
     }

@@ -8,6 +8,7 @@ use nix::unistd::{AccessFlags, Group, access, chdir, getuid};
 
 use super::apart::Silence;
 use super::commands::ask;
+use super::directory::name_directories;
 use super::finding::{Area, Finding};
 use super::hearsay::{Told, accept};
 use super::mending::find_remedy;
@@ -38,11 +39,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
 
 fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
     let Some(account) = Account::by_name(name) else {
-        let sentence = format!("there is no account named {name}");
-        let group = scene.permitted_groups().into_iter().next();
-        let groups = group.map(|group| format!("--groups {} ", quote(group))).unwrap_or_default();
-        let remedy = format!("useradd --create-home {groups}{}", quote(name));
-        return vec![Finding::problem(Area::Target, "target_unknown", sentence, remedy)];
+        return vec![explain_missing(scene, name)];
     };
     let mut findings = look_from_outside(scene, &account);
     if account.uid.is_root() {
@@ -74,6 +71,24 @@ fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A directory may only not answer. A local account of the name would then be another account.
+fn explain_missing(scene: &Scene, name: &str) -> Finding {
+    let user = quote(name);
+    let (sentence, remedy) = match name_directories("passwd") {
+        None => {
+            let group = scene.permitted_groups().into_iter().next();
+            let groups = group.map(|group| format!("--groups {} ", quote(group)));
+            let remedy = format!("useradd --create-home {}{user}", groups.unwrap_or_default());
+            (format!("there is no account named {name}"), remedy)
+        }
+        Some(directories) => {
+            let known = format!("the account database has no account named {name}");
+            (format!("{known}, or {directories} does not answer"), format!("id -- {user}"))
+        }
+    };
+    Finding::problem(Area::Target, "target_unknown", sentence, remedy)
 }
 
 /// The command for root's own look.
