@@ -1,0 +1,278 @@
+"""Accounts of an LDAP directory, through sssd, also while the directory is slow or down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from machine.catalogue import cache_named
+from machine.hub import Hub, HubError
+from machine.installation import SUDOERS_PLACE
+from machine.machine import Machine
+from system.conftest import install_what_is_tested
+from system.directory import (
+    COURSES,
+    DIGITS,
+    DOTTED,
+    ENTRIES,
+    GROUP,
+    GROUPS,
+    MEMBERS,
+    QUALIFIED,
+    Directory,
+    Entry,
+)
+from system.mediator import Answer, Mediator, RootMediator, wait_for_file, wait_until
+from system.units import UnitMediator
+
+MODES: dict[str, type[Mediator]] = {
+    "user": Mediator,
+    "root": RootMediator,
+    "systemd": UnitMediator,
+}
+# sudoers(5) wants a backslash before a blank and an @.
+RUN_AS = ", ".join("%" + group.replace(" ", "\\ ").replace("@", "\\@") for group in GROUPS)
+TARGETS = f"[targets]\ngroups = {json.dumps(GROUPS)}\n"
+BINARY = cache_named("hub6").bin / "sudospawner"
+
+
+@pytest.fixture(scope="module")
+def directory(debian: int) -> Iterator[Directory]:
+    """A machine of this file's own, with a directory and our programs."""
+    with Machine(release=debian) as machine:
+        install_what_is_tested(machine, cache_named("hub6"))
+        directory = Directory(machine)
+        directory.install()
+        yield directory
+
+
+@contextmanager
+def mediator_in(mode: str, directory: Directory) -> Iterator[Mediator]:
+    """A mediator of its own for this mode, for the members of the directory's groups."""
+    mediator = MODES[mode](directory.machine, f"/opt/{mode}-mediator/bin")
+    mediator.install_binary(BINARY)
+    mediator.put_server()
+    if isinstance(mediator, RootMediator):
+        mediator.permit()
+        mediator.set_policy(TARGETS)
+    else:
+        mediator.permit(RUN_AS)
+    yield mediator
+    for entry in ENTRIES:
+        mediator.kill_processes(str(entry.uid))
+    if isinstance(mediator, RootMediator):
+        mediator.remove_all()
+    else:
+        mediator.forbid()
+
+
+@pytest.fixture(params=MODES)
+def mediator(request: pytest.FixtureRequest, directory: Directory) -> Iterator[Mediator]:
+    """Such a mediator in each mode."""
+    with mediator_in(request.param, directory) as mediator:
+        yield mediator
+
+
+def spawn(mediator: Mediator, entry: Entry, *args: str) -> dict[str, Any]:
+    """Spawn a server of an account; the fields that name it in other requests."""
+    reply = mediator.spawn(*args, target=entry.name).reply
+    assert reply["ok"], reply
+    return {name: reply[name] for name in ("pid", "started", "unit") if name in reply}
+
+
+def ask(mediator: Mediator, entry: Entry, action: str, **fields: Any) -> Answer:
+    """Send another request about it."""
+    return mediator.call({"action": action, **fields}, target=entry.name)
+
+
+def stop(mediator: Mediator, entry: Entry, which: dict[str, Any]) -> None:
+    """Stop it, and with it everything of the account."""
+    reply = ask(mediator, entry, "stop", interrupt_seconds=0, **which).reply
+    assert reply["alive"] is False, reply
+    wait_until(lambda: mediator.list_processes(str(entry.uid)) == [], "the end of its processes")
+
+
+def test_the_directory_is_as_large_as_these_tests_need_it(directory: Directory) -> None:
+    [line] = directory.machine.run(["getent", "group", GROUP]).stdout.splitlines()
+    assert len(line.split(":")[3].split(",")) == MEMBERS
+    # The courses, the account's own group and the one for servers.
+    assert len(directory.list_groups(DIGITS)) == COURSES + 2
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+def test_an_account_of_the_directory_has_a_server(
+    mediator: Mediator, directory: Directory, entry: Entry
+) -> None:
+    file = f"{entry.home}/seen.json"
+    which = spawn(mediator, entry, "report", file)
+    wait_for_file(mediator, file)
+    seen = json.loads(mediator.machine.read(file))
+    mediator.machine.run(["rm", file])
+    status = ask(mediator, entry, "status", **which).reply
+    killed = ask(mediator, entry, "kill", signal=15, **which).reply
+    assert (seen["uids"], seen["gids"]) == ([entry.uid] * 3, [entry.uid] * 3)
+    assert seen["groups"] == directory.list_groups(entry)
+    assert seen["cwd"] == entry.home
+    assert (status["alive"], status["uid"]) == (True, entry.uid)
+    assert killed == {"ok": True, "alive": True}
+    wait_until(lambda: mediator.list_processes(str(entry.uid)) == [], "the end of the server")
+    assert ask(mediator, entry, "status", **which).reply["alive"] is False
+
+
+def check(mediator: Mediator, mode: str, viewer: str, *entries: Entry) -> dict[str, Any]:
+    """The report of a check of these accounts."""
+    users = [f"--user={entry.name}" for entry in entries]
+    words = [mediator.path, "check", "--json", f"--mode={mode}", "--hub-user=rhea", "--pam=no"]
+    run = mediator.machine.run([*words, *users], user=viewer, check=False)
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("viewer", ["root", "rhea"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_check_has_no_complaint_about_accounts_of_the_directory(
+    directory: Directory, mode: str, viewer: str
+) -> None:
+    with mediator_in(mode, directory) as mediator:
+        report = check(mediator, mode.replace("systemd", "root"), viewer, *ENTRIES)
+    assert report["ok"], [one for one in report["findings"] if one["level"] == "problem"]
+    said = [(one["code"], one["sentence"]) for one in report["findings"] if one["level"] == "ok"]
+    for entry in ENTRIES:
+        [sentence] = [text for code, text in said if code == "target" and entry.name in text]
+        assert f"{entry.name} has uid {entry.uid} and is in " in sentence
+        assert GROUP in sentence
+        assert ("call", f"a real call as rhea for {entry.name} was answered") in said
+
+
+def test_the_check_makes_no_account_because_the_directory_does_not_answer(
+    directory: Directory,
+) -> None:
+    with mediator_in("root", directory) as mediator:
+        with directory.down():
+            findings = check(mediator, "root", "root", DOTTED)["findings"]
+        said = [
+            one for one in findings if "sss (/etc/nsswitch.conf) does not answer" in one["sentence"]
+        ]
+        assert [(one["code"], one["level"]) for one in said] == [
+            ("targets_group", "problem"),
+            ("targets_group", "problem"),
+            ("target_unknown", "problem"),
+        ]
+        for finding in said:
+            # Not useradd and groupadd: these show whether the directory answers again.
+            shown = mediator.machine.run(["sh", "-c", finding["remedy"]]).stdout
+            assert "jane.doe" in shown or "jdoe" in shown
+
+
+def test_a_directory_that_is_down_is_named_and_no_server_is_taken_for_dead(
+    mediator: Mediator, directory: Directory
+) -> None:
+    which = spawn(mediator, DOTTED)
+    with directory.down():
+        answers = [ask(mediator, DOTTED, "status", **which), mediator.spawn(target=DOTTED.name)]
+    after = ask(mediator, DOTTED, "status", **which).reply
+    stop(mediator, DOTTED, which)
+    assert after["alive"] is True
+    for answer in answers:
+        assert answer.status == 1
+        if type(mediator) is Mediator:
+            # sudo does not become an account that it does not know.
+            assert (answer.reply, "unknown user" in answer.log) == ({}, True)
+        else:
+            assert answer.reply["code"] == "target_unknown"
+            assert "account database" in answer.reply["error"]
+
+
+def test_groups_that_a_directory_does_not_answer_for_are_said_to_be_its_word(
+    directory: Directory,
+) -> None:
+    """Programs know accounts from the memory that sssd shares, even if it is not there."""
+    with mediator_in("root", directory) as mediator, directory.silent():
+        refused = ask(mediator, DOTTED, "status", pid=999999).reply
+    assert refused["code"] == "target_not_permitted"
+    assert "as the account database answers" in refused["error"]
+
+
+def test_a_directory_that_is_slow_delays_calls_and_fails_none(directory: Directory) -> None:
+    with (
+        mediator_in("user", directory) as in_user_mode,
+        mediator_in("root", directory) as in_root_mode,
+        ThreadPoolExecutor() as side_by_side,
+    ):
+        which = spawn(in_root_mode, DOTTED)
+        with directory.slow():
+            calls = [
+                side_by_side.submit(ask, in_root_mode, DOTTED, "status", **which),
+                side_by_side.submit(ask, in_user_mode, DOTTED, "status", **which),
+                side_by_side.submit(in_root_mode.spawn, target=DIGITS.name),
+            ]
+            *statuses, spawned = [call.result().reply for call in calls]
+        stop(in_root_mode, DOTTED, which)
+        stop(in_root_mode, DIGITS, {"pid": spawned["pid"]})
+    assert [status["alive"] for status in statuses] == [True, True]
+
+
+def test_a_call_that_was_given_up_while_it_waited_for_the_directory_starts_nothing(
+    mediator: Mediator, directory: Directory
+) -> None:
+    directory.begin_afresh(QUALIFIED)
+    with directory.held_up():
+        request = {"action": "spawn", "args": [], "env": {}}
+        process = mediator.start(request, target=DOTTED.name)
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+    process.stderr.read()
+    process.wait()
+    wait_until(lambda: mediator.list_processes(str(DOTTED.uid)) == [], "the end of everything")
+
+
+@pytest.fixture(scope="module")
+def directory_hub(directory: Directory) -> Iterator[Hub]:
+    """A Hub in user mode for zoe and wash, and for the members of the directory's groups."""
+    machine = directory.machine
+    rule = f"rhea ALL=(%jupyterhub, {RUN_AS}) NOPASSWD: {BINARY}\n"
+    machine.write(SUDOERS_PLACE, rule, mode=0o440)
+    # The request returns at once, so that more can happen while a server starts.
+    at_once = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}\n'
+    with Hub(machine, cache_named("hub6"), configuration=at_once, port=8070) as hub:
+        for entry in ENTRIES:
+            hub.request("POST", f"/hub/api/users/{entry.name}")
+        yield hub
+
+
+def test_a_start_that_waits_for_the_directory_delays_nobody_else(
+    directory_hub: Hub, directory: Directory
+) -> None:
+    hub, machine = directory_hub, directory.machine
+    directory.begin_afresh(DIGITS, QUALIFIED)
+    # sudo asks for the groups of rhea and zoe, which the directory might have, too.
+    machine.run(["sudo", "-nH", "-u", "zoe", BINARY, "--help"], user="rhea")
+    with directory.held_up():
+        hub.request("POST", f"/hub/api/users/{DOTTED.name}/server")
+        hub.start_server("zoe")
+        hub.stop_server("zoe")
+        pending = (hub.find_server(DOTTED.name) or {})["pending"]
+    *_, last = hub.follow_progress(DOTTED.name)
+    hub.stop_server(DOTTED.name)
+    assert pending == "spawn"
+    assert last.get("ready"), last
+
+
+def test_a_hub_keeps_its_servers_while_the_directory_is_down(
+    directory_hub: Hub, directory: Directory
+) -> None:
+    hub = directory_hub
+    hub.start_server(DIGITS.name)
+    pid = hub.find_pid(DIGITS.name)
+    with directory.down():
+        hub.restart()
+        with pytest.raises(HubError) as refusal:
+            hub.start_server(DOTTED.name)
+        kept = hub.find_pid(DIGITS.name)
+    hub.stop_server(DIGITS.name)
+    assert kept == pid
+    assert "The account database" in refusal.value.message
