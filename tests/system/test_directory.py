@@ -148,6 +148,24 @@ def test_the_check_has_no_complaint_about_accounts_of_the_directory(
         assert ("call", f"a real call as rhea for {entry.name} was answered") in said
 
 
+@pytest.mark.parametrize("mode", ["user", "root"])
+def test_the_check_takes_an_account_of_the_directory_into_a_group_of_the_machine(
+    directory: Directory, mode: str
+) -> None:
+    machine = directory.machine
+    with mediator_in(mode, directory) as mediator:
+        if isinstance(mediator, RootMediator):
+            mediator.set_policy()
+        else:
+            mediator.permit()
+        findings = check(mediator, mode, "root", DOTTED)["findings"]
+        [remedy] = [one["remedy"] for one in findings if one["level"] == "problem"]
+        machine.run(["sh", "-c", remedy])
+        report = check(mediator, mode, "root", DOTTED)
+        machine.run(["gpasswd", "--delete", DOTTED.name, "jupyterhub"])
+    assert report["ok"], report
+
+
 def test_the_check_makes_no_account_because_the_directory_does_not_answer(
     directory: Directory,
 ) -> None:
