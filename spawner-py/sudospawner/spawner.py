@@ -132,7 +132,8 @@ class SudoSpawner(LocalProcessSpawner):
         return Start(self.start_timeout, has_hooks=self.mode == "root", tell=self._tell)
 
     async def _spawn(self) -> None:
-        self._account = await find_account(self.user.name)
+        time_left = self._latest_start.find_time_left()
+        self._account = await find_account(self.user.name, time_left)
         for _ in range(_PORT_TRIES):
             if self.port in (0, self._chosen_port):
                 self.port = self._chosen_port = random_port()

@@ -56,7 +56,6 @@ SLAPD_USER=openldap
 SLAPD_GROUP=openldap
 SLAPD_SERVICES=ldap://127.0.0.1:{port}/
 """
-# Longer limits than sssd's own, so that it does not give up a directory that a test holds up.
 SSSD = """\
 [sssd]
 domains = people, ad.example
@@ -68,6 +67,7 @@ ldap_search_base = ou=people,dc=example
 ldap_search_base = ou=ad,dc=example
 use_fully_qualified_names = true
 """
+# With longer limits than its own, so that sssd does not give up a directory that a test holds up.
 COMMON = """\
 id_provider = ldap
 access_provider = permit

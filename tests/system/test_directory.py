@@ -39,6 +39,8 @@ MODES: dict[str, type[Mediator]] = {
 RUN_AS = ", ".join("%" + group.replace(" ", "\\ ").replace("@", "\\@") for group in GROUPS)
 TARGETS = f"[targets]\ngroups = {json.dumps(GROUPS)}\n"
 BINARY = cache_named("hub6").bin / "sudospawner"
+# A request returns at once, so that more can happen while a server starts.
+AT_ONCE = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}\n'
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +64,15 @@ def mediator_in(mode: str, directory: Directory) -> Iterator[Mediator]:
         mediator.set_policy(TARGETS)
     else:
         mediator.permit(RUN_AS)
-    yield mediator
-    for entry in ENTRIES:
-        mediator.kill_processes(str(entry.uid))
-    if isinstance(mediator, RootMediator):
-        mediator.remove_all()
-    else:
-        mediator.forbid()
+    try:
+        yield mediator
+    finally:
+        for entry in ENTRIES:
+            mediator.kill_processes(str(entry.uid))
+        if isinstance(mediator, RootMediator):
+            mediator.remove_all()
+        else:
+            mediator.forbid()
 
 
 @pytest.fixture(params=MODES)
@@ -254,9 +258,7 @@ def directory_hub(directory: Directory) -> Iterator[Hub]:
     machine = directory.machine
     rule = f"rhea ALL=(%jupyterhub, {RUN_AS}) NOPASSWD: {BINARY}\n"
     machine.write(SUDOERS_PLACE, rule, mode=0o440)
-    # The request returns at once, so that more can happen while a server starts.
-    at_once = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}\n'
-    with Hub(machine, cache_named("hub6"), configuration=at_once, port=8070) as hub:
+    with Hub(machine, cache_named("hub6"), configuration=AT_ONCE, port=8070) as hub:
         for entry in ENTRIES:
             hub.request("POST", f"/hub/api/users/{entry.name}")
         yield hub
@@ -294,3 +296,17 @@ def test_a_hub_keeps_its_servers_while_the_directory_is_down(
     hub.stop_server(DIGITS.name)
     assert kept == pid
     assert "The account database" in refusal.value.message
+
+
+def test_a_start_for_which_the_directory_does_not_answer_in_time_says_so(
+    directory_hub: Hub, directory: Directory
+) -> None:
+    hub = directory_hub
+    hub.configure(f"{AT_ONCE}c.Spawner.start_timeout = 5\n")
+    hub.restart()
+    directory.begin_afresh(QUALIFIED)
+    with directory.held_up():
+        hub.request("POST", f"/hub/api/users/{DOTTED.name}/server")
+        *_, last = hub.follow_progress(DOTTED.name)
+    assert last.get("failed"), last
+    assert "The account database of this machine did not answer" in last["message"]
