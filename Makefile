@@ -11,7 +11,7 @@ PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
 # The same source gives the same binary wherever it is built, so no path of this computer may get into it.
 wheel: export RUSTFLAGS = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
-.PHONY: help check test wheel deb docs demo demo-caches bench fuzz mutants clean
+.PHONY: help check test test-vm wheel deb docs demo demo-caches bench fuzz mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -36,6 +36,10 @@ test: wheel deb ## unit tests, then real sudo, systemd, JupyterHub and browser i
 	@$(PREPARE) suite
 	cargo test --workspace --quiet
 	cd tests && $(TOOLS)/python -B -m pytest system --numprocesses $(MACHINES) --dist loadfile
+
+test-vm: wheel deb ## what needs a kernel of its own, limits and SELinux: in a virtual machine of qemu
+	@$(PREPARE) vm
+	cd tests && $(TOOLS)/python -B -m pytest vm --override-ini timeout=1800
 
 wheel: ## build the wheel with the programs, into target/wheels
 	@$(PREPARE) build

@@ -115,6 +115,9 @@ class Debian(Cache):
         return self.codename.encode()
 
     def _build(self) -> None:
+        self._bootstrap(self.folder)
+
+    def _bootstrap(self, place: Path) -> None:
         # What dpkg would wait for is that a disk has written: nobody misses half of a cache.
         options = [
             "--dpkgopt=force-unsafe-io",
@@ -124,7 +127,7 @@ class Debian(Cache):
         found = subprocess.run(proxy, capture_output=True, text=True, check=True).stdout
         options += [f"--aptopt={line}" for line in found.splitlines()]
         bootstrap = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options]
-        subprocess.run([*bootstrap, self.codename, self.folder, MIRROR], check=True)
+        subprocess.run([*bootstrap, self.codename, place, MIRROR], check=True)
 
     def enter(self, command: Sequence[str | Path]) -> None:
         """Run a command in the root, as root, with the host's network and registries.

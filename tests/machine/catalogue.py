@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from machine.caches import REQUIREMENTS, Cache, Debian
+from machine.disk import Disk
 from machine.environments import (
     Archives,
     CargoTool,
@@ -50,6 +51,13 @@ ARCHIVES = [
     }.items()
 ]
 """What the machine of one file of tests installs, on the newest release alone."""
+DISK = Disk(
+    "vm",
+    "a disk with Debian 13, its kernel and SELinux",
+    REQUIREMENTS / "debian-vm.txt",
+    codename="trixie",
+)
+"""What the virtual machine boots from: for `make test-vm` alone."""
 CACHES = [
     *TOOLS,
     *DEBIANS.values(),

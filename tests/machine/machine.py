@@ -163,16 +163,22 @@ class Machine:
             *("/usr/bin/setpriv", f"--reuid={account.uid}", f"--regid={account.gid}"),
             *("--init-groups", "--"),
         ]
+        enter = ["/usr/bin/env", "--default-signal", f"--chdir={folder}"]
+        command = [*enter, *([] if user == "root" else become), *words]
+        return self._start(command, environment, {"stdin": subprocess.DEVNULL, **popen})
+
+    def _start(
+        self, command: list[str], environment: dict[str, str], popen: dict[str, Any]
+    ) -> subprocess.Popen[Any]:
+        """Start a command of root's in the machine with exactly this environment."""
         return subprocess.Popen(
             [
                 *("/bin/sh", "-c", ENTER_CGROUPS, "enter", " ".join(self._list_cgroup_files())),
                 *("/usr/bin/nsenter", f"--target={self.leader}", "--all", "--"),
-                *("/usr/bin/env", "--default-signal", f"--chdir={folder}"),
-                *([] if user == "root" else become),
-                *words,
+                *command,
             ],
             env=environment,
-            **{"stdin": subprocess.DEVNULL, **popen},
+            **popen,
         )
 
     def run(

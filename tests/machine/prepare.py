@@ -1,9 +1,10 @@
 """Installs and builds what a command needs: Debian packages and caches. Prints what it does.
 
-    python3 -m machine.prepare [NEED …]      the default is everything
+    python3 -m machine.prepare [NEED …]      the default is everything but `vm`
 
-A need is `build` (formats, lints, the wheel), `demo`, `suite` (all tests and benchmarks) or the
-name of a cache. Changes nothing else on the host. Needs root only if something is missing.
+A need is `build` (formats, lints, the wheel), `demo`, `suite` (all tests and benchmarks), `vm` (the
+tests in the virtual machine) or the name of a cache. Changes nothing else on the host. Needs root
+only if something is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from machine.beginning import begin_process
 from machine.caches import Cache, ensure_caches
-from machine.catalogue import CACHES, DEBIANS, NEWEST, cache_named
+from machine.catalogue import CACHES, DEBIANS, DISK, NEWEST, cache_named
 
 # A package and one of its files. If the file exists, from whatever source, the package is not
 # installed.
@@ -33,11 +34,19 @@ MACHINE = BUILD | {
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 SUITE = MACHINE | {"dpkg-dev": "/usr/bin/dpkg-shlibdeps"}
+VM = {
+    "mmdebstrap": MACHINE["mmdebstrap"],
+    "debian-archive-keyring": MACHINE["debian-archive-keyring"],
+    "e2fsprogs": "/usr/sbin/mkfs.ext4",
+    "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
+    "openssh-client": "/usr/bin/ssh",
+}
 # What each need is: its packages and its caches.
 NEEDS: dict[str, tuple[dict[str, str], list[Cache]]] = {
     "build": (BUILD, [cache_named("tests")]),
     "demo": (MACHINE, [DEBIANS[NEWEST], cache_named("hub6"), cache_named("node")]),
     "suite": (SUITE, [cache for cache in CACHES if cache.name != "docs"]),
+    "vm": (BUILD | VM, [cache_named("tests"), DISK]),
 }
 
 
@@ -74,7 +83,7 @@ def main(needs: list[str]) -> None:
     require_rust()
     packages: dict[str, str] = {}
     missing: list[Cache] = []
-    for need in needs or [*NEEDS, "docs"]:
+    for need in needs or ["build", "demo", "suite", "docs"]:
         more, caches = NEEDS[need] if need in NEEDS else (BUILD, [cache_named(need)])
         packages |= more
         missing += [cache for cache in caches if cache not in missing and not cache.ready]

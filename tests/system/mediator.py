@@ -200,9 +200,11 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) 
         time.sleep(0.02)
 
 
-def wait_for_file(mediator: Mediator, path: str) -> None:
+def wait_for_file(mediator: Mediator, path: str, seconds: float = 60) -> None:
     """Wait until a file of the machine has some content."""
     has_content = ["test", "-s", path]
     wait_until(
-        lambda: mediator.machine.run(has_content, check=False).returncode == 0, f"the file {path}"
+        lambda: mediator.machine.run(has_content, check=False).returncode == 0,
+        f"the file {path}",
+        seconds,
     )
