@@ -28,6 +28,9 @@ class Answer(NamedTuple):
 class Mediator:
     """A mediator with `server.py` as the server beside it, and sudoers that let rhea call it."""
 
+    caller = "rhea"
+    """The account that runs the words of `list_words`."""
+
     def __init__(self, machine: Machine, folder: str) -> None:
         """Use the mediator that is, or will be, at `folder`/sudospawner."""
         self.machine = machine
@@ -72,7 +75,7 @@ class Mediator:
         """Begin a call: stdout and stderr are pipes, the request is written, stdin is closed."""
         process = self.machine.start(
             [*self.list_words(target), *(options or [])],
-            user="rhea",
+            user=self.caller,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
