@@ -31,9 +31,9 @@ class VirtualMachine(Machine):
     """A computer that qemu emulates, with Debian's kernel and SELinux, enforcing from the start.
 
     It has the same accounts as every machine, and the same methods but `network` and `leader`.
-    Commands come into it by ssh, as root's session: a command that leaves a process with its
-    standard output or error has not ended for us. What it writes goes to a file without a name.
-    qemu runs as nobody, with KVM where that works.
+    Commands come into it by ssh, in a session of root's: a command has not ended for us while a
+    process that it left holds its standard output or error. What the machine writes to its disk
+    goes to a file without a name. qemu runs as nobody, with KVM where that works.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -41,7 +41,7 @@ class VirtualMachine(Machine):
         self._disk = disk
         self._qemu: subprocess.Popen[bytes] | None = None
         folder = self._resources.enter_context(tempfile.TemporaryDirectory())
-        self._ssh = ["ssh", "-F", f"{folder}/config", "machine"]
+        self._ssh = ["ssh", "-F", f"{folder}/config"]
         self._folder = Path(folder)
 
     def boot(self) -> None:
@@ -98,7 +98,7 @@ class VirtualMachine(Machine):
         assert self._qemu is not None
         deadline = time.monotonic() + BOOT_SECONDS
         # It goes into the background once it is open, and ends with qemu.
-        opening = [*self._ssh[:-1], "-M", "-N", "-f", self._ssh[-1]]
+        opening = [*self._ssh, "-M", "-N", "-f", "machine"]
         while subprocess.run(opening, stdin=subprocess.DEVNULL, stderr=self._console).returncode:
             if self._qemu.poll() is not None or time.monotonic() > deadline:
                 raise MachineError(f"The virtual machine did not boot:\n{self.read_console()}")
@@ -107,7 +107,7 @@ class VirtualMachine(Machine):
     def close(self) -> None:
         """End the machine and everything in it. Does nothing if it is closed already."""
         if self._qemu is not None:
-            leave = [*self._ssh[:-1], "-O", "exit", self._ssh[-1]]
+            leave = [*self._ssh, "-O", "exit", "machine"]
             subprocess.run(leave, stderr=subprocess.DEVNULL)
             self._qemu.kill()
             self._qemu.wait()
@@ -120,7 +120,7 @@ class VirtualMachine(Machine):
         pairs = [f"{name}={value}" for name, value in environment.items()]
         # The login shell makes way for the command.
         line = "exec " + shlex.join(["/usr/bin/env", "--ignore-environment", *pairs, *command])
-        return subprocess.Popen([*self._ssh, line], **popen)
+        return subprocess.Popen([*self._ssh, "machine", line], **popen)
 
 
 def list_limits_of_qemu() -> list[str]:
