@@ -11,7 +11,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1050),
     ("root", &["ground"], 1900),
     ("target", &["ground", "root"], 3150),
-    ("setup", &["ground", "root", "target"], 3400),
+    ("setup", &["ground", "root", "target"], 3450),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];
