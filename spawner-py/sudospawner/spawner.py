@@ -152,6 +152,9 @@ class SudoSpawner(LocalProcessSpawner):
             if reply.get("code") != "port_taken" or self.port != self._chosen_port:
                 break
             self._warn(get_error(reply))
+        if reply.get("code") == "home_unresponsive":
+            # The kernel may keep the process, which never becomes a server.
+            self._watch.forget()
         # No await between reply and pid: if the start is cancelled, the pid is known or the
         # server is undone.
         self._latest_start.take_reply(reply, self._find_limits().get("memory"))

@@ -48,8 +48,12 @@ class Start:
 
     @property
     def wait_seconds(self) -> float:
-        """How many seconds the mediator may wait until the server listens."""
-        return min(0.85 * self._limit, LONGEST_WAIT)
+        """How many seconds the mediator may wait until the server listens.
+
+        What it needs to end a server that waits for its home is not spent.
+        """
+        left = self.find_time_left() - min(4.0, 0.3 * self._limit)
+        return max(0.0, min(0.85 * self._limit, left, LONGEST_WAIT))
 
     def find_time_left(self) -> float:
         """Return how many seconds a call may take: until the deadline, else the start timeout."""

@@ -195,7 +195,6 @@ impl Work<'_> {
             }
             ForkResult::Child => {
                 drop(deliver);
-                // Whoever reads the reply to the end must not wait for a server whose home hangs.
                 self.call.forget_caller();
                 self.wire.delivered = delivered;
                 let report = self.become_supervisor(prepared, &limits);
@@ -257,11 +256,12 @@ impl Launch {
             }
             return;
         }
+        // Whoever reads to the end of the reply does not wait for what the kernel may keep.
+        call.forget_caller();
         // The supervisor ends the server, unless its user prevents that.
         drop(self.deliver);
         let _ = kill(self.supervisor, Signal::SIGCONT);
         let _ = Pidfd::open(self.supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));
-        call.forget_caller();
         end_children(GRACE);
         call.end_mediator(call::GRACE);
     }

@@ -115,7 +115,7 @@ pub enum Error {
     },
     /// The server's process waits for its directory: a file server or an automounter does not answer.
     #[error(
-        "the home directory {home} of {target} has not answered within {seconds} s: its file server or automounter hangs; mend that, and start the server again"
+        "the directory {home}, where {target}'s server starts, has not answered within {seconds} s: look at its file server or automounter, and start the server again"
     )]
     HomeUnresponsive {
         /// The directory that the server starts in.

@@ -62,8 +62,9 @@ impl From<Error> for Failure {
 /// # Errors
 /// Everything that can be wrong with a server: [`Error::ServerMissing`], [`Error::ServerUntrusted`],
 /// [`Error::ServerNotExecutable`], [`Error::HomeMissing`], [`Error::ExecFailed`], [`Error::ExitedEarly`],
-/// [`Error::PortTaken`], and those of [`Denial`](ground::denial::Denial) about hooks, privileges, the launch
-/// and a caller that is gone. In each case no process of the server is left.
+/// [`Error::PortTaken`], [`Error::HomeUnresponsive`], and those of [`Denial`](ground::denial::Denial) about hooks,
+/// privileges, the launch and a caller that is gone. No process of the server is left, unless the kernel keeps
+/// one that waits for its directory; that one never becomes a server.
 pub fn launch_server(
     spawn: Spawn,
     grant: &Grant,

@@ -93,6 +93,10 @@ impl Executable {
         if let Err(errno) = chdir(directory) {
             return Refusal::Home(errno as i32);
         }
+        // The directory may have answered when nobody waited any more, nor was able to end this process.
+        if wire.is_abandoned() {
+            return Refusal::Home(Errno::ETIMEDOUT as i32);
+        }
         wire.send(&Report::Entered);
         let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
             return Refusal::Execution(Errno::EINVAL as i32);

@@ -74,7 +74,7 @@ def find_mounts(machine: Machine, place: str) -> list[str]:
 
 
 class FileServer:
-    """zoe's home on a file server that can stop to answer: bindfs, with another one as its client.
+    """zoe's home on a file server that can stop answering: bindfs, with another one as its client.
 
     What the client has asked for stays asked, whatever signal comes: nobody can kill a process that
     waits for it. Without a client (`is_killable`), the kernel itself asks, and takes the question

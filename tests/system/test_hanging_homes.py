@@ -53,7 +53,10 @@ def home(request: pytest.FixtureRequest, mediator: Mediator) -> Iterator[FileSer
         server.resume()
         mediator.kill_processes()
         server.unmount()
-    assert [line for line in list_states(mediator.machine) if line.startswith("D")] == []
+    wait_until(
+        lambda: not any(line.startswith("D") for line in list_states(mediator.machine)),
+        "the end of all that waits in the kernel",
+    )
 
 
 def list_states(machine: Machine) -> list[str]:
@@ -138,6 +141,9 @@ def test_a_home_that_answers_late_is_waited_for_and_delays_nobody_else(
     [
         ("user", "killable", "hub"),
         ("root", "unkillable", "hub"),
+        # Here the supervisor, too, waits for the home, and nobody ends the server's process.
+        ("user", "unkillable", "file"),
+        ("root", "unkillable", "file"),
         # Here the server's own process opens the log.
         ("unit", "killable", "file"),
     ],
@@ -227,7 +233,7 @@ def test_a_remedy_for_a_home_is_looked_for_in_time(mediator: Mediator) -> None:
         home.unmount()
     assert found["level"] == "problem", found
     # What mends it is not known, but how to find out.
-    assert found["remedy"] == f"{mediator.path} check --user zoe"
+    assert found["remedy"].startswith("findmnt ")
 
 
 @pytest.mark.parametrize("mediator", ["user"], indirect=True)

@@ -46,9 +46,8 @@ impl Work<'_> {
             Ok(())
         };
         let done = started.and_then(|()| self.answer_about(&unit));
-        if let Ok(true) = done {
-            return Ok(());
-        }
+        let (Ok(false) | Err(_)) = done else { return Ok(()) };
+        self.call.forget_caller();
         // After a failure, too: systemd may have started the unit, and only be slow to answer.
         let ended = match action {
             "spawn" => unit.undo(),

@@ -61,9 +61,12 @@ fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
     };
     match told {
         Ok(told) => findings.extend(accept(&told, name, &look_again(&scene.own, name), |code| {
+            if scene.viewpoint != Viewpoint::Root {
+                return None;
+            }
             // What is closed to the account may hang for root.
-            let look = || look_apart("root", LIMIT, || Some(find_remedy(code, &account, scene)));
-            (scene.viewpoint == Viewpoint::Root).then(look)?.ok().flatten()
+            let remedy = look_apart("root", LIMIT, || Some(find_remedy(code, &account, scene)));
+            remedy.unwrap_or_else(|_| find_remedy("home_unresponsive", &account, scene))
         })),
         Err(silence) => {
             let sentence = format!("{silence}: what {name} sees is not known");
