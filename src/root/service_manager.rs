@@ -89,7 +89,6 @@ impl Unit {
     ) -> Result<(), Denial> {
         let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
         let mut words = vec![
-            "--quiet".to_owned(),
             "--no-ask-password".to_owned(),
             format!("--unit={}", self.name.as_str()),
             "--service-type=exec".to_owned(),
@@ -107,13 +106,13 @@ impl Unit {
             name_starter(),
             FOREGROUND.to_owned(),
         ]);
-        if call(RUN, &words)?.is_ok() {
-            return Ok(());
-        }
+        let Err(_) = call(RUN, &words)? else { return Ok(()) };
         self.make_free()?;
         let Err(sentence) = call(RUN, &words)? else { return Ok(()) };
-        // systemd keeps a unit, as inactive, whose processes the kernel keeps.
-        Err(if self.is_ours(&self.show()?) { self.occupied(LEFT) } else { unavailable(sentence) })
+        // systemd keeps an earlier server's unit, as inactive, whose processes the kernel keeps.
+        let shown = self.show()?;
+        let is_kept = self.is_ours(&shown) && !self.is_started_here(&shown);
+        Err(if is_kept { self.occupied(LEFT) } else { unavailable(sentence) })
     }
 
     /// Ends what may be left of an earlier server in this unit.

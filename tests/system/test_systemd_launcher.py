@@ -409,6 +409,16 @@ def test_without_systemd_the_launcher_is_unavailable(mediator: UnitMediator) -> 
     assert "/usr/bin/systemd-run" in answer.reply["error"]
 
 
+def test_a_unit_that_systemd_cannot_start_is_said_to_be_so_in_systemds_words(
+    mediator: UnitMediator,
+) -> None:
+    mediator.set_policy('[systemd]\nproperties = { ReadWritePaths = "/missing" }\n')
+    for _ in range(2):
+        answer = mediator.spawn("listen", str(PORT))
+        assert answer.reply["code"] == "launcher_unavailable", answer
+        assert UNIT in answer.reply["error"]
+
+
 @pytest.mark.parametrize(
     "words", [["--foreground"], ["--groups=0", "--started-by=1", "--foreground"]]
 )
