@@ -30,7 +30,7 @@ async def find_account(name: str, time_limit: float) -> pwd.struct_passwd | None
     thread of its own: in a pool, those that hang would hold up those for other users. Once its
     caller has given it up, the thread ends with the look-up, or with the Hub.
 
-    :raises MediatorError: if there is no answer within so many seconds.
+    :raises MediatorError: if there is no answer within so many seconds, or no more thread.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[pwd.struct_passwd | None] = loop.create_future()
@@ -41,12 +41,15 @@ async def find_account(name: str, time_limit: float) -> pwd.struct_passwd | None
 
     def look_up() -> None:
         account = None
-        with suppress(KeyError, TypeError, ValueError):
+        with suppress(KeyError, TypeError, ValueError, OSError):
             account = pwd.getpwnam(name)
         with suppress(RuntimeError):  # The loop has been closed.
             loop.call_soon_threadsafe(take, account)
 
-    threading.Thread(target=look_up, name="look-up of an account", daemon=True).start()
+    try:
+        threading.Thread(target=look_up, name="look-up of an account", daemon=True).start()
+    except RuntimeError as error:  # The Hub's unit may have no more threads.
+        raise MediatorError("account_unknown", f"No account can be looked up: {error}.") from error
     try:
         return await asyncio.wait_for(answer, time_limit)
     except asyncio.TimeoutError as error:

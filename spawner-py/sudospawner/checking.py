@@ -8,16 +8,14 @@ task that is created then runs once the configuration is complete.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
-import pwd
 import sys
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub.auth import PAMAuthenticator
 
+from .command import CALLER
 from .printable import escape_control_characters
 
 if TYPE_CHECKING:
@@ -101,8 +99,8 @@ async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
 def _make_argv(sudospawner_path: str, mode: str) -> list[str]:
     """Return the command line of the check, with what the Hub knows about itself."""
     argv = [sudospawner_path, "check", "--json", f"--mode={mode}", f"--path={sudospawner_path}"]
-    with contextlib.suppress(KeyError):  # The check reports a uid without an account.
-        argv.append(f"--hub-user={pwd.getpwuid(os.getuid()).pw_name}")
+    if not CALLER.startswith("#"):  # The check reports a uid without an account.
+        argv.append(f"--hub-user={CALLER}")
     hub = _find_hub()
     if hub is not None:
         uses_pam = issubclass(hub.authenticator_class, PAMAuthenticator)

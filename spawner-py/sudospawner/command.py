@@ -8,6 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def _find_caller() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"#{os.getuid()}"
+
+
+# Looked up as the Hub starts: later, the account database may not answer, and the Hub would wait.
+CALLER = _find_caller()
+
+
 @dataclass(frozen=True)
 class Command:
     """A call of the mediator.
@@ -31,10 +42,7 @@ class Command:
     @property
     def caller(self) -> str:
         """The name of the account that the Hub runs as."""
-        try:
-            return pwd.getpwuid(os.getuid()).pw_name
-        except KeyError:
-            return f"#{os.getuid()}"
+        return CALLER
 
     @property
     def rule(self) -> str:

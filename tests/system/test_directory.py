@@ -302,7 +302,7 @@ def test_a_start_for_which_the_directory_does_not_answer_in_time_says_so(
     directory_hub: Hub, directory: Directory
 ) -> None:
     hub = directory_hub
-    hub.configure(f"{AT_ONCE}c.Spawner.start_timeout = 5\n")
+    hub.configure(f"{AT_ONCE}c.Spawner.start_timeout = 20\n")
     hub.restart()
     directory.begin_afresh(QUALIFIED)
     with directory.held_up():
