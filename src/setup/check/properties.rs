@@ -57,7 +57,9 @@ pub fn read_version() -> Option<String> {
 
 /// The number in such a line.
 pub fn parse_version(line: &str) -> Option<u32> {
-    line.split(' ').nth(1)?.parse().ok()
+    // A pre-release is `256~rc3`.
+    let word = line.split(' ').nth(1)?;
+    word.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The properties of a unit, as systemctl shows them.

@@ -9,7 +9,7 @@ use super::hearsay::show_words;
 use super::remedy::quote;
 use super::scene::{Scene, Viewpoint};
 use super::sudo_listing::Entry;
-use super::sudo_refusal::{Refusal, find_broken_file, has_unnamed_file, is_usual_file};
+use super::sudo_refusal::{Refusal, find_broken_file, find_unnamed_file, is_usual_file};
 use crate::sudoers_fragment::{Dialect, Fragment, Whom};
 use root::account::Account;
 use target::mode::Mode;
@@ -33,8 +33,8 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     }
     if let Some(file) = find_broken_file(&scene.listing.complaint) {
         findings.push(explain_broken_file(&file, scene));
-    } else if has_unnamed_file(&scene.listing.complaint) {
-        findings.push(explain_unnamed_file(&scene.listing.complaint));
+    } else if let Some(line) = find_unnamed_file(&scene.listing.complaint) {
+        findings.push(explain_unnamed_file(line));
     }
     let install = install_rules(scene);
     if scene.listing.is_on("requiretty", own) {
@@ -136,10 +136,10 @@ fn explain_broken_file(file: &str, scene: &Scene) -> Finding {
 }
 
 /// Every rules file can have the owner and mode that sudo wants, so the one need not be known.
-fn explain_unnamed_file(complaint: &str) -> Finding {
+fn explain_unnamed_file(line: &str) -> Finding {
     let sentence = format!(
-        "sudo cannot use one of its files, which it does not name: {}",
-        show_words(complaint.lines().next().unwrap_or_default())
+        "sudo cannot use one of its files, which it does not name, for others could have written it; read the rules before you restore its owner and mode: {}",
+        show_words(line)
     );
     let files = format!("/etc/sudoers {INCLUDED}");
     let remedy = format!("chown root:root {files} && chmod 0440 {files}");

@@ -73,7 +73,7 @@ const MISTAKEN: [&str; 6] =
 impl Refusal {
     /// Reads what sudo wrote to stderr.
     pub fn read(complaint: &str) -> Self {
-        if find_broken_file(complaint).is_some() || has_unnamed_file(complaint) {
+        if find_broken_file(complaint).is_some() || find_unnamed_file(complaint).is_some() {
             return Self::Broken;
         }
         let is_said = |words: &[&str]| words.iter().any(|word| complaint.contains(word));
@@ -97,13 +97,12 @@ pub fn find_broken_file(complaint: &str) -> Option<String> {
     })
 }
 
-/// Whether sudo distrusts a rules file that it does not name: sudo 1.9.16 leaves the name out.
-pub fn has_unnamed_file(complaint: &str) -> bool {
-    let is_unnamed = |line: &str| {
+/// The line with which sudo distrusts a rules file that it does not name: sudo 1.9.16 leaves the name out.
+pub fn find_unnamed_file(complaint: &str) -> Option<&str> {
+    complaint.lines().find(|line| {
         let words = line.strip_prefix("sudo: ").unwrap_or_default();
         DISTRUSTED.iter().any(|distrust| words.starts_with(distrust))
-    };
-    complaint.lines().any(is_unnamed)
+    })
 }
 
 /// Whether this is one of sudo's usual rules files. No other is named in a command.
