@@ -7,6 +7,9 @@ MACHINES ?= 4
 CACHE := $(or $(SUDOSPAWNER_CACHE),/var/cache/sudospawner-rs)
 TOOLS := $(CACHE)/tests/bin
 PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
+# Tests of the binary run on this computer, whose own policy must not matter.
+POLICY := /etc/sudospawner
+WITHOUT_POLICY := unshare --mount sh -c '[ ! -d $(POLICY) ] || mount -t tmpfs -o mode=755 tmpfs $(POLICY); exec "$$@"' sh
 
 # The same source gives the same binary wherever it is built, so no path of this computer may get into it.
 wheel: export RUSTFLAGS = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
@@ -34,7 +37,7 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 
 test: wheel deb ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
 	@$(PREPARE) suite
-	cargo test --workspace --quiet
+	$(WITHOUT_POLICY) cargo test --workspace --quiet
 	cd tests && $(TOOLS)/python -B -m pytest system --numprocesses $(MACHINES) --dist loadfile
 
 test-vm: wheel deb ## what needs a kernel of its own, limits and SELinux: in a virtual machine of qemu

@@ -27,6 +27,11 @@ ROOT = Path(os.environ.get("SUDOSPAWNER_CACHE", "/var/cache/sudospawner-rs"))
 PYTHON = "/usr/bin/python3"
 MIRROR = os.environ.get("SUDOSPAWNER_MIRROR", "http://deb.debian.org/debian")
 CHROOT = Path(__file__).with_name("chroot.sh")
+# Mounts and processes of a build end with it, however it ends, and are never the host's.
+APART = [
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -126,7 +131,7 @@ class Debian(Cache):
         proxy = ["apt-config", "dump", "Acquire::http::Proxy"]
         found = subprocess.run(proxy, capture_output=True, text=True, check=True).stdout
         options += [f"--aptopt={line}" for line in found.splitlines()]
-        bootstrap = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options]
+        bootstrap = [*APART, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options]
         subprocess.run([*bootstrap, self.codename, place, MIRROR], check=True)
 
     def enter(self, command: Sequence[str | Path]) -> None:
@@ -134,10 +139,9 @@ class Debian(Cache):
 
         For builds alone: every machine has what it writes. Raises `CalledProcessError`.
         """
-        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         environment = {"PATH": PATH, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(
-            [*unshare, "sh", CHROOT, self.folder, *command],
+            [*APART, "sh", CHROOT, self.folder, *command],
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             check=True,

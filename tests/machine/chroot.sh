@@ -23,6 +23,8 @@ for path in /etc/resolv.conf /etc/hosts /etc/ssl /etc/pip.conf /etc/npmrc \
         continue
     fi
     mount --bind "$path" "$place"
+    # A package that has the same files must not change the host's.
+    mount -o remount,bind,ro "$place"
 done
 
 exec chroot "$root" "$@"

@@ -77,6 +77,11 @@ def require_rust() -> None:
         sys.exit("cargo is not installed: install Rust with rustup, then try again.")
 
 
+def prepare_cache(cache: Cache) -> tuple[dict[str, str], list[Cache]]:
+    """Return what a cache needs: packages, and the root file system that it lies in before it."""
+    return (MACHINE, [cache.debian, cache]) if cache.debian else (BUILD, [cache])
+
+
 def main(needs: list[str]) -> None:
     """Prepare what is needed."""
     begin_process()
@@ -84,7 +89,7 @@ def main(needs: list[str]) -> None:
     packages: dict[str, str] = {}
     missing: list[Cache] = []
     for need in needs or ["build", "demo", "suite", "docs"]:
-        more, caches = NEEDS[need] if need in NEEDS else (BUILD, [cache_named(need)])
+        more, caches = NEEDS[need] if need in NEEDS else prepare_cache(cache_named(need))
         packages |= more
         missing += [cache for cache in caches if cache not in missing and not cache.ready]
     install_debian_packages(packages)

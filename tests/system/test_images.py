@@ -106,7 +106,7 @@ class Visitor:
             return bytes(answer.read())
 
     def show_page(self, path: str) -> str:
-        """Get a page, and return what what is posted from there has to have."""
+        """Get a page, and return the token that a post from there needs."""
         self.send(path)
         [token] = {str(cookie.value) for cookie in self._cookies if cookie.name == "_xsrf"}
         return token
