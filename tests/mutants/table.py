@@ -11,6 +11,7 @@ MEDIATOR = "system/test_mediator.py::test_"
 UNITS = "system/test_systemd_launcher.py::test_"
 SURVIVAL = "system/test_mediator_survival.py::test_"
 HOSTILE = "system/test_hostile_target.py::test_"
+HOMES = "system/test_hanging_homes.py::test_"
 INHERITED = "system/test_what_is_inherited.py::test_"
 
 COMMAND_LINE = ATTACKS + "a_command_line_that_means_anyone_else_is_refused"
@@ -431,10 +432,14 @@ MUTANTS = [
            '            "stop" => unit.stop(),\n', "",
            HOSTILE + "a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked"),
     mutant("hostile", "an end of the server by the monitor", "src/root/monitor.rs",
-           "        call.forget_caller();\n        end_children(GRACE);\n",
-           "        call.forget_caller();\n",
+           "wait_for_end(LONGEST_ENDING));\n        end_children(GRACE);\n",
+           "wait_for_end(LONGEST_ENDING));\n",
            HOSTILE + "a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone",
            only="process", hangs=True),
+    mutant("hostile", "an end of a start that nobody waits for", "src/target/server.rs",
+           "if wire.is_abandoned() {", "if wire.is_abandoned() && false {",
+           HOMES + "a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it",
+           only="root and file"),
     mutant("hostile", "a keeper that does not let its supervisor be stopped", "src/root/keeper.rs",
            "Some(WaitPidFlag::WUNTRACED)", "Some(WaitPidFlag::empty())",
            HOSTILE + "a_server_that_ends_under_a_stopped_supervisor_takes_roots_keeper_along",
