@@ -24,9 +24,18 @@ with Machine() as machine:
 SECONDS = 60
 
 
+def list_overlays() -> list[str]:
+    """The mounts of this computer that could be a machine's."""
+    mounts = Path("/proc/mounts").read_text().splitlines()
+    return [mount for mount in mounts if mount.startswith("overlay ")]
+
+
+OVERLAYS_OF_THE_HOST = list_overlays()
+
+
 def list_traces(warden: int) -> list[str]:
     """What a machine that is gone would have left: mounts and cgroups."""
-    mounts = [m for m in Path("/proc/mounts").read_text().splitlines() if "/mnt/upper" in m]
+    mounts = [mount for mount in list_overlays() if mount not in OVERLAYS_OF_THE_HOST]
     groups = [top / f"{PREFIX}{warden}" for top in list_cgroup_hierarchies()]
     return mounts + [str(group) for group in groups if group.exists()]
 
