@@ -26,7 +26,7 @@ from system.homes import (
     mediator_in,
     wait_for_the_end,
 )
-from system.mediator import Answer, Mediator, read_what_is_there, wait_until
+from system.mediator import Answer, Mediator, RootMediator, read_what_is_there, wait_until
 from system.units import UnitMediator
 
 PORT = 4700
@@ -162,6 +162,15 @@ def test_a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it(
         0,
     )
     assert HOME in answer.reply["error"]
+    if isinstance(mediator, RootMediator) and log == "file":
+        # When the home answers, nobody is left who could end what waited for it.
+        ours = f"{mediator.folder.parent}/[b]in/"
+        look = ["pgrep", "--uid", "root", "--full", ours]
+        wait_until(
+            lambda: mediator.machine.run(look, check=False).stdout == "",
+            "the end of the monitor",
+            IN_TIME,
+        )
 
 
 @pytest.mark.parametrize("mediator", ["unit"], indirect=True)
