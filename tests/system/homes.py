@@ -94,7 +94,8 @@ class FileServer:
             self._places.insert(0, home)
 
     def _serve(self, source: str, place: str) -> str:
-        self.machine.run(["bindfs", "-o", UNCACHED, source, place])
+        # With one thread, only the first of those who wait would be out of reach.
+        self.machine.run(["bindfs", "--multithreaded", "-o", UNCACHED, source, place])
         words = f"^bindfs .* {source} {place}$"
         return self.machine.run(["pgrep", "--full", words]).stdout.strip()
 

@@ -171,6 +171,8 @@ def test_a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it(
             "the end of the monitor",
             IN_TIME,
         )
+    home.resume()
+    wait_for_the_end(mediator)
 
 
 @pytest.mark.parametrize("mediator", ["unit"], indirect=True)
