@@ -439,7 +439,7 @@ MUTANTS = [
     mutant("hostile", "an end of a start that nobody waits for", "src/target/server.rs",
            "if wire.is_abandoned() {", "if wire.is_abandoned() && false {",
            HOMES + "a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it",
-           only="root and file"),
+           only="root and file", hangs=True),
     mutant("hostile", "a keeper that does not let its supervisor be stopped", "src/root/keeper.rs",
            "Some(WaitPidFlag::WUNTRACED)", "Some(WaitPidFlag::empty())",
            HOSTILE + "a_server_that_ends_under_a_stopped_supervisor_takes_roots_keeper_along",
