@@ -68,6 +68,8 @@ BOOTED = {"machine", "bare_machine", "checked"}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a file's tests on each release in its `DEBIANS`; most run on the newest alone."""
+    if "debian" not in metafunc.fixturenames:
+        return
     releases = (NEWEST,)
     if not BOOTED.isdisjoint(metafunc.fixturenames):
         releases = getattr(metafunc.module, "DEBIANS", releases)
@@ -108,17 +110,17 @@ def list_settings(machine: Machine) -> list[str]:
     return sorted(found.stdout.splitlines())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def same_settings(request: pytest.FixtureRequest, debian: int) -> Iterator[None]:
-    """A file of tests leaves sudo, PAM and policy as it found them, for whichever is next.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have each test with a machine begin with `same_settings`, which so ends last."""
+    names = item.fixturenames if isinstance(item, pytest.Function) else []
+    # All parameters of a test share the list.
+    if "machine" in names and "same_settings" not in names:
+        names.insert(0, "same_settings")
 
-    A fixture of the file that changes them asks for this one, so as to end before it.
-    """
-    items = (item for item in request.session.items if isinstance(item, pytest.Function))
-    if not any("machine" in item.fixturenames for item in items if item.module is request.module):
-        yield
-        return
-    machine = request.getfixturevalue("machine")
+
+@pytest.fixture(scope="module")
+def same_settings(machine: Machine) -> Iterator[None]:
+    """A file of tests leaves sudo, PAM and policy as it found them, for whichever is next."""
     before = list_settings(machine)
     yield
     assert list_settings(machine) == before

@@ -62,7 +62,7 @@ def place(text: str, folder: str = "{folder}", bin: str = "{bin}") -> str:
 
 
 @pytest.fixture(scope="module")
-def running_hub(machine: Machine, hub6: Cache, same_settings: None) -> Iterator[Hub]:
+def running_hub(machine: Machine, hub6: Cache) -> Iterator[Hub]:
     """A Hub in the unit of the page, for all tests of this file."""
     rules = (SUDOERS / "sudospawner-root-mode").read_text()
     rule = "/etc/sudoers.d/sudospawner-root-mode"
