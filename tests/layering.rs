@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1050),
     ("root", &["ground"], 1900),
-    ("target", &["ground", "root"], 3150),
-    ("setup", &["ground", "root", "target"], 3450),
+    ("target", &["ground", "root"], 3140),
+    ("setup", &["ground", "root", "target"], 3410),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];

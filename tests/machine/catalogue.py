@@ -68,9 +68,9 @@ CACHES = [
 
 
 def cache_named(name: str, release: int = NEWEST) -> Cache:
-    """Return a cache of the host's or of a Debian; `StopIteration` if there is none of that name.
+    """Return a cache of the host's or of a Debian; `KeyError` if there is none of that name.
 
     What lies in a machine has the same path in every release.
     """
     caches = [*TOOLS, *list_environments(DEBIANS[release]), *ARCHIVES]
-    return next(cache for cache in caches if cache.name == name)
+    return {cache.name: cache for cache in caches}[name]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from machine.machine import Machine
 from system.mediator import Mediator, RootMediator, wait_until
 from system.units import UnitMediator
 
-MODES = ("user", "root", "unit")
 HOME = "/home/zoe"
 # What the file servers serve.
 SOURCE = "/srv/homes/zoe"
@@ -19,29 +15,6 @@ SOURCE = "/srv/homes/zoe"
 CONNECTIONS = "/run/fuse-connections"
 # Nothing is cached, so that each look at a home is a question to its server.
 UNCACHED = "nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0"
-
-
-@contextmanager
-def mediator_in(mode: str, machine: Machine, binary: Path) -> Iterator[Mediator]:
-    """A mediator in this mode with its server, rules and policy; nothing of it stays."""
-    folder = f"/opt/{mode}-homes/bin"
-    mediator: Mediator
-    if mode == "user":
-        mediator = Mediator(machine, folder)
-        mediator.install_binary(binary)
-        mediator.put_server()
-        mediator.permit()
-    else:
-        kind = UnitMediator if mode == "unit" else RootMediator
-        mediator = kind.install(machine, folder, binary)
-    try:
-        yield mediator
-    finally:
-        left = mediator.end_units() if isinstance(mediator, UnitMediator) else []
-        mediator.kill_processes()
-        machine.run(["rm", "-rf", RootMediator.POLICY.parent])
-        mediator.forbid()
-    assert left == []
 
 
 def log_to_file(mediator: Mediator) -> None:

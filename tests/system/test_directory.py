@@ -28,13 +28,8 @@ from system.directory import (
     Entry,
 )
 from system.mediator import Answer, Mediator, RootMediator, wait_for_file, wait_until
-from system.units import UnitMediator
+from system.units import MODES, mediator_in
 
-MODES: dict[str, type[Mediator]] = {
-    "user": Mediator,
-    "root": RootMediator,
-    "systemd": UnitMediator,
-}
 # sudoers(5) wants a backslash before a blank and an @.
 RUN_AS = ", ".join("%" + group.replace(" ", "\\ ").replace("@", "\\@") for group in GROUPS)
 TARGETS = f"[targets]\ngroups = {json.dumps(GROUPS)}\n"
@@ -54,31 +49,24 @@ def directory(debian: int) -> Iterator[Directory]:
 
 
 @contextmanager
-def mediator_in(mode: str, directory: Directory) -> Iterator[Mediator]:
-    """A mediator of its own for this mode, for the members of the directory's groups."""
-    mediator = MODES[mode](directory.machine, f"/opt/{mode}-mediator/bin")
-    mediator.install_binary(BINARY)
-    mediator.put_server()
-    if isinstance(mediator, RootMediator):
-        mediator.permit()
-        mediator.set_policy(TARGETS)
-    else:
-        mediator.permit(RUN_AS)
-    try:
-        yield mediator
-    finally:
-        for entry in ENTRIES:
-            mediator.kill_processes(str(entry.uid))
+def mediator_for(mode: str, directory: Directory) -> Iterator[Mediator]:
+    """A mediator in this mode, for the members of the directory's groups."""
+    with mediator_in(mode, directory.machine, BINARY) as mediator:
         if isinstance(mediator, RootMediator):
-            mediator.remove_all()
+            mediator.set_policy(TARGETS)
         else:
-            mediator.forbid()
+            mediator.permit(RUN_AS)
+        try:
+            yield mediator
+        finally:
+            for entry in ENTRIES:
+                mediator.kill_processes(str(entry.uid))
 
 
 @pytest.fixture(params=MODES)
 def mediator(request: pytest.FixtureRequest, directory: Directory) -> Iterator[Mediator]:
     """Such a mediator in each mode."""
-    with mediator_in(request.param, directory) as mediator:
+    with mediator_for(request.param, directory) as mediator:
         yield mediator
 
 
@@ -141,8 +129,8 @@ def check(mediator: Mediator, mode: str, viewer: str, *entries: Entry) -> dict[s
 def test_the_check_has_no_complaint_about_accounts_of_the_directory(
     directory: Directory, mode: str, viewer: str
 ) -> None:
-    with mediator_in(mode, directory) as mediator:
-        report = check(mediator, mode.replace("systemd", "root"), viewer, *ENTRIES)
+    with mediator_for(mode, directory) as mediator:
+        report = check(mediator, mode.replace("unit", "root"), viewer, *ENTRIES)
     assert report["ok"], [one for one in report["findings"] if one["level"] == "problem"]
     said = [(one["code"], one["sentence"]) for one in report["findings"] if one["level"] == "ok"]
     for entry in ENTRIES:
@@ -157,7 +145,7 @@ def test_the_check_takes_an_account_of_the_directory_into_a_group_of_the_machine
     directory: Directory, mode: str
 ) -> None:
     machine = directory.machine
-    with mediator_in(mode, directory) as mediator:
+    with mediator_for(mode, directory) as mediator:
         if isinstance(mediator, RootMediator):
             mediator.set_policy()
         else:
@@ -173,7 +161,7 @@ def test_the_check_takes_an_account_of_the_directory_into_a_group_of_the_machine
 def test_the_check_makes_no_account_because_the_directory_does_not_answer(
     directory: Directory,
 ) -> None:
-    with mediator_in("root", directory) as mediator:
+    with mediator_for("root", directory) as mediator:
         with directory.down():
             findings = check(mediator, "root", "root", DOTTED)["findings"]
         said = [
@@ -213,7 +201,7 @@ def test_groups_that_a_directory_does_not_answer_for_are_said_to_be_its_word(
     directory: Directory,
 ) -> None:
     """Programs know accounts from the memory that sssd shares, even if it is not there."""
-    with mediator_in("root", directory) as mediator, directory.silent():
+    with mediator_for("root", directory) as mediator, directory.silent():
         refused = ask(mediator, DOTTED, "status", pid=999999).reply
     assert refused["code"] == "target_not_permitted"
     assert "as the account database answers" in refused["error"]
@@ -221,8 +209,8 @@ def test_groups_that_a_directory_does_not_answer_for_are_said_to_be_its_word(
 
 def test_a_directory_that_is_slow_delays_calls_and_fails_none(directory: Directory) -> None:
     with (
-        mediator_in("user", directory) as in_user_mode,
-        mediator_in("root", directory) as in_root_mode,
+        mediator_for("user", directory) as in_user_mode,
+        mediator_for("root", directory) as in_root_mode,
         ThreadPoolExecutor() as side_by_side,
     ):
         which = spawn(in_root_mode, DOTTED)

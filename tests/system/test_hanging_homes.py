@@ -20,14 +20,12 @@ from machine.hub import Hub
 from machine.machine import Machine
 from system.homes import (
     HOME,
-    MODES,
     FileServer,
     log_to_file,
-    mediator_in,
     wait_for_the_end,
 )
 from system.mediator import Answer, Mediator, RootMediator, read_what_is_there, wait_until
-from system.units import UnitMediator
+from system.units import MODES, UnitMediator, mediator_in
 
 PORT = 4700
 # Longer than a slow computer takes for any call, and shorter than the home hangs.

@@ -19,15 +19,14 @@ from machine.installation import REPOSITORY
 from machine.machine import Machine
 from system.homes import (
     HOME,
-    MODES,
     SOURCE,
     UNCACHED,
     find_mounts,
     log_to_file,
-    mediator_in,
     prepare_fuse,
 )
 from system.mediator import Answer, Mediator, RootMediator, wait_for_file, wait_until
+from system.units import MODES, mediator_in
 
 PORT = 4600
 LOG = ".local/state/sudospawner/singleuser.log"

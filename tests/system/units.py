@@ -1,8 +1,13 @@
-"""`UnitMediator`: a mediator whose servers live in units."""
+"""`UnitMediator`: a mediator whose servers live in units; and a mediator in each of the modes."""
 
 from __future__ import annotations
 
-from system.mediator import RootMediator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from machine.machine import Machine
+from system.mediator import Mediator, RootMediator
 
 POLICY = '[server]\nlauncher = "systemd"\n'
 UNIT = "jupyter-zoe.service"
@@ -34,3 +39,29 @@ class UnitMediator(RootMediator):
             self.machine.run(["systemctl", "stop", unit], check=False)
             self.machine.run(["systemctl", "reset-failed", unit], check=False)
         return left
+
+
+MODES: dict[str, type[Mediator]] = {
+    "user": Mediator,
+    "root": RootMediator,
+    "unit": UnitMediator,
+}
+
+
+@contextmanager
+def mediator_in(mode: str, machine: Machine, binary: Path) -> Iterator[Mediator]:
+    """A mediator in this mode with its server, rules and policy; nothing of it stays."""
+    mediator = MODES[mode](machine, f"/opt/{mode}-mode/bin")
+    mediator.install_binary(binary)
+    mediator.put_server()
+    mediator.permit()
+    if isinstance(mediator, RootMediator):
+        mediator.set_policy()
+    try:
+        yield mediator
+    finally:
+        left = mediator.end_units() if isinstance(mediator, UnitMediator) else []
+        mediator.kill_processes()
+        machine.run(["rm", "-rf", RootMediator.POLICY.parent])
+        mediator.forbid()
+    assert left == []
