@@ -12,16 +12,14 @@ use ground::{diagnostics, system_calls};
 use log::LevelFilter;
 use nix::unistd::{getegid, geteuid, getgid, getuid};
 use root::account::Caller;
-use root::hooks::Prepared;
 use root::monitor::{Monitor, Order};
 use root::options::{RootOptions, find_options};
 use root::policy::file::Policy;
-use root::privileges::{Unprivileged, become_nobody, become_target, give_back_ids};
+use root::privileges::{become_nobody, give_back_ids};
 use root::{foreground, keeper, subcommand};
 use target::answer::{Call, deny};
 use target::foreground::become_server;
-use target::mode::Mode;
-use target::{launcher, supervisor};
+use target::{agent, launcher, supervisor};
 
 fn main() -> ExitCode {
     if let Some(status) = supervisor::run_if_asked().or_else(keeper::run_if_asked) {
@@ -50,13 +48,8 @@ fn mediate() -> ExitCode {
     }
     let caller = Caller::identify();
     system_calls::clear_environment();
-    let mode = if geteuid().is_root() { Mode::Root } else { Mode::User };
-    let call =
-        Call { words, caller, target: None, action: None, mode, monitor: None, inherited_umask };
-    match mode {
-        Mode::Root => give_up_root(call),
-        Mode::User => call.answer_in_user_mode(),
-    }
+    let call = Call { words, caller, target: None, action: None, monitor: None, inherited_umask };
+    if geteuid().is_root() { give_up_root(call) } else { call.answer_in_user_mode() }
 }
 
 fn say(sentence: &str, status: ExitCode) -> ExitCode {
@@ -64,38 +57,35 @@ fn say(sentence: &str, status: ExitCode) -> ExitCode {
     status
 }
 
-/// Root mode: decides whether root acts and for whom, and becomes that target, or nobody to report a refusal.
+/// Root mode: leaves everything that needs root to the monitor, and becomes nobody to answer the call.
 fn give_up_root(mut call: Call) -> ExitCode {
     let words = call.words.clone();
     let Some(options) = find_options(&words) else {
-        return become_nobody().map_or(ExitCode::FAILURE, |()| call.answer_without_target());
+        return become_nobody()
+            .map_or(ExitCode::FAILURE, |proof| call.answer_without_target(&proof));
     };
-    match admit(&mut call, options) {
-        Ok((policy, proof)) => call.answer_in_root_mode(options.user, policy, proof),
-        Err(denial) => {
-            // Written while this process is still root, so that the line is root's.
-            let written = call.audit(denial.classify().0);
-            become_nobody().map_or(ExitCode::FAILURE, |()| deny(&words, denial, written))
-        }
+    let started = start_monitor(&mut call, options);
+    // Written while this process is still root, so that the line is root's.
+    let written = started.as_ref().map_or_else(|it| call.audit(it.classify().0), |_| Ok(()));
+    match (become_nobody(), started) {
+        (Ok(proof), Ok(policy)) => call.answer_in_root_mode(options.user, &policy, &proof),
+        (Ok(_), Err(denial)) => deny(&words, denial, written),
+        (Err(_), _) => ExitCode::FAILURE,
     }
 }
 
-/// Checks 2 to 4 and 7: everything that this process does as root. Each stage takes what only the stage
-/// before it can make. The result can do no more than the target.
-fn admit(call: &mut Call, options: RootOptions<'_>) -> Result<(Policy, Unprivileged), Denial> {
-    let caller = call.caller.clone()?;
+/// Check 2 and the policy. The monitor does everything else that is done as root.
+fn start_monitor(call: &mut Call, options: RootOptions<'_>) -> Result<Policy, Denial> {
+    let caller = call.caller.as_ref().map_err(Clone::clone)?;
     let policy = Policy::load_for_root()?;
-    policy.admit_caller(caller)?;
-    let target = policy.admit_target(options.user, None)?;
-    call.target = Some(target.account().name.clone());
     let order = Order {
         policy: &policy,
         options,
         caller,
         inherited_umask: call.inherited_umask,
-        start_server: launcher::process::become_supervisor_of,
+        supervise: launcher::process::become_supervisor_of,
+        act: agent::act_for_monitor,
     };
-    call.monitor = Some(Monitor::start(&target, &order)?);
-    let proof = become_target(Prepared::without_hooks(target), &policy)?;
-    Ok((policy, proof))
+    call.monitor = Some(Monitor::start(&order)?);
+    Ok(policy)
 }

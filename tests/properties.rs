@@ -11,7 +11,7 @@ use std::io::Write;
 
 use ground::denial::Denial;
 use ground::escape::{Lines, escape_control_characters};
-use ground::report::{End, HookResult, HookStatus, Refusal, Report, Setback};
+use ground::report::{End, HookResult, HookStatus, Report, Setback};
 use ground::server_name::{ServerName, escaping::escape_name};
 use ground::unit_name::{SliceName, UnitTemplate};
 use ground::wire::Wire;
@@ -107,9 +107,10 @@ fn report() -> impl Strategy<Value = Report> {
     prop_oneof![
         hook_result().prop_map(Report::Hook),
         any::<i32>().prop_map(Report::Server),
-        Just(Report::Entered),
-        any::<i32>().prop_map(|errno| Report::Refused(Refusal::Home(errno))),
-        any::<i32>().prop_map(|errno| Report::Refused(Refusal::Execution(errno))),
+        Just(Report::Found),
+        any::<Option<u64>>().prop_map(Report::Entered),
+        (any::<u32>(), text()).prop_map(|(uid, home)| Report::Admitted(uid, home)),
+        text().prop_map(Report::Answer),
         setback.prop_map(Report::Failed),
         any::<i32>().prop_map(|errno| Denial::at("fork")(Errno::from_raw(errno)).into()),
         text().prop_map(|name| Denial::HookFailed { name }.into()),

@@ -44,6 +44,8 @@ pub enum Denial {
     BinaryUntrusted(String),
     /// Our own binary has a setuid or setgid bit.
     BinarySetuid,
+    /// The account database does not answer.
+    AccountTimeout,
     /// There is no such account.
     TargetUnknown {
         /// The name or uid that was looked up.
@@ -110,6 +112,7 @@ impl Denial {
             Self::PolicyMalformed { .. } => ("policy_malformed", 1),
             Self::BinaryUntrusted(_) => ("binary_untrusted", 1),
             Self::BinarySetuid => ("binary_setuid", 1),
+            Self::AccountTimeout => ("account_timeout", 0),
             Self::TargetUnknown { .. } => ("target_unknown", 1),
             Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
             Self::HookFailed { .. } => ("hook_failed", 0),

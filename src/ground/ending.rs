@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -61,7 +61,19 @@ impl Ending {
 
 /// Ends all children of this process and their descendants, and waits for them.
 pub fn end_children(grace: Duration) {
+    finish(Ending::begin(grace));
+}
+
+/// The same, if this child leads a session and has not been reaped. First the whole process group of the leader
+/// gets SIGTERM, as if from a terminal: a shell runs its trap only when the command that it waits for has ended.
+pub fn end_session(leader: Pid, grace: Duration) {
     let mut ending = Ending::begin(grace);
+    let _ = killpg(leader, Signal::SIGTERM);
+    ending.warned.push(leader);
+    finish(ending);
+}
+
+fn finish(mut ending: Ending) {
     while has_children() && !ending.is_over() {
         ending.signal(&list_children());
         let _ = wait_for_any(&mut [], INTERVAL);

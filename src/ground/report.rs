@@ -9,14 +9,17 @@ use crate::denial::Denial;
 /// One report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Report {
+    /// In root mode: the target may have a server. These are its uid and its home.
+    Admitted(u32, String),
     /// A hook is running or has run.
     Hook(HookResult),
     /// The server's process exists; this is its pid.
     Server(i32),
-    /// The server's process is in its directory, and about to execute the server.
-    Entered,
-    /// The server's process could not execute the server.
-    Refused(Refusal),
+    /// The server's process has found the server's file, and enters the directory that the server starts in.
+    Found,
+    /// The server's process is in its directory, and about to execute the server. It started at this time,
+    /// in clock ticks since the boot.
+    Entered(Option<u64>),
     /// There is no server, for a reason that root gave.
     Denied(Setback),
     /// There is no server.
@@ -25,6 +28,8 @@ pub enum Report {
     Ended(End, String),
     /// The state of the server's unit, as systemctl(1) shows it.
     Unit(String),
+    /// The reply to a kill, a stop or a status, as the caller gets it.
+    Answer(String),
 }
 
 impl From<Denial> for Report {
@@ -74,15 +79,6 @@ impl HookResult {
         let name = name.display().to_string();
         Self { name, status, exit: None, signal: None, seconds: 0.0, output }
     }
-}
-
-/// Why a server was not executed, with the error number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// The home directory could not be entered.
-    Home(i32),
-    /// The file could not be executed.
-    Execution(i32),
 }
 
 /// How a process ended.

@@ -19,9 +19,11 @@ use crate::denial::Denial;
 use crate::report::Report;
 use crate::waiting::wait_for_any;
 
-/// The mediator says: the caller has its reply, or the mediator will ask nothing more.
+/// The mediator says that the caller has its reply, the agent that it will ask nothing more.
 pub const DELIVERED: u8 = b'd';
-/// The mediator asks the monitor of a server in a unit for the unit's state,
+/// The agent says the same of a unit that has ended, and can be forgotten when the caller has its reply.
+pub const FORGET: u8 = b'f';
+/// Both ask the monitor of a server in a unit for the unit's state,
 pub const ASK_STATE: u8 = b's';
 /// for its end,
 pub const ASK_STOP: u8 = b't';
@@ -184,7 +186,7 @@ pub fn write_text(text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{End, HookResult, HookStatus, Refusal};
+    use crate::report::{End, HookResult, HookStatus};
 
     #[test]
     fn every_report_is_read_as_it_was_written() {
@@ -192,9 +194,9 @@ mod tests {
         for report in [
             Report::Hook(HookResult::new("10-home".as_ref(), HookStatus::Refused, output.clone())),
             Report::Server(i32::MAX),
-            Report::Entered,
-            Report::Refused(Refusal::Home(2)),
-            Report::Refused(Refusal::Execution(13)),
+            Report::Admitted(1001, "/home/zoe".to_owned()),
+            Report::Entered(Some(4711)),
+            Report::Answer("{\"ok\":true}".to_owned()),
             Denial::at("fork")(Errno::EAGAIN).into(),
             Report::Ended(End::Exited(3), output),
             Report::Ended(End::Killed(9), String::new()),

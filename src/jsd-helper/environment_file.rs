@@ -26,7 +26,7 @@ const MAX_BYTES: u64 = 4 << 20;
 ///
 /// # Errors
 /// If the caller cannot read the file, or if it is not a regular file.
-pub fn hold_environment_file(path: &str, caller: Caller) -> Result<String, Box<dyn Error>> {
+pub fn hold_environment_file(path: &str, caller: &Caller) -> Result<String, Box<dyn Error>> {
     borrow_rights(caller).map_err(|errno| format!("becoming the caller: {errno}"))?;
     let content = read_and_remove(path);
     let regained = seteuid(Uid::from_raw(0)).and_then(|()| become_wholly_root());
@@ -58,7 +58,7 @@ fn read_and_remove(path: &str) -> Result<Vec<u8>, Box<dyn Error>> {
 
 /// Takes the caller's uid and groups for the kernel's checks. The real uid stays root, so that the caller can
 /// neither trace nor signal this process.
-fn borrow_rights(caller: Caller) -> Result<(), Errno> {
+fn borrow_rights(caller: &Caller) -> Result<(), Errno> {
     let account = Account::by_uid(caller.uid).ok_or(Errno::ESRCH)?;
     setgroups(&account.list_groups(account.gid)?)?;
     setegid(account.gid)?;

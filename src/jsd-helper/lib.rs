@@ -56,7 +56,7 @@ impl Call {
     fn audit(&self, code: &str) {
         let target = self.target.as_ref().map(|target| target.name.as_str());
         let action = self.action.as_deref();
-        let record = Record { caller: self.caller, target, action, code };
+        let record = Record { caller: self.caller.as_ref(), target, action, code };
         if let Err(line) = write_record("jsd-helper", &record) {
             write_to_stderr(&line);
         }
@@ -71,15 +71,16 @@ impl Call {
         }
         let said = Caller::identify()?;
         // Whoever starts a setuid program chooses its environment.
-        let caller = if getuid() == geteuid() { said } else { Caller { uid: getuid() } };
-        self.caller = Some(caller);
+        let caller =
+            if getuid() == geteuid() { said } else { Caller { uid: getuid(), name: None } };
+        self.caller = Some(caller.clone());
         clear_environment();
         // From here on the caller cannot signal us, and the log line is root's word.
         become_wholly_root().map_err(|errno| format!("becoming root: {errno}"))?;
         let order = Order::parse(words)?;
         self.action = Some(order.describe());
         let policy = Policy::load_for_root()?;
-        policy.admit_caller(caller)?;
+        policy.admit_caller(&caller)?;
         let control = |verb, unit| ["systemctl", verb, unit].map(OsString::from).to_vec();
         let command = match order {
             Order::Run(run) => {
@@ -87,7 +88,7 @@ impl Call {
                 if policy.admit_target(&target.name, None)?.account().uid != target.uid {
                     return Err(format!("uid {} is not {}'s alone", run.uid, target.name).into());
                 }
-                prepare(run, target, &policy, caller)?
+                prepare(run, target, &policy, &caller)?
             }
             Order::Unit(verb, unit) => control(verb, unit.as_str()),
             Order::Slice(verb, slice) => {
@@ -114,7 +115,7 @@ fn prepare(
     run: Run,
     target: &Account,
     policy: &Policy,
-    caller: Caller,
+    caller: &Caller,
 ) -> Result<Vec<OsString>, Refusal> {
     let wishes = read_wishes(&run.wishes)?;
     check_group(&run.gid, target)?;

@@ -1,6 +1,7 @@
 //! Accounts as NSS knows them (files, LDAP, SSSD), and the caller.
 
 use std::ffi::CString;
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,9 @@ use nix::unistd::{Gid, Uid, User, getgrouplist, getuid};
 
 use ground::denial::Denial;
 use ground::system_calls;
+
+/// The uid and the gid of nobody, whom no account of a person has.
+pub const NOBODY: u32 = 65534;
 
 /// An account of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,17 +78,19 @@ impl From<User> for Account {
 
 /// The account that called us. In user mode this proves nothing: whoever may run us as the target may also
 /// set the environment. In root mode it is sudo's or the kernel's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Its uid.
     pub uid: Uid,
+    /// Its name, for the log: only what is known without a look-up.
+    pub name: Option<String>,
 }
 
 /// The variables that programs other than sudo (doas, pkexec) set to say who called.
 pub const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
 
 impl Caller {
-    /// Reads who called: `SUDO_UID` as sudo sets it. Without it, only we ourselves have called.
+    /// Reads who called: `SUDO_UID` and `SUDO_USER` as sudo sets them. Without, only we ourselves have called.
     ///
     /// # Errors
     /// [`Denial::CallerUnknown`] if `SUDO_UID` is no uid, or if doas or pkexec called, which use other
@@ -95,11 +101,21 @@ impl Caller {
             let reason = format!("{foreign} is set; call this program through sudo or sudo-rs");
             return Err(unknown(reason));
         }
-        let uid = match std::env::var_os("SUDO_UID") {
-            None => Some(getuid()),
-            Some(word) => word.to_str().and_then(parse_id).map(Uid::from_raw),
+        let Some(word) = std::env::var_os("SUDO_UID") else {
+            return Ok(Self { uid: getuid(), name: None });
         };
-        uid.map(|uid| Self { uid }).ok_or_else(|| unknown("SUDO_UID is no uid".to_owned()))
+        let uid = word.to_str().and_then(parse_id).map(Uid::from_raw);
+        uid.map(|uid| Self { uid, name: std::env::var("SUDO_USER").ok() })
+            .ok_or_else(|| unknown("SUDO_UID is no uid".to_owned()))
+    }
+}
+
+impl Display for Caller {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name}({})", self.uid),
+            None => write!(f, "{}", self.uid),
+        }
     }
 }
 

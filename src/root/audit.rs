@@ -16,7 +16,7 @@ const PRIORITY: u8 = 10 * 8 + 6;
 #[derive(Debug)]
 pub struct Record<'a> {
     /// Who called, if known.
-    pub caller: Option<Caller>,
+    pub caller: Option<&'a Caller>,
     /// The target's name, if known.
     pub target: Option<&'a str>,
     /// The action, if the request could be read.
@@ -35,13 +35,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The line to write elsewhere, if there is no log or nobody reads it.
 pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
     let unknown = "?";
-    let text = format!(
-        "caller={} target={} action={} code={}",
-        record.caller.map_or_else(|| unknown.to_owned(), |caller| caller.uid.to_string()),
-        record.target.unwrap_or(unknown),
-        record.action.unwrap_or(unknown),
-        record.code,
-    );
+    let caller = record.caller.map(Caller::to_string);
+    // A blank in a name must not begin another field.
+    let [caller, target] = [caller.as_deref(), record.target]
+        .map(|name| name.unwrap_or(unknown).replace(' ', "\\x20"));
+    let (action, code) = (record.action.unwrap_or(unknown), record.code);
+    let text = format!("caller={caller} target={target} action={action} code={code}");
     let text = escape_control_characters(text.as_bytes(), Lines::One);
     let line = format!("<{PRIORITY}>{program}[{}]: {text}", std::process::id());
     send(line.as_bytes()).map_err(|error| format!("audit (not in syslog: {error}): {text}"))

@@ -76,7 +76,7 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     (is_unit && last == FOREGROUND).then(|| {
         system_calls::begin();
         begin(user, groups).map_err(|sentence| match become_nobody() {
-            Ok(()) => sentence,
+            Ok(_) => sentence,
             Err(denial) => denial.to_string(),
         })
     })

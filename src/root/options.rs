@@ -10,18 +10,15 @@ use std::ffi::OsString;
 pub struct RootOptions<'a> {
     /// The account of `--user`.
     pub user: &'a str,
-    /// The action of `--action`.
+    /// The action of `--action`, for the log.
     pub action: Option<&'a str>,
-    /// The server of `--server-name`.
-    pub server_name: Option<&'a str>,
 }
 
 /// Reads the options in the spellings that `target::cli` accepts. `None` if `--user` is missing, or if one of
 /// them is repeated or has no value. `target::cli` refuses a command line that is wrong in other ways.
 #[must_use]
 pub fn find_options(words: &[OsString]) -> Option<RootOptions<'_>> {
-    let mut found: [Option<&str>; 3] = [None; 3];
-    let [user, action, server_name] = &mut found;
+    let (mut user, mut action) = (None, None);
     let mut words = words.iter().map(|word| word.to_str());
     while let Some(word) = words.next() {
         let option = word.and_then(|word| word.strip_prefix("--").or(word.strip_prefix('-')));
@@ -31,9 +28,8 @@ pub fn find_options(words: &[OsString]) -> Option<RootOptions<'_>> {
             None => (option, None),
         };
         let (place, value) = match name {
-            "user" => (&mut *user, value.or_else(|| words.next().flatten())),
-            "action" => (&mut *action, value),
-            "server-name" | "server_name" => (&mut *server_name, value),
+            "user" => (&mut user, value.or_else(|| words.next().flatten())),
+            "action" => (&mut action, value),
             _ => continue,
         };
         if value.is_none() || place.is_some() {
@@ -41,8 +37,7 @@ pub fn find_options(words: &[OsString]) -> Option<RootOptions<'_>> {
         }
         *place = value;
     }
-    let [user, action, server_name] = found;
-    Some(RootOptions { user: user?, action, server_name })
+    Some(RootOptions { user: user?, action })
 }
 
 #[cfg(test)]
@@ -75,7 +70,7 @@ mod tests {
             (&["--user=zoe", "--user=zoe"], None),
             (&["--user", "zoe", "-user=wash"], None),
             (&["--user=zoe", "--action"], None),
-            (&["--user=zoe", "--server-name=a", "--server_name=a"], None),
+            (&["--user=zoe", "--action=stop", "-action=kill"], None),
         ] {
             assert_eq!(find_user(&to_words(line)), user, "{line:?}");
         }

@@ -11,7 +11,7 @@ pub mod units;
 use ground::denial::Denial;
 use nix::unistd::{Gid, Group, Uid};
 
-use crate::account::{Account, Caller};
+use crate::account::{Account, Caller, NOBODY};
 use crate::trusted_file::check_trusted;
 use file::Policy;
 
@@ -53,7 +53,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`Denial::CallerNotPermitted`].
-    pub fn admit_caller(&self, caller: Caller) -> Result<(), Denial> {
+    pub fn admit_caller(&self, caller: &Caller) -> Result<(), Denial> {
         if caller.uid.is_root() || self.is_hub_user(caller.uid) {
             return Ok(());
         }
@@ -71,6 +71,9 @@ impl Policy {
         check_account(&account, targets.min_uid)?;
         if self.is_hub_user(account.uid) {
             return Err(refuse(&account, "it is one of hub_users"));
+        }
+        if account.uid.as_raw() == NOBODY {
+            return Err(refuse(&account, "it is nobody, as whom requests are read"));
         }
         let groups = known.map_or_else(|| list_groups(&account), Ok)?;
         let mut permitted = targets.groups.iter().filter_map(|name| Group::from_name(name).ok()?);

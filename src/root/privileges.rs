@@ -8,7 +8,7 @@ use nix::sys::resource::Resource;
 use nix::unistd::{Gid, Uid, getgid, getgroups, getresgid, getresuid, getuid};
 use nix::unistd::{setgroups, setresgid, setresuid};
 
-use crate::account::Account;
+use crate::account::{Account, NOBODY};
 use crate::hooks::Prepared;
 use crate::policy::file::{Limits, Policy};
 use crate::policy::units::find_resource;
@@ -127,13 +127,14 @@ pub fn give_back_ids() -> Result<(), Errno> {
     setresuid(uid, uid, uid)
 }
 
-/// Becomes nobody, for a call that is refused before it has a target. All that is left is to say so.
+/// Becomes nobody: neither the caller nor a target can signal or trace this process any more.
 ///
 /// # Errors
-/// What the kernel says.
-pub fn become_nobody() -> Result<(), Denial> {
-    const NOBODY: u32 = 65534;
-    change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])
+/// [`Denial::PrivilegesLeft`].
+pub fn become_nobody() -> Result<Unprivileged<()>, Denial> {
+    change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])?;
+    system_calls::close_to_own_account();
+    prove((), Uid::from_raw(NOBODY))
 }
 
 /// Checks that this process is `uid`, whose account or ids are `whom`, and that nothing can be regained. Like

@@ -1,13 +1,11 @@
-//! What a call does once this process is the target, or nobody: reads the command line and the request,
-//! carries the request out, and replies.
+//! Answers a call once this process is the target, or nobody: reads the command line and the request, has the
+//! request carried out, and replies.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use ground::denial::Denial;
-use ground::diagnostics;
 use ground::wire::{Link, write_text};
-use log::LevelFilter;
 use nix::sys::stat::Mode as FileMode;
 use root::account::Caller;
 use root::audit::{self, Record};
@@ -16,16 +14,14 @@ use root::policy::file::Policy;
 use root::privileges::Unprivileged;
 use root::unit_properties::Limits;
 
-use crate::cli::{self, Command, Options};
-use crate::decision::{have_attended, have_started, tell};
+use crate::agent::act;
+use crate::cli::{self, Command, Options, read_command_line};
+use crate::decision::{await_admission, await_answer, have_carried_out, tell};
 use crate::error::Error;
-use crate::grant::Grant;
-use crate::launcher::unit::{UnitStatus, measure_in_unit, stop_in_unit};
+use crate::grant::{Grant, Whom};
 use crate::launcher::{Failure, Launched, launch_server, process};
 use crate::lowered::log_lowered_limits;
-use crate::mode::Mode;
-use crate::process::{send_signal, stop::stop_server, usage::measure_server};
-use crate::reply::Reply;
+use crate::reply::{Reply, write_answer};
 use crate::request::Request;
 use crate::user_mode;
 
@@ -35,7 +31,9 @@ const VERSION: &str = concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n"
 enum Outcome {
     /// A server, which is the caller's as soon as the reply is written.
     Launched(Launched),
-    /// Everything else.
+    /// In root mode everything else: the agent's reply, and the link to the monitor.
+    Answered(String, Link),
+    /// In user mode everything else.
     Done(Reply),
 }
 
@@ -49,8 +47,6 @@ pub struct Call {
     pub target: Option<String>,
     /// The action, if the request could be read.
     pub action: Option<&'static str>,
-    /// How this program was called.
-    pub mode: Mode,
     /// In root mode, until the decision: the link to the process that is still root.
     pub monitor: Option<Monitor>,
     /// The caller's umask.
@@ -60,45 +56,64 @@ pub struct Call {
 impl Call {
     /// For user mode: sudo has made this process the target.
     pub fn answer_in_user_mode(self) -> ExitCode {
-        self.answer(|call, options| {
-            call.caller.clone()?;
+        let command = read_command_line(&self.words);
+        self.answer(command, |call, options| {
+            call.caller.clone().map_err(Error::from)?;
             let (policy, proof) = user_mode::admit(options.user.as_deref())?;
             call.target = Some(proof.target().name.clone());
-            Ok((policy, proof))
+            call.carry_out(options, &policy, &proof)
         })
     }
 
-    /// For root mode, after root has read `--user` on the command line: this process was root, and is the
-    /// target now.
-    pub fn answer_in_root_mode(self, user: &str, policy: Policy, proof: Unprivileged) -> ExitCode {
-        self.answer(|_, options| {
+    /// For root mode, after root has read `--user` on the command line. This process is nobody now, and there is
+    /// a monitor.
+    pub fn answer_in_root_mode(
+        mut self,
+        user: &str,
+        policy: &Policy,
+        _: &Unprivileged<()>,
+    ) -> ExitCode {
+        let command = read_command_line(&self.words);
+        let admitted = self.monitor.as_mut().map(|monitor| await_admission(monitor, user));
+        // Root's answer takes precedence over a mistake in the command line.
+        let whom = match admitted.unwrap_or_else(|| Err(Denial::TargetIsRoot.into())) {
+            Ok(whom) => whom,
+            Err(error) => return report_failure(error.into()),
+        };
+        self.answer(command, |call, options| {
             if options.user.as_deref() != Some(user) {
-                return Err(Error::Usage("--user has to be given once, with a name".to_owned()));
+                let sentence = "--user has to be given once, with a name";
+                return Err(Error::Usage(sentence.to_owned()).into());
             }
-            Ok((policy, proof))
+            call.have_carried_out(options, policy, &whom)
         })
     }
 
     /// For root mode without `--user`: this process was root, and is nobody now.
-    pub fn answer_without_target(self) -> ExitCode {
-        self.answer(|_, _| Err(Denial::TargetIsRoot.into()))
+    pub fn answer_without_target(self, _: &Unprivileged<()>) -> ExitCode {
+        let command = read_command_line(&self.words);
+        self.answer(command, |_, _| Err(Error::from(Denial::TargetIsRoot).into()))
     }
 
-    /// Answers the call. `admit` gets the options, and decides what is permitted and as whom.
+    /// Answers the call. `carry_out` gets the options.
     fn answer(
         mut self,
-        admit: impl FnOnce(&mut Self, &Options) -> Result<(Policy, Unprivileged), Error>,
+        command: Result<Command, Error>,
+        carry_out: impl FnOnce(&mut Self, &Options) -> Result<Outcome, Failure>,
     ) -> ExitCode {
-        let outcome = match read_command_line(&self.words) {
+        let outcome = match command {
             Ok(Command::Help) => return self.show(cli::HELP),
             Ok(Command::Version) => return self.show(VERSION),
-            Ok(Command::Answer(options)) => admit(&mut self, &options)
-                .map_err(Failure::from)
-                .and_then(|(policy, proof)| self.carry_out(&options, policy, proof)),
+            Ok(Command::Answer(options)) => carry_out(&mut self, &options),
             Err(error) => Err(error.into()),
         };
         match outcome {
             Ok(Outcome::Launched(launched)) => launched.deliver(),
+            Ok(Outcome::Answered(text, link)) => {
+                if has_written(write_answer(&text)) {
+                    link.confirm_delivery();
+                }
+            }
             Ok(Outcome::Done(reply)) => write(&reply),
             Err(failure) => {
                 self.write_down(failure.error.code());
@@ -108,56 +123,58 @@ impl Call {
         ExitCode::SUCCESS
     }
 
+    /// As the target.
     fn carry_out(
         &mut self,
         options: &Options,
-        policy: Policy,
-        proof: Unprivileged,
+        policy: &Policy,
+        proof: &Unprivileged,
     ) -> Result<Outcome, Failure> {
-        log_lowered_limits(&policy, &proof);
+        let (_, request) = self.read_request(options)?;
+        let whom = Whom::from(proof);
+        let grant = Grant::decide(policy, &whom, &request)?;
+        let Request::Spawn(spawn) = request else {
+            self.write_down("ok");
+            return Ok(Outcome::Done(act(request, grant, None, proof)?));
+        };
+        log_lowered_limits(policy, proof);
+        let launched = launch_server(spawn, grant, |plan| {
+            self.write_down("ok");
+            process::start(plan, policy, self.inherited_umask, proof)
+        });
+        launched.map(Outcome::Launched)
+    }
+
+    /// As nobody: the monitor and its children act.
+    fn have_carried_out(
+        &mut self,
+        options: &Options,
+        policy: &Policy,
+        whom: &Whom,
+    ) -> Result<Outcome, Failure> {
+        let (bytes, request) = self.read_request(options)?;
+        let grant = Grant::decide(policy, whom, &request)?;
+        let (action, name) = (request.action(), request.server_name().clone());
+        let longest = request.longest(grant.name_unit(&name).map_err(Error::from)?.is_some());
+        let mut begin = |limits| {
+            let monitor = self.monitor.take().ok_or(Denial::CallerGone)?;
+            have_carried_out(monitor, &bytes, action, &name, limits).map_err(Error::from)
+        };
+        let Request::Spawn(spawn) = request else {
+            let mut link = begin(Limits::default())?;
+            let text = await_answer(&mut link, longest, &whom.name)?;
+            return Ok(Outcome::Answered(text, link));
+        };
+        let limits = spawn.limits;
+        launch_server(spawn, grant, |_| begin(limits)).map(Outcome::Launched)
+    }
+
+    fn read_request(&mut self, options: &Options) -> Result<(Vec<u8>, Request), Error> {
         let bytes = Request::read(std::io::stdin().lock())?;
         let request = Request::parse(&bytes)?;
         self.action = Some(request.action());
         options.check_request(request.action(), request.server_name().as_str())?;
-        let grant = Grant::decide(policy, self.mode, proof, &request)?;
-        let proof = grant.unprivileged();
-        let mut unit = match &request {
-            Request::Stop(_) | Request::Status(_) => self.attend_unit(&grant, &request)?,
-            Request::Kill(_) | Request::Spawn(_) => None,
-        };
-        if unit.is_none() && !matches!(request, Request::Spawn(_)) {
-            self.write_down("ok");
-        }
-        Ok(match request {
-            Request::Spawn(spawn) => {
-                let (name, limits) = (spawn.server_name.clone(), spawn.limits);
-                let launched = launch_server(spawn, &grant, |plan| match self.monitor.take() {
-                    Some(monitor) => Ok(have_started(monitor, &bytes, &name, limits)?),
-                    None => {
-                        self.write_down("ok");
-                        process::start(plan, grant.policy(), self.inherited_umask, proof)
-                    }
-                })?;
-                Outcome::Launched(launched)
-            }
-            Request::Kill(kill) => Outcome::Done(Reply::signalled(send_signal(&kill, proof)?)),
-            Request::Stop(stop) => {
-                let leftovers = grant.policy().server.leftovers;
-                let in_unit = unit.as_mut().map(|link| stop_in_unit(&stop, leftovers, link, proof));
-                Outcome::Done(Reply::stopped(match in_unit.transpose()?.flatten() {
-                    Some(stopped) => stopped,
-                    None => stop_server(&stop, leftovers, proof)?,
-                }))
-            }
-            Request::Status(status) => {
-                let in_unit = unit.as_mut().map(|link| measure_in_unit(&status, link, proof));
-                Outcome::Done(match in_unit.transpose()?.flatten() {
-                    Some(UnitStatus::Alive(usage)) => Reply::status(Some(usage)),
-                    Some(UnitStatus::Ended { end, result }) => Reply::ended(end, result),
-                    None => Reply::status(measure_server(&status, proof)?),
-                })
-            }
-        })
+        Ok((bytes, request))
     }
 
     /// Shows a text to a person. Such a call asks for nothing else.
@@ -182,7 +199,7 @@ impl Call {
             tell(monitor, self.action.unwrap_or("?"), code);
             return Ok(());
         }
-        let (caller, target) = (self.caller.as_ref().ok().copied(), self.target.as_deref());
+        let (caller, target) = (self.caller.as_ref().ok(), self.target.as_deref());
         audit::write_record("sudospawner", &Record { caller, target, action: self.action, code })
     }
 }
@@ -195,36 +212,9 @@ pub fn deny(words: &[OsString], denial: Denial, written: Result<(), String>) -> 
     report_failure(Error::from(denial).into())
 }
 
-/// Reads the command line, and starts logging at its level.
-fn read_command_line(words: &[OsString]) -> Result<Command, Error> {
-    let command = cli::parse(words.iter().cloned());
-    let level = match &command {
-        Ok(Command::Answer(options)) => options.logging,
-        _ => None,
-    };
-    diagnostics::start_logging("sudospawner", level.unwrap_or(LevelFilter::Info));
-    command
-}
-
 fn log_what_was_not_written(written: Result<(), String>) {
     if let Err(line) = written {
         log::info!("{line}");
-    }
-}
-
-impl Call {
-    /// If servers run in units, keeps the monitor available for this request's unit.
-    fn attend_unit(&mut self, grant: &Grant, request: &Request) -> Result<Option<Link>, Error> {
-        let name = request.server_name();
-        match (grant.name_unit(name)?, self.monitor.take()) {
-            (Some(_), Some(monitor)) => {
-                Ok(Some(have_attended(monitor, request.action(), name, Limits::default())?))
-            }
-            (_, monitor) => {
-                self.monitor = monitor;
-                Ok(None)
-            }
-        }
     }
 }
 
@@ -237,7 +227,12 @@ fn report_failure(Failure { error, hooks }: Failure) -> ExitCode {
 }
 
 fn write(reply: &Reply) {
-    if let Err(error) = reply.write() {
+    has_written(reply.write());
+}
+
+fn has_written(written: std::io::Result<()>) -> bool {
+    if let Err(error) = &written {
         log::warn!("the reply could not be written: {error}");
     }
+    written.is_ok()
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use ground::diagnostics;
 use log::LevelFilter;
 
 use crate::error::Error;
@@ -61,6 +62,26 @@ const REFUSED: [&str; 6] = [
     "log-rotate-when",
     "log-rotate-interval",
 ];
+
+/// Reads the command line, and starts logging at its level.
+///
+/// # Errors
+/// [`Error::Usage`] and [`Error::OptionRefused`].
+pub fn read_command_line(words: &[OsString]) -> Result<Command, Error> {
+    let command = parse(words.iter().cloned());
+    let level = match &command {
+        Ok(Command::Answer(options)) => options.logging,
+        _ => None,
+    };
+    diagnostics::start_logging("sudospawner", level.unwrap_or(LevelFilter::Info));
+    command
+}
+
+/// Starts logging at the level that the command line asks for, in a process that has not read it.
+pub fn start_logging_as_asked() {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let _ = read_command_line(&words);
+}
 
 /// Reads the command line, without the program's name.
 ///
@@ -240,11 +261,7 @@ mod tests {
                         assert_eq!(find_options(&line), None, "{line:?}");
                         continue;
                     };
-                    let expected = RootOptions {
-                        user,
-                        action: options.action.as_deref(),
-                        server_name: options.server_name.as_deref(),
-                    };
+                    let expected = RootOptions { user, action: options.action.as_deref() };
                     assert_eq!(find_options(&line), Some(expected), "{line:?}");
                     right += 1;
                 }

@@ -1,36 +1,109 @@
-//! Tells the monitor the mediator's decision.
+//! What the mediator, which is nobody, and the monitor say to each other in root mode.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use ground::denial::Denial;
+use ground::report::Report;
 use ground::server_name::ServerName;
-use ground::wire::Link;
+use ground::waiting::wait_for_any;
+use ground::wire::{Link, stdout_to_caller};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags};
+use nix::unistd::Uid;
 use root::foreground::{BLOCK, SEALS};
-use root::monitor::Monitor;
+use root::monitor::{LONGEST_LOOKUP, Monitor};
 use root::unit_properties::Limits;
+
+use crate::error::Error;
+use crate::grant::Whom;
+use crate::request::Request;
+
+/// How much longer than its own time limit the monitor may take to say whom it has admitted.
+const MARGIN: u64 = 15;
+
+/// Waits until root has decided whom it acts for.
+///
+/// # Errors
+/// Root's denial; [`Denial::AccountTimeout`] and [`Denial::CallerGone`].
+pub fn await_admission(monitor: &mut Monitor, name: &str) -> Result<Whom, Error> {
+    let limit = Duration::from_secs(MARGIN.saturating_add(LONGEST_LOOKUP.into()));
+    // The monitor ends without a word if a look-up takes too long.
+    match read_next(&mut monitor.link, limit)? {
+        Some(Report::Admitted(uid, home)) => {
+            Ok(Whom { name: name.to_owned(), uid: Uid::from_raw(uid), home: home.into() })
+        }
+        Some(Report::Denied(setback)) => Err(Error::Reported(setback)),
+        _ => Err(Denial::AccountTimeout.into()),
+    }
+}
+
+/// Waits for the reply that the agent has written for the caller.
+///
+/// # Errors
+/// What the agent reports; [`Error::TargetUnresponsive`] and [`Denial::CallerGone`].
+pub fn await_answer(link: &mut Link, limit: Duration, target: &str) -> Result<String, Error> {
+    match read_next(link, limit) {
+        Ok(Some(Report::Answer(text))) => Ok(text),
+        Ok(Some(Report::Denied(setback) | Report::Failed(setback))) => {
+            Err(Error::Reported(setback))
+        }
+        Ok(Some(_)) => Err(Error::at("asking the monitor")(Errno::EBADMSG)),
+        Ok(None) => Err(Error::silence_of(target, limit)),
+        Err(Error::Denied(Denial::LaunchFailed { .. })) => Err(Error::TargetUnresponsive {
+            target: target.to_owned(),
+            reason: "has ended without an answer".to_owned(),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// The next report; `None` if it takes longer than `limit`, and an error if nobody is left to write or to read
+/// one.
+fn read_next(link: &mut Link, limit: Duration) -> Result<Option<Report>, Error> {
+    let begin = Instant::now();
+    loop {
+        let left = limit.saturating_sub(begin.elapsed());
+        let stdout = stdout_to_caller();
+        // No event is requested for stdout: poll(2) reports without a request that no reader is left.
+        let mut watched = [
+            PollFd::new(link.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stdout.as_fd(), PollFlags::empty()),
+        ];
+        let events = wait_for_any(&mut watched, left).map_err(Error::at("poll"))?;
+        match events.as_slice() {
+            [true, _] => return Ok(Some(link.read_report()?)),
+            [_, true] => return Err(Denial::CallerGone.into()),
+            _ if left.is_zero() => return Ok(None),
+            _ => {}
+        }
+    }
+}
 
 /// Has root write the decision to the authentication log, and nothing else.
 pub fn tell(mut monitor: Monitor, action: &str, code: &str) {
     let _ = monitor.decision.write_all(format!("{action}\n{code}\n").as_bytes());
 }
 
-/// Has the server started. `request` is what was parsed and granted.
+/// Has a granted request carried out: root records the decision, and what follows gets the request's bytes.
 ///
 /// # Errors
 /// [`Denial::LaunchFailed`].
-pub fn have_started(
+pub fn have_carried_out(
     monitor: Monitor,
-    request: &[u8],
+    bytes: &[u8],
+    action: &str,
     name: &ServerName,
     limits: Limits,
 ) -> Result<Link, Denial> {
-    match leave_request(&monitor, request, name) {
-        Ok(()) => have_attended(monitor, "spawn", name, limits),
+    match leave_request(&monitor, bytes, name) {
+        Ok(()) => approve(monitor, action, name, limits),
         Err(denial) => {
-            tell(monitor, "spawn", denial.classify().0);
+            tell(monitor, action, denial.classify().0);
             Err(denial)
         }
     }
@@ -51,11 +124,7 @@ fn name_to_block(name: &ServerName) -> [u8; BLOCK] {
     block
 }
 
-/// Has root record the decision, and keeps the monitor available for the server's unit.
-///
-/// # Errors
-/// [`Denial::LaunchFailed`].
-pub fn have_attended(
+fn approve(
     mut monitor: Monitor,
     action: &str,
     name: &ServerName,
@@ -70,6 +139,19 @@ pub fn have_attended(
         .write_all(order.as_bytes())
         .map_err(|error| Denial::at("telling the monitor")(to_errno(&error)))?;
     Ok(monitor.link)
+}
+
+/// Reads the request that the mediator has left after the server's name, in a process that has become the
+/// target.
+///
+/// # Errors
+/// Those of [`Request::parse`]; [`Denial::LaunchFailed`] if there is none.
+pub fn take_request(file: &mut File) -> Result<Request, Error> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(BLOCK as u64))
+        .and_then(|_| file.read_to_end(&mut bytes))
+        .map_err(|_| Error::at("reading the request")(Errno::EIO))?;
+    Request::parse(&bytes)
 }
 
 fn to_errno(error: &std::io::Error) -> Errno {

@@ -31,9 +31,6 @@ impl Environment {
         let (mut passed, dropped): (BTreeMap<_, _>, BTreeMap<_, _>) =
             requested.into_iter().partition(|(name, _)| is_passed(name, rules));
         let dropped: Vec<String> = dropped.into_keys().collect();
-        if !dropped.is_empty() {
-            log::warn!("not passed on to the server, for security: {}", dropped.join(", "));
-        }
         passed.extend(rules.set.clone());
         if let Some(unit) = unit {
             unit.apply(&mut passed);

@@ -4,6 +4,7 @@
 //! `docs/protocol.md` lists the codes, and a test compares the two lists.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use thiserror::Error;
@@ -125,6 +126,26 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// The server's process waits for the directory that has the server's file.
+    #[error(
+        "the directory {directory}, where the server's program is, has not answered within {seconds} s: look at its file server or automounter, and start the server again"
+    )]
+    ServerUnresponsive {
+        /// The directory.
+        directory: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A process that acts for the target gives no answer.
+    #[error(
+        "the process that acts for {target} {reason}: processes of that account may have stopped or killed it; if it happens again, end them as root"
+    )]
+    TargetUnresponsive {
+        /// The account.
+        target: String,
+        /// What was seen.
+        reason: String,
+    },
     /// The kernel refused to execute the server.
     #[error("{path} could not be executed: {reason}")]
     ExecFailed {
@@ -203,6 +224,13 @@ impl From<Error> for Report {
 }
 
 impl Error {
+    /// The target's process has said nothing for this time.
+    #[must_use]
+    pub fn silence_of(target: &str, limit: Duration) -> Self {
+        let reason = format!("has not answered within {} s", limit.as_secs());
+        Self::TargetUnresponsive { target: target.to_owned(), reason }
+    }
+
     /// For `map_err`: a system call failed while a server was being started.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
         move |errno| Denial::at(step)(errno).into()
@@ -237,6 +265,8 @@ impl Error {
             Self::ServerNotExecutable { .. } => ("server_not_executable", 0),
             Self::HomeMissing { .. } => ("home_missing", 0),
             Self::HomeUnresponsive { .. } => ("home_unresponsive", 0),
+            Self::ServerUnresponsive { .. } => ("server_unresponsive", 0),
+            Self::TargetUnresponsive { .. } => ("target_unresponsive", 0),
             Self::ExecFailed { .. } => ("exec_failed", 0),
             Self::ExitedEarly { .. } => ("exited_early", 0),
             Self::PortTaken { .. } => ("port_taken", 0),

@@ -1,10 +1,11 @@
 //! The first process of a server's unit after root has been given up: it reads the request and becomes the
 //! server.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 
 use ground::denial::Denial;
-use ground::report::{Refusal, Report};
+use ground::report::Report;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode as FileMode, umask};
@@ -16,32 +17,30 @@ use root::privileges::Unprivileged;
 
 use crate::error::Error;
 use crate::launcher::plan::Plan;
+use crate::lowered::log_lowered_limits;
+use crate::mode::Mode;
 use crate::supervisor::inherited::LogPlace;
 use crate::supervisor::log_file::LogFile;
 
 /// Becomes the server. Returns only on failure, after telling the mediator why.
 pub fn become_server(mut begun: Begun) -> ExitCode {
-    let report = match execute_server(&mut begun) {
-        Ok(refusal) => Report::Refused(refusal),
-        Err(error) => {
-            log::error!("{error}");
-            error.into()
-        }
-    };
-    begun.wire.send(&report);
+    let Err(error) = execute_server(&mut begun);
+    log::error!("{error}");
+    begun.wire.send(&error.into());
     ExitCode::FAILURE
 }
 
-fn execute_server(begun: &mut Begun) -> Result<Refusal, Error> {
+fn execute_server(begun: &mut Begun) -> Result<Infallible, Error> {
     let Begun { proof, policy, request, wire } = begun;
     let plan = Plan::read(request, policy, proof)?;
+    log_lowered_limits(policy, proof);
     if let Some(limit) = plan.limits.iter().find(|limit| !limit.holds_here()) {
         return Err(Denial::LimitNotHeld { limit: limit.key() }.into());
     }
     // Before the log is opened: the mediator has to know whose home does not answer.
     wire.send(&Report::Server(Pid::this().as_raw()));
     settle(policy, &plan, proof).map_err(Error::at("stdin and stderr of the server"))?;
-    Ok(plan.execute(wire, proof))
+    plan.execute(policy, Mode::Root, wire, proof)
 }
 
 /// Sets up the server's surroundings: its umask, no stdin, and its log.

@@ -1,41 +1,55 @@
-//! Decides whether a request is granted, in a process that can do no more than its target.
+//! Decides whether a request is granted, in a process that is not root: nobody, and again each one that acts
+//! on the request as the target.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use ground::denial::Denial;
 use ground::server_name::ServerName;
 use ground::unit_name::UnitName;
+use nix::unistd::Uid;
 use root::policy::file::{Launcher, Policy};
 use root::policy::units::Bytes;
 use root::privileges::Unprivileged;
 use root::unit_properties::Limits;
 
 use crate::error::Error;
-use crate::mode::Mode;
 use crate::request::Request;
 
-/// A granted request, in a process that can do no more than its target. Only [`Grant::decide`] makes one.
-#[derive(Debug)]
-#[must_use]
-pub struct Grant {
-    unprivileged: Unprivileged,
-    mode: Mode,
-    policy: Policy,
+/// What is known of a target in a process that may not be the target.
+#[derive(Debug, Clone)]
+pub struct Whom {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: Uid,
+    /// Its home directory, which may not exist.
+    pub home: PathBuf,
 }
 
-impl Grant {
+impl From<&Unprivileged> for Whom {
+    fn from(proof: &Unprivileged) -> Self {
+        let account = proof.target();
+        Self { name: account.name.clone(), uid: account.uid, home: account.home.clone() }
+    }
+}
+
+/// The grant of a request for a target. Only [`Grant::decide`] makes one.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Grant<'a> {
+    policy: &'a Policy,
+    whom: &'a Whom,
+}
+
+impl<'a> Grant<'a> {
     /// Check 5, the part where the policy restricts a request that is within its bounds.
     ///
     /// # Errors
     /// [`Error::LimitNotEnforceable`], [`Error::LimitExceedsPolicy`], [`Error::UnitNotPermitted`] and
     /// [`Denial::ServerNameTooLong`].
-    pub fn decide(
-        policy: Policy,
-        mode: Mode,
-        unprivileged: Unprivileged,
-        request: &Request,
-    ) -> Result<Self, Error> {
-        let grant = Self { unprivileged, mode, policy };
+    pub fn decide(policy: &'a Policy, whom: &'a Whom, request: &Request) -> Result<Self, Error> {
+        let grant = Self { policy, whom };
         match (request, grant.name_unit(request.server_name())?) {
             (Request::Spawn(spawn), Some(_)) => grant.check_ceilings(spawn.limits)?,
             (Request::Spawn(spawn), None) => grant.refuse_limits(spawn.limits)?,
@@ -51,25 +65,18 @@ impl Grant {
         Ok(grant)
     }
 
-    /// The proof that we are the target.
-    pub fn unprivileged(&self) -> &Unprivileged {
-        &self.unprivileged
-    }
-
-    /// How we were called.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
     /// The policy that the request was granted under.
     #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> &'a Policy {
+        self.policy
     }
-}
 
-impl Grant {
+    /// Whom it is for.
+    #[must_use]
+    pub fn whom(&self) -> &'a Whom {
+        self.whom
+    }
+
     /// The unit of one of the target's servers; `None` if servers do not run in units.
     ///
     /// # Errors
@@ -78,8 +85,7 @@ impl Grant {
         if self.policy.server.launcher != Launcher::Systemd {
             return Ok(None);
         }
-        let user = &self.unprivileged.target().name;
-        self.policy.systemd.unit_name.name_unit(user, server_name).map(Some)
+        self.policy.systemd.unit_name.name_unit(&self.whom.name, server_name).map(Some)
     }
 
     fn check_ceilings(&self, asked: Limits) -> Result<(), Error> {

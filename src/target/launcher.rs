@@ -62,23 +62,28 @@ impl From<Error> for Failure {
 /// # Errors
 /// Everything that can be wrong with a server: [`Error::ServerMissing`], [`Error::ServerUntrusted`],
 /// [`Error::ServerNotExecutable`], [`Error::HomeMissing`], [`Error::ExecFailed`], [`Error::ExitedEarly`],
-/// [`Error::PortTaken`], [`Error::HomeUnresponsive`], and those of [`Denial`](ground::denial::Denial) about hooks,
-/// privileges, the launch and a caller that is gone. No process of the server is left, unless the kernel keeps
-/// one that waits for its directory; that one never becomes a server.
+/// [`Error::PortTaken`], [`Error::HomeUnresponsive`], [`Error::ServerUnresponsive`],
+/// [`Error::TargetUnresponsive`], and those of
+/// [`Denial`](ground::denial::Denial) about hooks, privileges, the launch and a caller that is gone. No process
+/// of the server is left, unless the kernel keeps one that waits for its directory; that one never becomes a
+/// server.
 pub fn launch_server(
     spawn: Spawn,
-    grant: &Grant,
+    grant: Grant<'_>,
     start: impl FnOnce(&Plan) -> Result<Link, Error>,
 ) -> Result<Launched, Failure> {
-    let proof = grant.unprivileged();
     let (wait, events) = (spawn.wait, spawn.events);
     let unit = grant.name_unit(&spawn.server_name).map_err(Error::from)?;
     let limits = unit.is_some().then(|| lower_limits(grant.policy(), spawn.limits));
-    let plan = Plan::make(spawn, grant.policy(), grant.mode(), proof)?;
-    log::info!("starting {} for {}", plan.executable.path().display(), proof.target().name);
+    let plan = Plan::make(spawn, grant)?;
+    log::info!("starting a server for {}", grant.whom().name);
+    let dropped_env = &plan.environment.dropped;
+    if !dropped_env.is_empty() {
+        log::warn!("not passed on to the server, for security: {}", dropped_env.join(", "));
+    }
     let place = if unit.is_some() { Place::Unit } else { Place::Process };
     let mut watch = Watch::new(start(&plan)?, place, wait, events);
-    match watch.until_up(&plan, proof) {
+    match watch.until_up(&plan.directory, grant) {
         Ok(listening) => {
             let (pid, started) = watch.identify_server();
             let (link, hooks) = watch.into_parts();
@@ -98,7 +103,8 @@ pub fn launch_server(
             // The caller may retry at once. What this call started must be gone by then, unless it waits for
             // a file server: the kernel may keep it until that answers, and the caller's time is over.
             let (link, hooks) = watch.into_parts();
-            let is_stuck = matches!(error, Error::HomeUnresponsive { .. });
+            let is_stuck =
+                matches!(error, Error::HomeUnresponsive { .. } | Error::ServerUnresponsive { .. });
             link.wait_for_undoing(if is_stuck { GRACE } else { LONGEST_ENDING });
             Err(Failure { error, hooks })
         }

@@ -15,6 +15,7 @@ pub mod lowered;
 pub mod request;
 pub mod grant;
 pub mod decision;
+pub mod agent;
 pub mod launcher;
 pub mod environment;
 pub mod server;

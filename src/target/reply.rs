@@ -202,6 +202,12 @@ impl Reply {
         Self::Failed { ok: false, code: error.code().to_owned(), error: error_text, early, hooks }
     }
 
+    /// The reply's text, for the process that writes it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// Writes the reply. If the caller does not get it, everything done for the reply has to be undone.
     ///
     /// # Errors
@@ -232,12 +238,19 @@ impl Event {
     }
 }
 
-#[allow(clippy::disallowed_methods)]
 fn write_line(value: &impl Serialize) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
+    write_answer(&serde_json::to_string(value)?)
+}
+
+/// Writes the text of a reply.
+///
+/// # Errors
+/// What write(2) says.
+#[allow(clippy::disallowed_methods)]
+pub fn write_answer(text: &str) -> std::io::Result<()> {
+    let line = format!("{text}\n");
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&line)?;
+    stdout.write_all(line.as_bytes())?;
     stdout.flush()
 }
 

@@ -25,6 +25,13 @@ const MIN_MEMORY: i64 = 1 << 20;
 /// The longest duration in a request: an hour.
 const MAX_SECONDS: f64 = 3600.0;
 
+/// How long the answer of the target's process may take: less than the class waits,
+const PATIENCE: Duration = Duration::from_secs(25);
+/// for a stop enough for supervisor and keeper to end what is left, in addition to what the request says,
+const STOP_PATIENCE: Duration = Duration::from_secs(45);
+/// and with what systemd may take for a unit.
+const UNIT_PATIENCE: Duration = Duration::from_secs(600);
+
 /// What the caller asks for.
 #[derive(Debug)]
 pub enum Request {
@@ -175,6 +182,19 @@ impl Request {
             | Self::Stop(Stop { unit, .. })
             | Self::Status(Status { unit, .. }) => unit.as_deref(),
         }
+    }
+
+    /// How long to wait for the answer of the process that carries it out. A unit is asked about, and systemd may
+    /// be slow.
+    #[must_use]
+    pub fn longest(&self, is_in_unit: bool) -> Duration {
+        let own = match self {
+            Self::Stop(Stop { interrupt, term, kill, .. }) => {
+                STOP_PATIENCE.saturating_add(*interrupt).saturating_add(*term).saturating_add(*kill)
+            }
+            Self::Spawn(_) | Self::Kill(_) | Self::Status(_) => PATIENCE,
+        };
+        if is_in_unit { own.saturating_add(UNIT_PATIENCE) } else { own }
     }
 
     /// The action's name, for the audit line.

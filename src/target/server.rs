@@ -3,6 +3,7 @@
 //! The file is beside this program's own binary, which is found by `/proc/self/exe`, or in the directory that
 //! the policy names. The caller and PATH have no influence on that.
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
 use std::io::ErrorKind;
@@ -10,11 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access, chdir, execve};
+use nix::unistd::{AccessFlags, Pid, access, chdir, execve};
 
 use crate::error::Error;
 use crate::mode::Mode;
-use ground::report::{Refusal, Report};
+use crate::process::stat::Stat;
+use ground::report::Report;
 use ground::script::read_interpreter_of;
 use ground::system_calls;
 use ground::wire::Wire;
@@ -39,10 +41,8 @@ impl Executable {
     /// # Errors
     /// [`Error::ServerMissing`], [`Error::ServerUntrusted`] in root mode and for the policy's directory,
     /// [`Error::ServerNotExecutable`].
-    pub fn find(policy: &Policy, mode: Mode, unprivileged: &Unprivileged) -> Result<Self, Error> {
-        let own = fs::read_link("/proc/self/exe").unwrap_or_default();
-        let beside = own.parent().unwrap_or(Path::new("/"));
-        let directory = policy.server.directory.as_deref().unwrap_or(beside);
+    pub fn find(policy: &Policy, mode: Mode, proof: &Unprivileged) -> Result<Self, Error> {
+        let directory = choose_directory(policy);
         for name in SIBLINGS {
             let executable = Self { path: directory.join(name) };
             match fs::symlink_metadata(&executable.path) {
@@ -58,10 +58,10 @@ impl Executable {
                 Err(Distrust::Closed(..)) | Ok(_) => {}
                 Err(distrust) => log::warn!("whoever can write it can be any user: {distrust}"),
             }
-            executable.check_access(&unprivileged.target().name)?;
+            executable.check_access(&proof.target().name)?;
             return Ok(executable);
         }
-        Err(Error::ServerMissing { directory: directory.to_owned() })
+        Err(Error::ServerMissing { directory })
     }
 
     fn check_access(&self, target: &str) -> Result<(), Error> {
@@ -74,79 +74,68 @@ impl Executable {
         Err(Error::ServerNotExecutable { path, target, reason })
     }
 
-    /// Its path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Becomes the server: enters the directory, usually the target's home, says so, resets signals, and
     /// executes the file with exactly these arguments and variables. Returns only on failure.
+    ///
+    /// # Errors
+    /// [`Error::HomeMissing`], [`Error::ServerNotExecutable`] and [`Error::ExecFailed`].
     pub fn execute(
         &self,
         args: &[CString],
         variables: &[CString],
         directory: &Path,
         wire: &mut Wire,
-        _: &Unprivileged,
-    ) -> Refusal {
-        if let Err(errno) = chdir(directory) {
-            return Refusal::Home(errno as i32);
-        }
+        proof: &Unprivileged,
+    ) -> Result<Infallible, Error> {
+        let target = &proof.target().name;
+        let at_home = |errno| Error::HomeMissing {
+            home: directory.to_owned(),
+            target: target.clone(),
+            errno,
+        };
+        chdir(directory).map_err(at_home)?;
         // The directory may have answered when nobody waited any more, nor was able to end this process.
         if wire.is_abandoned() {
-            return Refusal::Home(Errno::ETIMEDOUT as i32);
+            return Err(at_home(Errno::ETIMEDOUT));
         }
-        wire.send(&Report::Entered);
-        let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
-            return Refusal::Execution(Errno::EINVAL as i32);
-        };
+        wire.send(&Report::Entered(Stat::read(Pid::this()).map(|stat| stat.started)));
+        let path = CString::new(self.path.as_os_str().as_bytes());
+        let path = path.map_err(|_| Error::at("the server's path")(Errno::EINVAL))?;
         let mut argv = vec![path.as_c_str()];
         argv.extend(args.iter().map(CString::as_c_str));
         system_calls::reset_signals();
-        match execve(&path, &argv, variables) {
-            Err(errno) => Refusal::Execution(errno as i32),
-        }
+        execve(&path, &argv, variables).map_err(|errno| self.explain(errno, target))
     }
 
-    /// The error for a refusal, with the cause if the file shows it.
-    #[must_use]
-    pub fn explain(
-        &self,
-        refusal: Refusal,
-        directory: &Path,
-        unprivileged: &Unprivileged,
-    ) -> Error {
-        match refusal {
-            Refusal::Home(errno) => Error::HomeMissing {
-                home: directory.to_owned(),
-                target: unprivileged.target().name.clone(),
-                errno: Errno::from_raw(errno),
-            },
-            Refusal::Execution(errno) => {
-                let errno = Errno::from_raw(errno);
-                if let Err(error) = self.check_access(&unprivileged.target().name) {
-                    return error;
-                }
-                let reason = match (errno, read_interpreter_of(&self.path)) {
-                    (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
-                        let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);
-                        format!(
-                            "its first line names the interpreter {}, and {}",
-                            interpreter.display(),
-                            explain_access(&interpreter, cause)
-                        )
-                    }
-                    (Errno::ENOEXEC, None) => {
-                        "it is neither a binary of this machine nor does it begin with #!"
-                            .to_owned()
-                    }
-                    (errno, _) => errno.to_string(),
-                };
-                Error::ExecFailed { path: self.path.clone(), reason }
-            }
+    /// The error for a refusal of the kernel, with the cause if the file shows it.
+    fn explain(&self, errno: Errno, target: &str) -> Error {
+        if let Err(error) = self.check_access(target) {
+            return error;
         }
+        let reason = match (errno, read_interpreter_of(&self.path)) {
+            (Errno::ENOENT | Errno::EACCES, Some(interpreter)) => {
+                let cause = access(&interpreter, AccessFlags::X_OK).err().unwrap_or(errno);
+                format!(
+                    "its first line names the interpreter {}, and {}",
+                    interpreter.display(),
+                    explain_access(&interpreter, cause)
+                )
+            }
+            (Errno::ENOEXEC, None) => {
+                "it is neither a binary of this machine nor does it begin with #!".to_owned()
+            }
+            (errno, _) => errno.to_string(),
+        };
+        Error::ExecFailed { path: self.path.clone(), reason }
     }
+}
+
+/// Where the server's file is: in the policy's directory, or beside our own binary.
+#[must_use]
+pub fn choose_directory(policy: &Policy) -> PathBuf {
+    let own = fs::read_link("/proc/self/exe").unwrap_or_default();
+    let beside = own.parent().unwrap_or(Path::new("/"));
+    policy.server.directory.as_deref().unwrap_or(beside).to_owned()
 }
 
 /// Says what keeps this process from executing a file.

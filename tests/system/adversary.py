@@ -4,6 +4,7 @@
 stop             send SIGSTOP to each new process of the user's that is called sudospawner
 kill             send SIGKILL to each
 signal NUMBER    send that signal to each
+limit NAME       lower that limit of each, of setrlimit(2), to nothing
 take NUMBER TEXT take the descriptor with this number out of each, and write the text into it, again
                  and again; a line for each process says what came of it: "taken", or the error
 
@@ -12,6 +13,7 @@ Prints "ready" when it looks.
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -86,6 +88,9 @@ while True:
             print(take(pid, int(sys.argv[2]), sys.argv[3].encode()), flush=True)
             continue
         try:
+            if sys.argv[1] == "limit":
+                resource.prlimit(pid, getattr(resource, f"RLIMIT_{sys.argv[2]}"), (0, 0))
+                continue
             os.kill(pid, signals.get(sys.argv[1]) or int(sys.argv[2]))
         except OSError:
             # Root's still: to be tried again.

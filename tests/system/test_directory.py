@@ -240,6 +240,20 @@ def test_a_call_that_was_given_up_while_it_waited_for_the_directory_starts_nothi
     wait_until(lambda: mediator.list_processes(str(DOTTED.uid)) == [], "the end of everything")
 
 
+def test_no_process_of_roots_waits_without_end_for_a_directory_that_does_not_answer(
+    directory: Directory,
+) -> None:
+    with mediator_for("root", directory) as mediator:
+        directory.begin_afresh(QUALIFIED)
+        # sudo asks for the groups of rhea and root, which the directory might have, too.
+        mediator.machine.run(["sudo", "-n", mediator.path, "--version"], user="rhea")
+        with directory.held_up():
+            refused = ask(mediator, DOTTED, "status", pid=999999)
+            left = [line for line in mediator.list_processes("root") if "--user=" in line]
+    assert (refused.reply["code"], refused.status) == ("account_timeout", 0)
+    assert left == []
+
+
 @pytest.fixture(scope="module")
 def directory_hub(directory: Directory) -> Iterator[Hub]:
     """A Hub in user mode for zoe and wash, and for the members of the directory's groups."""

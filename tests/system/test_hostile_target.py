@@ -1,6 +1,7 @@
 """What a user's processes do to those that act for the user: they stop, kill and trace them.
 
-Nothing of root's may wait for them without end, and what root has decided is done all the same.
+Nothing of root's may wait for them without end, and what root has decided is done all the same. The
+process that reads the request and writes the reply is out of their reach.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def list_left(mediator: RootMediator) -> list[str]:
     """What is left of calls and servers."""
     active = mediator.machine.run(["systemctl", "is-active", UNIT], check=False).stdout.strip()
     left = [active] if active in ("active", "activating", "deactivating") else []
-    return left + list_pids_of_root(mediator) + mediator.list_processes()
+    return left + list_pids_of_root(mediator) + list_readers(mediator) + mediator.list_processes()
 
 
 def give_up(process: subprocess.Popen[str], seconds: float = PATIENCE) -> None:
@@ -107,11 +108,6 @@ def give_up(process: subprocess.Popen[str], seconds: float = PATIENCE) -> None:
     for pipe in (process.stdout, process.stderr):
         assert pipe is not None
         pipe.close()
-
-
-def kill_sudo(mediator: RootMediator) -> None:
-    """What the Hub does a little later, as its own account."""
-    mediator.machine.run(["pkill", "-KILL", "-x", "sudo"], user="rhea", check=False)
 
 
 def stop_by_command_line(mediator: RootMediator, spawned: Answer) -> subprocess.Popen[str]:
@@ -127,44 +123,104 @@ def read_decisions(machine: Machine, word: str) -> list[str]:
     return [line for line in machine.run(query).stdout.splitlines() if word in line]
 
 
-def test_a_target_that_stops_its_mediators_keeps_no_process_of_roots(
+def test_a_target_that_stops_what_acts_for_it_keeps_nothing_of_a_call(
     mediator: RootMediator,
 ) -> None:
     status = {"action": "status", "pid": 999999}
     with adversary(mediator, "stop"):
         for call in [mediator.start(status) for _ in range(10)]:
             give_up(call, 0.5)
-        # A mediator that was stopped after its decision is zoe's alone.
-        kill_sudo(mediator)
-        wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
+    wait_until(lambda: list_left(mediator) == [], "the end of all calls")
+
+
+def test_a_target_that_kills_what_acts_for_it_is_named_in_the_reply(
+    mediator: RootMediator,
+) -> None:
+    spawned = mediator.spawn("stubborn")
+    with adversary(mediator, "kill"):
+        request = {"action": "stop", "pid": spawned.reply["pid"], "interrupt_seconds": 600}
+        answer = mediator.call(request)
+    assert (answer.reply["code"], answer.status) == ("target_unresponsive", 0)
+    assert "zoe" in answer.reply["error"]
     mediator.kill_processes()
 
 
+def test_what_a_target_does_to_the_limits_of_its_processes_ends_no_call_without_a_reply(
+    mediator: RootMediator,
+) -> None:
+    spawned = mediator.spawn()
+    status = {"action": "status", "pid": spawned.reply["pid"]}
+    for limit in ("CPU", "NOFILE", "AS", "FSIZE", "NPROC"):
+        with adversary(mediator, "limit", limit):
+            replies = [mediator.call(status).reply for _ in range(10)]
+        assert all(reply["ok"] or reply["code"] for reply in replies)
+    assert mediator.stop(spawned, unit=spawned.reply.get("unit", ""))["alive"] is False
+    wait_until(lambda: list_left(mediator) == [], "the end of all calls")
+
+
+def test_a_target_whose_table_of_processes_is_full_is_answered(mediator: RootMediator) -> None:
+    spawned = mediator.spawn()
+    unit = spawned.reply.get("unit", "")
+    mediator.set_policy(
+        POLICIES["systemd" if unit else "process"] + "[limits]\nrlimits = { nproc = 1 }\n"
+    )
+    status = mediator.call({"action": "status", "pid": spawned.reply["pid"], "unit": unit})
+    assert status.reply["alive"] is True
+    refused = mediator.spawn(server_name="second")
+    assert refused.reply["ok"] is False
+    assert "EAGAIN" in refused.reply["error"], refused.reply
+    assert mediator.stop(spawned, unit=unit)["alive"] is False
+    wait_until(lambda: list_left(mediator) == [], "the end of what was started")
+
+
 def start_without_request(mediator: RootMediator, *options: str) -> subprocess.Popen[str]:
-    """Begin a call, and wait until its mediator, which is zoe by then, waits for the request."""
+    """Begin a call, and wait until its mediator, which is nobody by then, waits for the request."""
     words = [*mediator.list_words("zoe"), *options]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = mediator.machine.start(words, user="rhea", text=True, **pipes)
-    is_there = ["pgrep", "-u", "zoe", "-x", "sudospawner"]
-    wait_until(lambda: mediator.machine.run(is_there, check=False).stdout, "the process that reads")
+    wait_until(lambda: list_readers(mediator), "the process that reads")
     return process
+
+
+def list_readers(mediator: RootMediator) -> list[str]:
+    """The pids of the mediators, which read requests as nobody."""
+    find = ["pgrep", "--uid", "nobody", "--exact", "sudospawner"]
+    return mediator.machine.run(find, check=False).stdout.split()
 
 
 def count_undecided(mediator: RootMediator, action: str) -> int:
     """How many lines of root's say that nothing was decided about this action."""
     rhea = mediator.machine.look_up_account("rhea").uid
-    line = f"caller={rhea} target=zoe action={action} code=undecided"
+    line = f"caller=rhea({rhea}) target=zoe action={action} code=undecided"
     return read_decisions(mediator.machine, "code=undecided").count(line)
 
 
-@pytest.mark.parametrize("number", ["STOP", "KILL", "TERM", "XCPU", "SEGV"])
-def test_a_mediator_that_cannot_decide_is_ended_and_written_down(
+@pytest.mark.parametrize("attacker", ["zoe", "rhea"])
+def test_who_reads_the_request_can_be_stopped_by_neither_target_nor_caller(
+    mediator: RootMediator, attacker: str
+) -> None:
+    call = start_without_request(mediator)
+    [reader] = list_readers(mediator)
+    for attack in (
+        *(["kill", f"-{number}", reader] for number in ("STOP", "KILL", "TERM", "XCPU", "SEGV")),
+        ["prlimit", "--pid", reader, "--cpu=0"],
+        ["renice", "--priority", "19", "--pid", reader],
+        ["cat", f"/proc/{reader}/environ"],
+    ):
+        run = mediator.machine.run(attack, user=attacker, check=False)
+        assert run.returncode != 0, attack
+    output, _ = call.communicate(json.dumps({"action": "status", "pid": 999999}), timeout=300)
+    assert json.loads(output)["ok"] is True
+
+
+@pytest.mark.parametrize("number", ["KILL", "SEGV"])
+def test_a_call_that_ends_before_its_decision_is_written_down(
     mediator: RootMediator, number: str
 ) -> None:
     for action, options in [("?", []), ("kill", ["--action=kill"]), ("?", ["--action=x y"])]:
         before = count_undecided(mediator, action)
         call = start_without_request(mediator, *options)
-        mediator.machine.run(["pkill", f"-{number}", "-x", "sudospawner"], user="zoe")
+        mediator.machine.run(["kill", f"-{number}", *list_readers(mediator)])
         give_up(call, 0.2)
         wait_until(lambda: list_left(mediator) == [], "the end of the call")
         assert call.stdin is not None
@@ -175,16 +231,15 @@ def test_a_mediator_that_cannot_decide_is_ended_and_written_down(
         )
 
 
-def test_what_nobody_decides_has_an_end_also_while_the_caller_waits(
+def test_a_hook_that_ends_all_processes_of_its_user_leaves_the_call_alone(
     mediator: RootMediator,
 ) -> None:
-    call = start_without_request(mediator)
-    mediator.machine.run(["pkill", "-STOP", "-x", "sudospawner"], user="zoe")
-    # A request may take a minute; sudo goes on when its command is gone.
-    output, _ = call.communicate(timeout=300)
-    assert output == ""
-    assert count_undecided(mediator, "?") > 0
-    wait_until(lambda: list_left(mediator) == [], "the end of the call")
+    mediator.add_hook("10-clean", '#!/bin/sh\npkill -KILL -u "$NB_USER"; true\n')
+    other = mediator.machine.start(["sleep", "7783"], user="zoe")
+    spawned = mediator.spawn()
+    assert (spawned.reply["ok"], spawned.reply["hooks"][0]["status"]) == (True, "ok")
+    wait_until(lambda: other.poll() is not None, "the end of the user's other process")
+    assert mediator.stop(spawned, unit=spawned.reply.get("unit", ""))["alive"] is False
 
 
 @pytest.mark.parametrize("number", ["STOP", "KILL", "TERM", "XCPU"])
@@ -201,7 +256,7 @@ def test_a_spawn_whose_processes_all_get_a_signal_leaves_no_server(
         wait_until(lambda: list_left(mediator) == [], "the end of what was started")
 
 
-def test_a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone(
+def test_a_spawn_whose_supervisor_is_stopped_and_whose_caller_goes_is_undone(
     mediator: RootMediator,
 ) -> None:
     mediator.add_hook("10-daemon", DAEMON)
@@ -213,8 +268,8 @@ def test_a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone(
     assert call.stdout is not None
     while '"started"' not in call.stdout.readline():
         pass
-    # Mediator and supervisor; the server goes on.
-    mediator.machine.run(["pkill", "-STOP", "-u", "zoe", "-x", "sudospawner"])
+    # The supervisor; the server goes on.
+    mediator.machine.run(["pkill", "-STOP", "-u", "zoe", "-x", "sudospawner"], check=False)
     give_up(call, 0.1)
     wait_until(lambda: list_left(mediator) == [], "the end of an undelivered server")
 
@@ -227,7 +282,6 @@ def test_a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked(
     with adversary(mediator, how):
         for _ in range(2):
             give_up(stop_by_command_line(mediator, spawned))
-        kill_sudo(mediator)
         wait_until(lambda: list_pids_of_root(mediator) == [], "the end of root's part")
     state = mediator.machine.run(["systemctl", "is-active", UNIT], check=False).stdout.strip()
     # Beside the Hub a server can only be ended by its account's own processes.

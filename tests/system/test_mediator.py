@@ -255,9 +255,9 @@ def test_the_decision_is_one_line_for_the_authentication_log(mediator: Mediator)
     ).stdout.splitlines()
     granted, spawn, dance = map(json.loads, entries)
     rhea = machine.look_up_account("rhea").uid
-    assert granted["MESSAGE"] == f"caller={rhea} target=wash action=spawn code=ok"
-    assert spawn["MESSAGE"] == f"caller={rhea} target=wash action=spawn code=exited_early"
-    assert dance["MESSAGE"] == f"caller={rhea} target=zoe action=? code=malformed_request"
+    assert granted["MESSAGE"] == f"caller=rhea({rhea}) target=wash action=spawn code=ok"
+    assert spawn["MESSAGE"] == f"caller=rhea({rhea}) target=wash action=spawn code=exited_early"
+    assert dance["MESSAGE"] == f"caller=rhea({rhea}) target=zoe action=? code=malformed_request"
     assert spawn["SYSLOG_FACILITY"] == "10"
 
 

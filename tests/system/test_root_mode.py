@@ -137,6 +137,23 @@ def test_a_hook_that_hangs_is_ended_with_all_that_it_started(root_mediator: Root
     root_mediator.stop(spawned)
 
 
+def test_a_hook_that_takes_too_long_can_clean_up_in_its_trap(root_mediator: RootMediator) -> None:
+    root_mediator.set_policy("[hooks]\ntimeout_seconds = 2\n")
+    # A shell runs its trap when the command that it waits for has ended, and not before.
+    root_mediator.add_hook(
+        "10-cleans-up",
+        "#!/bin/sh\ntrap 'echo cleaned up; echo again >>/run/trapped; exit 3' TERM\nsleep 7784\n",
+    )
+    spawned = root_mediator.spawn()
+    [hook] = spawned.reply["hooks"]
+    # The shell says of the command that it was terminated.
+    assert hook["status"] == "timeout"
+    assert hook["output"].endswith("cleaned up\n")
+    # Once, although it was the leader of its session and a child of ours.
+    assert root_mediator.machine.read("/run/trapped") == "again\n"
+    root_mediator.stop(spawned)
+
+
 def test_a_flood_of_output_is_cut_and_ends_with_the_hook(root_mediator: RootMediator) -> None:
     root_mediator.set_policy("[hooks]\ntimeout_seconds = 5\n")
     root_mediator.add_hook("10-flood", "#!/bin/sh\nyes 0123456789\n")
@@ -278,9 +295,9 @@ def test_the_decision_is_written_by_root(root_mediator: RootMediator) -> None:
 
     rhea = machine.look_up_account("rhea").uid
     expected = {
-        f"caller={rhea} target=zoe action=spawn code=ok",
-        f"caller={rhea} target=zoe action=kill code=ok",
-        f"caller={rhea} target=zoe action=? code=malformed_request",
+        f"caller=rhea({rhea}) target=zoe action=spawn code=ok",
+        f"caller=rhea({rhea}) target=zoe action=kill code=ok",
+        f"caller=rhea({rhea}) target=zoe action=? code=malformed_request",
     }
     wait_until(lambda: expected <= {entry["MESSAGE"] for entry in look()}, "root's lines")
 
@@ -301,7 +318,7 @@ def test_where_there_is_no_syslog_the_decision_is_on_stderr(root_mediator: RootM
         (refused, "target=? action=? code=target_not_permitted"),
     ]:
         first = next(line for line in log.splitlines() if "audit (not in syslog" in line)
-        assert first.endswith(f": caller={rhea} {decision}")
+        assert first.endswith(f": caller=rhea({rhea}) {decision}")
 
 
 def test_a_mediator_that_is_killed_during_a_hook_leaves_nothing(
@@ -314,8 +331,8 @@ def test_a_mediator_that_is_killed_during_a_hook_leaves_nothing(
         lambda: machine.run(["test", "-e", "/run/hook-runs"], check=False).returncode == 0, "hook"
     )
     machine.run(["rm", "/run/hook-runs"])
-    zoes = ["pgrep", "--uid", "zoe", "--full", str(root_mediator.path)]
-    machine.run(["kill", "-KILL", *machine.run(zoes).stdout.split()])
+    reader = ["pgrep", "--uid", "nobody", "--full", str(root_mediator.path)]
+    machine.run(["kill", "-KILL", *machine.run(reader).stdout.split()])
     process.communicate()
     wait_until(lambda: list_processes_of_root(root_mediator) == [], "the end of root's part")
     assert root_mediator.list_processes() == []

@@ -106,7 +106,7 @@ def test_every_request_is_answered_in_root_mode(
     sudo_rs.run(journal, check=False)
     use(root_mediator)
     assert sudo_rs.run(["cat", "/run/hook-was"]).stdout == "0\n"
-    caller = f"caller={sudo_rs.look_up_account('rhea').uid} target=zoe"
+    caller = f"caller=rhea({sudo_rs.look_up_account('rhea').uid}) target=zoe"
     lines: list[str] = []
 
     def read_on() -> int:

@@ -30,6 +30,9 @@ impl Display for Denial {
             Self::BinaryUntrusted(reason) => {
                 write!(f, "this program's own file is not trusted: {reason}")
             }
+            Self::AccountTimeout => f.write_str(
+                "the account database has not answered: look at the directory service that nsswitch.conf names (`getent passwd NAME` waits for it, too)",
+            ),
             // NSS answers in the same way when a directory does not answer.
             Self::TargetUnknown { asked } => write!(
                 f,

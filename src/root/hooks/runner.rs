@@ -17,7 +17,7 @@ use nix::sys::prctl;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, pipe2, setsid};
 
-use ground::ending::{end_children, has_children};
+use ground::ending::{end_children, end_session, has_children};
 use ground::escape::{Lines, escape_control_characters};
 use ground::output::Output;
 use ground::program::Program;
@@ -117,7 +117,10 @@ impl Runner {
                 (HookStatus::Failed, None, Some(signal as i32))
             }
             Some(_) => (HookStatus::Failed, None, None),
-            None => (HookStatus::Timeout, None, None),
+            None => {
+                end_session(hook, GRACE);
+                (HookStatus::Timeout, None, None)
+            }
         };
         if status != HookStatus::Ok {
             end_children(GRACE);

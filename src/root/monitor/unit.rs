@@ -1,15 +1,15 @@
-//! The monitor of a server in a unit: it asks systemd, as root, for as long as the mediator has questions.
+//! The monitor of a server in a unit: it asks systemd, as root, for as long as somebody has questions.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use ground::denial::Denial;
 use ground::report::Report;
 use ground::server_name::ServerName;
-use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, DELIVERED};
+use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, DELIVERED, FORGET, Wire};
 use nix::unistd::Pid;
 
-use super::Work;
+use super::{LONGEST_CALL, Work, read_words};
 use crate::policy::Target;
 use crate::service_manager::Unit;
 use crate::unit_properties::{Limits, list_own_properties, list_shared_properties};
@@ -21,65 +21,70 @@ fn read_limits(granted: &str) -> Limits {
 }
 
 impl Work<'_> {
-    /// Starts the server's unit if asked to, and answers the mediator's questions about it until the mediator
-    /// says that it is done. If mediator or caller go away before that, the unit is ended after a start,
-    /// since the caller has no reply, and after a stop.
+    /// The unit of one of the target's servers.
+    ///
+    /// # Errors
+    /// [`Denial::ServerNameTooLong`], and those of [`Unit::new`].
+    pub(super) fn find_unit(&self, target: &Target, name: &ServerName) -> Result<Unit, Denial> {
+        let naming = &self.order.policy.systemd.unit_name;
+        Unit::new(naming.name_unit(&target.account().name, name)?)
+    }
+
+    /// Starts the server's unit, and answers the mediator's questions about it until the mediator says that
+    /// the caller has its reply. Without that word the unit is ended.
     ///
     /// # Errors
     /// Those of [`Unit::start`] and [`Unit::show`].
-    pub(super) fn attend_unit(
+    pub(super) fn start_unit(
         &mut self,
-        action: &str,
         target: &Target,
         server_name: &ServerName,
         granted: &str,
     ) -> Result<(), Denial> {
         let (policy, user) = (self.order.policy, &target.account().name);
-        let unit = Unit::new(policy.systemd.unit_name.name_unit(user, server_name)?)?;
-        let started = if action == "spawn" {
-            let shared = list_shared_properties(policy, read_limits(granted), user, server_name);
-            let own = list_own_properties(policy, user, server_name);
-            let path = |file: &File| format!("/proc/{}/fd/{}", Pid::this(), file.as_raw_fd());
-            let (request, reports) = (path(&self.request), path(&self.wire.reports));
-            unit.start(target, &[shared, own].concat(), &request, &reports)
-        } else {
-            Ok(())
-        };
-        let done = started.and_then(|()| self.answer_about(&unit));
-        let (Ok(false) | Err(_)) = done else { return Ok(()) };
-        self.call.forget_caller();
-        // After a failure, too: systemd may have started the unit, and only be slow to answer.
-        let ended = match action {
-            "spawn" => unit.undo(),
-            "stop" => unit.stop(),
-            _ => Ok(()),
-        };
-        done.and(ended)
+        let unit = self.find_unit(target, server_name)?;
+        let shared = list_shared_properties(policy, read_limits(granted), user, server_name);
+        let own = list_own_properties(policy, user, server_name);
+        let path = |file: &File| format!("/proc/{}/fd/{}", Pid::this(), file.as_raw_fd());
+        let (request, reports) = (path(&self.request), path(&self.wire.reports));
+        let started = unit.start(target, &[shared, own].concat(), &request, &reports);
+        let mediator = self.wire.delivered.try_clone().map_err(|_| Denial::CallerGone)?;
+        match started.and_then(|()| unit.answer_about(&mut self.wire, &mediator)) {
+            Ok(Some(DELIVERED)) => Ok(()),
+            // After a failure, too: systemd may have started the unit, and only be slow to answer.
+            done => done.and(unit.undo()),
+        }
     }
+}
 
-    /// Answers the mediator's words. Returns whether the last word said that it is done.
-    fn answer_about(&mut self, unit: &Unit) -> Result<bool, Denial> {
-        while let Some(word) = self.call.read_word(&self.wire.delivered) {
+impl Unit {
+    /// Answers words about the unit. Returns the last one, which said that there are no more questions; `None`
+    /// if the asking process or the mediator ended without it.
+    pub(super) fn answer_about(
+        &self,
+        wire: &mut Wire,
+        mediator: &OwnedFd,
+    ) -> Result<Option<u8>, Denial> {
+        while let [word] = read_words(&wire.delivered, mediator, 1, LONGEST_CALL)[..] {
             match word {
-                DELIVERED => return Ok(true),
-                ASK_STATE => self.wire.send(&Report::Unit(unit.show()?)),
+                DELIVERED | FORGET => return Ok(Some(word)),
+                ASK_STATE => wire.send(&Report::Unit(self.show()?)),
                 ASK_STOP => {
-                    let ours = unit.end_processes()?;
-                    self.wire.send(&Report::Unit(String::new()));
+                    let ours = self.end_processes()?;
+                    wire.send(&Report::Unit(String::new()));
                     // Nobody needs to wait for the rest.
-                    self.call.forget_caller();
                     if ours {
-                        unit.forget()?;
+                        self.forget()?;
                     }
-                    return Ok(true);
+                    return Ok(Some(word));
                 }
                 ASK_JOURNAL => {
-                    unit.print_journal(&self.wire.reports);
+                    self.print_journal(&wire.reports);
                     break;
                 }
                 _ => break,
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }

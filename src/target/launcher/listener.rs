@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use nix::unistd::{Pid, Uid};
 
@@ -19,16 +20,19 @@ pub enum Listening {
 /// The kernel's state of a listening socket, TCP_LISTEN in `include/net/tcp_states.h`.
 const LISTEN: &str = "0A";
 
-/// Looks for sockets that listen on `port`, at any address, as the process `server` sees them.
+/// Looks for sockets that listen on `port`, at any address, as the process `server` sees them. Where /proc
+/// hides that process from this one (hidepid), as this one sees them.
 ///
 /// All of them have to be the target's: two accounts can listen on one port at different addresses, and we
 /// cannot know which one the Hub will reach.
 #[must_use]
 pub fn find_listeners(server: Pid, port: u16, target: Uid) -> Listening {
     let mut found = Listening::Nobody;
+    let is_visible = Path::new(&format!("/proc/{server}")).exists();
+    let process = if is_visible { server.to_string() } else { "self".to_owned() };
     for table in ["tcp", "tcp6"] {
         // If there is no such file, there is no IPv6, or the server has just ended and will be reported.
-        let Ok(file) = File::open(format!("/proc/{server}/net/{table}")) else {
+        let Ok(file) = File::open(format!("/proc/{process}/net/{table}")) else {
             continue;
         };
         for line in BufReader::new(file).lines().skip(1).map_while(Result::ok) {

@@ -1,32 +1,31 @@
-//! Everything that is decided about a server before its start.
+//! What a request and the policy decide about a server before its start.
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use ground::control_group::Limit;
-use ground::report::Refusal;
+use ground::report::Report;
 use ground::server_name::ServerName;
 use ground::wire::Wire;
 use nix::errno::Errno;
-use root::foreground::BLOCK;
 use root::policy::file::{Launcher, Policy};
 use root::policy::systemd::expand;
 use root::privileges::Unprivileged;
 use root::unit_properties::{Limits, lower_limits};
 
+use crate::decision::take_request;
 use crate::environment::{Environment, UnitEdits};
 use crate::error::Error;
+use crate::grant::{Grant, Whom};
 use crate::mode::Mode;
 use crate::request::{Request, Spawn};
 use crate::server::Executable;
 
-/// Everything that is decided about a server before its start.
+/// What a request and the policy decide about a server before its start.
 #[derive(Debug)]
 pub struct Plan {
-    /// Its file.
-    pub executable: Executable,
     /// Its arguments.
     pub args: Vec<CString>,
     /// Its environment.
@@ -40,25 +39,33 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Becomes the server. Returns only on failure.
-    pub fn execute(&self, wire: &mut Wire, proof: &Unprivileged) -> Refusal {
-        let variables = &self.environment.variables;
-        self.executable.execute(&self.args, variables, &self.directory, wire, proof)
-    }
-
-    /// For root mode: reads, as the target, the granted request that the mediator left in this file after the
-    /// server's name.
+    /// Becomes the server. Returns only on failure. Whatever here waits for a file server, waits in a process that
+    /// the mediator can give up.
     ///
     /// # Errors
-    /// Those of [`Plan::make`]; [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the file
+    /// Those of [`Executable::find`] and [`Executable::execute`].
+    pub fn execute(
+        &self,
+        policy: &Policy,
+        mode: Mode,
+        wire: &mut Wire,
+        proof: &Unprivileged,
+    ) -> Result<Infallible, Error> {
+        let executable = Executable::find(policy, mode, proof)?;
+        wire.send(&Report::Found);
+        executable.execute(&self.args, &self.environment.variables, &self.directory, wire, proof)
+    }
+
+    /// For root mode: reads the request of a spawn as the target, decides on it again, and makes its plan.
+    ///
+    /// # Errors
+    /// Those of [`Grant::decide`]; [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the file
     /// does not hold the request of a spawn.
     pub fn read(file: &mut File, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(BLOCK as u64))
-            .and_then(|_| file.read_to_end(&mut bytes))
-            .map_err(|_| Error::at("reading the request")(Errno::EIO))?;
-        match Request::parse(&bytes)? {
-            Request::Spawn(spawn) => Self::make(spawn, policy, Mode::Root, proof),
+        let (request, whom) = (take_request(file)?, Whom::from(proof));
+        let grant = Grant::decide(policy, &whom, &request)?;
+        match request {
+            Request::Spawn(spawn) => Self::make(spawn, grant),
             _ => Err(Error::at("reading the request")(Errno::EBADMSG)),
         }
     }
@@ -66,24 +73,19 @@ impl Plan {
     /// Makes the plan of a granted request.
     ///
     /// # Errors
-    /// [`Error::ServerMissing`], [`Error::ServerUntrusted`], [`Error::ServerNotExecutable`].
-    pub fn make(
-        spawn: Spawn,
-        policy: &Policy,
-        mode: Mode,
-        proof: &Unprivileged,
-    ) -> Result<Self, Error> {
-        let (systemd, user, server) = (&policy.systemd, &proof.target().name, spawn.server_name);
+    /// [`Error::MalformedRequest`].
+    pub fn make(spawn: Spawn, grant: Grant<'_>) -> Result<Self, Error> {
+        let (policy, whom, server) = (grant.policy(), grant.whom(), spawn.server_name);
+        let (systemd, user) = (&policy.systemd, &whom.name);
         let is_unit = policy.server.launcher == Launcher::Systemd;
         let unit = is_unit.then_some(UnitEdits { systemd, user, server: &server });
         let environment = Environment::prepare(spawn.env, &policy.environment, unit.as_ref())?;
         let chosen = systemd.working_directory.as_ref().filter(|_| is_unit);
         let directory = match chosen {
             Some(directory) => PathBuf::from(expand(&directory.0, user, &server)),
-            None => proof.target().home.clone(),
+            None => whom.home.clone(),
         };
         Ok(Self {
-            executable: Executable::find(policy, mode, proof)?,
             args: spawn.args,
             environment,
             directory,

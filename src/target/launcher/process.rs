@@ -9,8 +9,9 @@
 //! The server is forked before the supervisor executes anew. So the request's arguments and environment reach
 //! the server only in memory, and the supervisor keeps nothing of them.
 
+use std::convert::Infallible;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -19,9 +20,12 @@ use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, getppid, pipe2, read};
 
 use super::plan::Plan;
+use crate::cli::start_logging_as_asked;
 use crate::error::Error;
+use crate::lowered::log_lowered_limits;
+use crate::mode::Mode;
 use crate::supervisor::inherited::{Inherited, LogPlace};
-use ground::report::{Refusal, Report};
+use ground::report::Report;
 use ground::system_calls;
 use ground::wire::{Link, Wire};
 use root::policy::file::Policy;
@@ -45,10 +49,9 @@ pub fn start(
         ForkResult::Child => {
             // If the mediator's ends stayed open here, this process would never see the mediator go.
             drop(link);
-            let error = match wire.detach() {
-                Ok(()) => become_supervisor(&mut wire, plan, policy, inherited_umask, proof),
-                Err(denial) => denial.into(),
-            };
+            let Err(error) = wire.detach().map_err(Error::from).and_then(|()| {
+                become_supervisor(&mut wire, plan, Mode::User, policy, inherited_umask, proof)
+            });
             wire.send(&Report::Failed(error.into()));
             system_calls::exit_now(1)
         }
@@ -64,38 +67,32 @@ pub fn become_supervisor_of(
     inherited_umask: FileMode,
     proof: &Unprivileged,
 ) -> Report {
-    match Plan::read(request, policy, proof) {
-        // Not as a denial: the mediator ignores denials once there is a server.
-        Ok(plan) => {
-            let error = become_supervisor(wire, &plan, policy, inherited_umask, proof);
-            Report::Failed(error.into())
-        }
-        Err(error) => error.into(),
-    }
+    start_logging_as_asked();
+    log_lowered_limits(policy, proof);
+    let Err(error) = Plan::read(request, policy, proof).and_then(|plan| {
+        become_supervisor(wire, &plan, Mode::Root, policy, inherited_umask, proof)
+    });
+    // Not as a denial: the mediator ignores denials once there is a server.
+    Report::Failed(error.into())
 }
 
 /// Forks the server and becomes its supervisor. Returns only on failure, without a server.
-pub fn become_supervisor(
+fn become_supervisor(
     wire: &mut Wire,
     plan: &Plan,
+    mode: Mode,
     policy: &Policy,
     inherited_umask: FileMode,
     proof: &Unprivileged,
-) -> Error {
+) -> Result<Infallible, Error> {
     let wanted = policy.server.umask.map(|Umask(bits)| FileMode::from_bits_truncate(bits));
     umask(wanted.unwrap_or(inherited_umask));
-    let (output, server_output) = match pipe2(OFlag::O_CLOEXEC) {
-        Ok(pipe) => pipe,
-        Err(errno) => return Error::at("pipe")(errno),
-    };
-    let (executed, executing) = match pipe2(OFlag::O_CLOEXEC) {
-        Ok(pipe) => pipe,
-        Err(errno) => return Error::at("pipe")(errno),
-    };
+    let (output, server_output) = pipe2(OFlag::O_CLOEXEC).map_err(Error::at("pipe"))?;
+    let (executed, executing) = pipe2(OFlag::O_CLOEXEC).map_err(Error::at("pipe"))?;
     let supervisor = Pid::this();
-    let server = match system_calls::fork() {
-        Ok(ForkResult::Parent { child: server }) => server,
-        Ok(ForkResult::Child) => {
+    let server = match system_calls::fork().map_err(Error::at("fork"))? {
+        ForkResult::Parent { child: server } => server,
+        ForkResult::Child => {
             drop(executing);
             // The pipe ends when the supervisor is executed, or when it is killed before that. In the latter
             // case nobody would end a server that nobody wants.
@@ -103,11 +100,13 @@ pub fn become_supervisor(
             if getppid() != supervisor {
                 system_calls::exit_now(1);
             }
-            let refusal = become_server(plan, &server_output, wire, proof);
-            wire.send(&Report::Refused(refusal));
+            let Err(error) = dup2_stdout(&server_output)
+                .and(dup2_stderr(&server_output))
+                .map_err(Error::at("dup2"))
+                .and_then(|()| plan.execute(policy, mode, wire, proof));
+            wire.send(&Report::Failed(error.into()));
             system_calls::exit_now(127)
         }
-        Err(errno) => return Error::at("fork")(errno),
     };
     wire.send(&Report::Server(server.as_raw()));
     let inherited = Inherited {
@@ -126,14 +125,7 @@ pub fn become_supervisor(
         Err(errno) => errno,
     };
     let _ = kill(server, Signal::SIGKILL);
-    Error::at("the supervisor")(errno)
-}
-
-fn become_server(plan: &Plan, output: &OwnedFd, wire: &mut Wire, proof: &Unprivileged) -> Refusal {
-    match dup2_stdout(output).and(dup2_stderr(output)) {
-        Ok(()) => plan.execute(wire, proof),
-        Err(errno) => Refusal::Execution(errno as i32),
-    }
+    Err(Error::at("the supervisor")(errno))
 }
 
 fn keep_on_exec(descriptor: impl AsFd) -> Result<(), Errno> {

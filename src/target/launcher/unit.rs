@@ -16,7 +16,7 @@ use crate::process::stop::{Stopped, end_server};
 use crate::process::usage::{Usage, measure_processes};
 use crate::request::{Status, Stop};
 use ground::report::{End, Report};
-use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, Link};
+use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, FORGET, Link};
 use root::policy::file::Leftovers;
 use root::privileges::Unprivileged;
 use root::service_manager::HIERARCHIES;
@@ -218,6 +218,7 @@ pub fn measure_in_unit(
         let usage = measure_processes(server.pid, &state.list_processes(), &Census::take(), proof);
         return Ok(Some(UnitStatus::Alive(usage)));
     }
+    link.send_word(FORGET).map_err(Error::at("asking the monitor"))?;
     Ok(Some(UnitStatus::Ended { end: state.end, result: state.result }))
 }
 

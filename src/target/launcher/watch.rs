@@ -1,26 +1,27 @@
 //! Waits for a server to be up.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
 use super::listener::{self, Listening};
-use super::plan::Plan;
 use super::unit::{ask_unit, read_journal};
 use crate::error::Error;
+use crate::grant::Grant;
 use crate::process::Process;
 use crate::process::identity::{Identity, Started};
 use crate::reply::Event;
 use crate::request::Wait;
+use crate::server::choose_directory;
 use crate::supervisor::relay::TAIL_BYTES;
 use ground::denial::Denial;
 use ground::escape::{Lines, escape_control_characters};
 use ground::report::{End, HookResult, HookStatus, Report};
 use ground::waiting::wait_for_any;
 use ground::wire::{Link, stdout_to_caller};
-use root::privileges::Unprivileged;
 
 /// Without `wait`, an end within this time is early, as with the Python sudospawner.
 const EARLY: Duration = Duration::from_secs(1);
@@ -29,6 +30,10 @@ const EARLY: Duration = Duration::from_secs(1);
 const SHORTEST_ENTRY: Duration = Duration::from_secs(5);
 /// and the time without `wait`.
 const USUAL_ENTRY: Duration = Duration::from_secs(30);
+/// How long nothing may be heard of a launch before there is a server, in addition to the time of a hook,
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// and if systemd starts a unit, which may take ten minutes.
+const UNIT_SILENCE: Duration = Duration::from_secs(660);
 /// How often the kernel's list of sockets is read. There is no event for a listening socket.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(10);
 /// The pause after reading the list is this many times as long as the reading. The kernel walks its whole
@@ -54,6 +59,8 @@ pub struct Watch {
     /// The server's process in a unit, where no parent of ours can report its end.
     process: Option<Process>,
     server: Option<Identity>,
+    /// Whether the server's process has found the server's file.
+    has_found: bool,
     /// Whether the server's process is in its directory. Until then it may wait for a file server.
     has_entered: bool,
     /// When the server's time begins. The time for hooks does not count.
@@ -61,6 +68,8 @@ pub struct Watch {
     wait: Option<Wait>,
     announce: bool,
     hooks: Vec<HookResult>,
+    /// When the last report came.
+    last_word: Instant,
     /// How long to pause before the next look at the sockets.
     pause: Duration,
 }
@@ -69,10 +78,21 @@ impl Watch {
     /// Begins to watch a launch. With `announce`, events are written.
     #[must_use]
     pub fn new(link: Link, place: Place, wait: Option<Wait>, announce: bool) -> Self {
-        let (since, pause) = (Instant::now(), LISTEN_INTERVAL);
-        let (server, process, hooks) = (None, None, Vec::new());
-        let has_entered = false;
-        Self { link, place, process, server, has_entered, since, wait, announce, hooks, pause }
+        let now = Instant::now();
+        Self {
+            link,
+            place,
+            process: None,
+            server: None,
+            has_found: false,
+            has_entered: false,
+            since: now,
+            wait,
+            announce,
+            hooks: Vec::new(),
+            last_word: now,
+            pause: LISTEN_INTERVAL,
+        }
     }
 
     /// The connection to the server's supervisor, and the results of the hooks.
@@ -81,7 +101,7 @@ impl Watch {
         (self.link, self.hooks)
     }
 
-    /// The pid, and which process that is. With hidepid, the latter is visible only after the exec.
+    /// The pid, and which process that is.
     pub fn identify_server(&mut self) -> (i32, Option<Started>) {
         self.server.take().map_or((0, None), |server| {
             (server.pid.as_raw(), server.started.or_else(|| Started::of(server.pid)))
@@ -92,15 +112,15 @@ impl Watch {
     ///
     /// # Errors
     /// Why it is not up and never will be.
-    pub fn until_up(
-        &mut self,
-        plan: &Plan,
-        unprivileged: &Unprivileged,
-    ) -> Result<Option<bool>, Error> {
+    pub fn until_up(&mut self, directory: &Path, grant: Grant<'_>) -> Result<Option<bool>, Error> {
+        let whom = grant.whom();
+        let silence = if self.place == Place::Unit { UNIT_SILENCE } else { LONGEST_SILENCE };
+        let silence = silence.saturating_add(grant.policy().hooks.timeout);
         loop {
             let limit = self.find_limit();
             let left = limit.saturating_sub(self.since.elapsed());
             if self.wait_for_report(left)? {
+                self.last_word = Instant::now();
                 match self.link.read_report()? {
                     // Beside the Hub, root reports nothing after the server's pid: later reports come from
                     // the account's own processes. For a unit, the monitor keeps reporting.
@@ -108,14 +128,8 @@ impl Watch {
                     Report::Hook(_) | Report::Server(_) if self.server.is_some() => {}
                     Report::Hook(result) => self.announce_hook(result),
                     Report::Server(pid) => self.announce_server(Pid::from_raw(pid)),
-                    Report::Entered => self.begin_to_wait(),
-                    Report::Refused(refusal) => {
-                        return Err(plan.executable.explain(
-                            refusal,
-                            &plan.directory,
-                            unprivileged,
-                        ));
-                    }
+                    Report::Found => self.has_found = true,
+                    Report::Entered(ticks) => self.begin_to_wait(ticks),
                     Report::Denied(setback) | Report::Failed(setback) => {
                         return Err(Error::Reported(setback));
                     }
@@ -130,29 +144,36 @@ impl Watch {
                             stderr,
                         });
                     }
-                    // Nobody has asked for this.
-                    Report::Unit(_) => {}
+                    // Nobody has asked for these.
+                    Report::Unit(_) | Report::Admitted(..) | Report::Answer(_) => {}
                 }
             } else if self.unit_has_ended() {
                 return self.explain_end_of_unit();
+            } else if self.server.is_none() {
+                // The account may have stopped the process that gives up root for it.
+                if self.last_word.elapsed() >= silence {
+                    return Err(Error::silence_of(&whom.name, silence));
+                }
             } else if !self.has_entered {
-                if self.server.is_some() && left.is_zero() {
-                    return Err(Error::HomeUnresponsive {
-                        home: plan.directory.clone(),
-                        target: unprivileged.target().name.clone(),
-                        seconds: limit.as_secs(),
+                if left.is_zero() {
+                    let (target, seconds) = (whom.name.clone(), limit.as_secs());
+                    return Err(if self.has_found {
+                        Error::HomeUnresponsive { home: directory.to_owned(), target, seconds }
+                    } else {
+                        let directory = choose_directory(grant.policy());
+                        Error::ServerUnresponsive { directory, seconds }
                     });
                 }
             } else if let (Some(wait), Some(pid)) =
                 (self.wait, self.server.as_ref().map(|server| server.pid))
             {
-                match self.look_for_listeners(pid, wait.port, unprivileged) {
+                match self.look_for_listeners(pid, wait.port, whom.uid) {
                     Listening::Target => return Ok(Some(true)),
                     Listening::Other(uid) => return Err(Error::PortTaken { port: wait.port, uid }),
                     Listening::Nobody if left.is_zero() => return Ok(Some(false)),
                     Listening::Nobody => {}
                 }
-            } else if left.is_zero() && self.server.is_some() {
+            } else if left.is_zero() {
                 return Ok(None);
             }
         }
@@ -168,16 +189,20 @@ impl Watch {
 
     /// The server is about to be executed. The time of `wait` has begun before, because it is all that the
     /// caller has.
-    fn begin_to_wait(&mut self) {
+    fn begin_to_wait(&mut self, ticks: Option<u64>) {
+        if let Some(server) = &mut self.server {
+            // With hidepid, /proc shows a process only to itself before it is executed.
+            server.started = ticks.and_then(Started::at).or(server.started.take());
+        }
         if !self.has_entered && self.wait.is_none() {
             self.since = Instant::now();
         }
         self.has_entered = true;
     }
 
-    fn look_for_listeners(&mut self, pid: Pid, port: u16, proof: &Unprivileged) -> Listening {
+    fn look_for_listeners(&mut self, pid: Pid, port: u16, target: Uid) -> Listening {
         let look = Instant::now();
-        let listening = listener::find_listeners(pid, port, proof.target().uid);
+        let listening = listener::find_listeners(pid, port, target);
         let pause = look.elapsed().saturating_mul(LOOK_SHARE);
         self.pause = pause.clamp(LISTEN_INTERVAL, LONGEST_PAUSE);
         listening

@@ -32,7 +32,13 @@ impl Started {
     /// When the process with this pid started, if /proc shows it.
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
-        Some(Self { boot_id: read_boot_id()?, ticks: Stat::read(pid)?.started })
+        Self::at(Stat::read(pid)?.started)
+    }
+
+    /// So many clock ticks after the last boot.
+    #[must_use]
+    pub fn at(ticks: u64) -> Option<Self> {
+        Some(Self { boot_id: read_boot_id()?, ticks })
     }
 
     /// Whether that was since the last boot.
