@@ -167,11 +167,9 @@ impl Work<'_> {
     }
 
     fn audit(&self, target: Option<&Target>, action: Option<&str>, code: &str) {
-        let (caller, target) =
-            (Some(self.order.caller), target.map(|it| it.account().name.as_str()));
-        if let Err(line) =
-            audit::write_record("sudospawner", &Record { caller, target, action, code })
-        {
+        let target = target.map(|target| target.account().name.as_str());
+        let record = Record { caller: Some(self.order.caller), target, action, code };
+        if let Err(line) = audit::write_record("sudospawner", &record) {
             audit::write_to_stderr(&line);
         }
     }

@@ -36,7 +36,7 @@ RUNNER = "src/root/hooks/runner.rs"
 PRIVILEGES = "src/root/privileges.rs"
 TRUSTED = "src/root/trusted_file.rs"
 
-BECOME = "    let proof = become_target(Prepared::without_hooks(target), &policy)?;\n"
+START = "    let started = start_monitor(&mut call, options);\n"
 READ = "Request::read(std::io::stdin().lock())"
 STDIN = (
     '        dup2_stdin(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)?;\n'
@@ -86,8 +86,8 @@ MUTANTS = [
            "Err(distrust) if must_be_trusted =>", "Err(distrust) if must_be_trusted && false =>",
            EXECUTABLE, only="server_untrusted"),
     # 3. The caller.
-    mutant("3", "admission of callers", "src/main.rs",
-           "policy.admit_caller(caller)?;", "let _ = policy.admit_caller(caller);",
+    mutant("3", "admission of callers", "src/root/monitor.rs",
+           "policy.admit_caller(caller).and_then(", "Ok(()).and_then(",
            ATTACKS + "an_account_that_the_policy_does_not_name_may_not_call"),
     mutant("3", "refusal of a setuid bit", "src/main.rs",
            "if getuid() != geteuid() || getgid() != getegid() {", "if getgid() != getegid() {",
@@ -96,8 +96,8 @@ MUTANTS = [
            "if getuid() != geteuid() || getgid() != getegid() {", "if getuid() != geteuid() {",
            ATTACKS + "a_mediator_with_a_setuid_bit_does_nothing_for_anyone", only="shadow"),
     mutant("3", "refusal of a malformed SUDO_UID", "src/root/account.rs",
-           "word.to_str().and_then(parse_id).map(Uid::from_raw),",
-           "word.to_str().and_then(parse_id).map(Uid::from_raw).or(Some(getuid())),",
+           "word.to_str().and_then(parse_id).map(Uid::from_raw);",
+           "word.to_str().and_then(parse_id).map(Uid::from_raw).or(Some(getuid()));",
            CALLER_WORDS, only="SUDO_UID"),
     mutant("3", "refusal of doas and pkexec", "src/root/account.rs",
            "FOREIGN.iter().find(", '["A_B", "C_D"].iter().find(',
@@ -124,7 +124,7 @@ MUTANTS = [
     mutant("4", "refusal of root without --user", "src/main.rs",
            "find_options(&words) else {",
            "find_options(&words).or(Some(RootOptions {\n"
-           'user: "", action: None, server_name: None })) else {',
+           'user: "", action: None })) else {',
            COMMAND_LINE, only="target_is_root"),
     mutant("4", "comparing --user with whom sudo chose", "src/target/user_mode.rs",
            "Some(name) if name != account.name", "Some(name) if false && name != account.name",
@@ -163,15 +163,15 @@ MUTANTS = [
     mutant("5", "refusal of limits that nobody enforces", "src/target/grant.rs",
            "limit.map_or(Ok(()), ", "limit.filter(|_| false).map_or(Ok(()), ",
            ROOT_MODE + "a_limit_that_this_launcher_cannot_enforce_refuses_the_spawn"),
-    Mutant("5", "reading the request as the target", (
-               Edit("src/main.rs", BECOME,
+    Mutant("5", "reading the request without root", (
+               Edit("src/main.rs", START,
                     f"    let _ = ::target::request::{READ}\n"
                     "        .map(|read| ::target::answer::READ.set(read));\n"
-                    + BECOME),
+                    + START),
                Edit("src/target/answer.rs", "/// What is known of a call.\n",
                     KEEP + "/// What is known of a call.\n"),
                Edit("src/target/answer.rs", READ + "?", "READ.get().cloned().unwrap_or_default()"),
-           ), ATTACKS + "of_a_request_the_target_reads_each_byte_and_root_none"),
+           ), ATTACKS + "of_a_request_root_reads_no_byte"),
     mutant("5", "the ceilings of what is asked for", "src/target/grant.rs",
            "Some(Bytes(most))) if asked > most", "Some(Bytes(most))) if false && asked > most",
            UNITS + "a_request_for_more_than_the_policy_gives_is_refused", only="limits0"),
@@ -230,6 +230,10 @@ MUTANTS = [
     mutant("6", "an end of what a hook that overran has started", RUNNER,
            "if status != HookStatus::Ok {", "if false && status != HookStatus::Ok {",
            ROOT_MODE + "a_hook_that_hangs_is_ended_with_all_that_it_started"),
+    mutant("6", "SIGTERM for all of a hook that overran", "src/ground/ending.rs",
+           "    let _ = killpg(leader, Signal::SIGTERM);\n",
+           "    let _ = (killpg as fn(_, Signal) -> _, kill(leader, Signal::SIGTERM));\n",
+           ROOT_MODE + "a_hook_that_takes_too_long_can_clean_up_in_its_trap"),
     Mutant("6", "a process above each hook that receives its orphans", (
                Edit(RUNNER, ".and_then(|_| prctl::set_child_subreaper(true))", ".map(drop)"),
                Edit("src/ground/wire.rs", "        prctl::set_child_subreaper(true)",
@@ -295,8 +299,9 @@ MUTANTS = [
            '        prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;\n', "",
            ROOT_MODE + "no_new_privileges_empties_the_bounding_set"),
     mutant("7", "giving up root before a refusal", PRIVILEGES,
-           "    change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])\n",
-           "    let _ = NOBODY;\n    Ok(())\n",
+           "    change_ids(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])?;\n",
+           "    let _ = NOBODY;\n    if getuid().is_root() {\n"
+           "        return Ok(Unprivileged { whom: () });\n    }\n",
            ATTACKS + "a_call_without_a_target_is_answered_by_nobody", only="mal"),
     mutant("7", "a session keyring of its own, in root mode", PRIVILEGES,
            "    leave_keyring_of_caller()?;\n    // Groups", "    // Groups",
@@ -416,25 +421,39 @@ MUTANTS = [
            "mediator.delivered = None;",
            SURVIVAL + "a_mediator_that_is_killed_takes_its_undelivered_server_along", hangs=True),
     mutant("all or nothing", "asking whether the mediator is there still", "src/root/monitor.rs",
-           "if self.call.is_over(&self.wire.delivered) {",
-           "if self.call.is_over(&self.wire.delivered) && false {",
+           "if self.wire.is_abandoned() {",
+           "if self.wire.is_abandoned() && false {",
            ROOT_MODE + "a_mediator_that_is_killed_during_a_hook_leaves_nothing",
            reason="the supervisor ends the server again; asking only saves its start."),
     # Attacks by a target on the processes that act for it.
-    mutant("hostile", "an eye on the caller", "src/root/monitor/call.rs",
-           "deadline = deadline.min(", "let _ = deadline.min(",
-           HOSTILE + "a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone", hangs=True),
-    mutant("hostile", "a limit for the decision", "src/root/monitor.rs",
-           "Duration = Duration::from_secs(75);", "Duration = Duration::from_secs(7500);",
-           HOSTILE + "what_nobody_decides_has_an_end_also_while_the_caller_waits",
+    mutant("hostile", "an eye on the caller", "src/target/decision.rs",
+           "[_, true] => return Err(Denial::CallerGone.into()),",
+           "[_, true] if false => return Err(Denial::CallerGone.into()),",
+           HOSTILE + "a_target_that_stops_what_acts_for_it_keeps_nothing_of_a_call",
+           only="systemd", hangs=True),
+    mutant("hostile", "an end of what acts for a target", "src/root/monitor/agent.rs",
+           "        let _ = kill(agent, Signal::SIGKILL);\n",
+           "        let _ = (agent, kill as fn(_, Signal) -> _);\n",
+           HOSTILE + "a_target_that_stops_what_acts_for_it_keeps_nothing_of_a_call",
            only="process", hangs=True),
-    mutant("hostile", "a stop that the monitor carries out", "src/root/monitor/unit.rs",
-           '            "stop" => unit.stop(),\n', "",
-           HOSTILE + "a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked"),
+    mutant("hostile", "telling a target that kills from a failure", "src/target/decision.rs",
+           "Err(Error::Denied(Denial::LaunchFailed { .. })) =>",
+           "Err(Error::Denied(Denial::PolicyMissing)) =>",
+           HOSTILE + "a_target_that_kills_what_acts_for_it_is_named_in_the_reply",
+           only="process"),
+    mutant("hostile", "a limit for the look-up of accounts", "src/root/monitor.rs",
+           "        alarm::set(LONGEST_LOOKUP);\n", "",
+           "system/test_directory.py::test_"
+           "no_process_of_roots_waits_without_end_for_a_directory_that_does_not_answer",
+           hangs=True),
+    mutant("hostile", "a stop that the monitor carries out", "src/root/monitor/agent.rs",
+           "last.and(unit.stop())", "last.map(drop)",
+           HOSTILE + "a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked",
+           only="systemd"),
     mutant("hostile", "an end of the server by the monitor", "src/root/monitor.rs",
            "wait_for_end(LONGEST_ENDING));\n        end_children(GRACE);\n",
            "wait_for_end(LONGEST_ENDING));\n",
-           HOSTILE + "a_spawn_whose_mediator_is_stopped_while_it_waits_is_undone",
+           HOSTILE + "a_spawn_whose_supervisor_is_stopped_and_whose_caller_goes_is_undone",
            only="process", hangs=True),
     mutant("hostile", "an end of a start that nobody waits for", "src/target/server.rs",
            "if wire.is_abandoned() {", "if wire.is_abandoned() && false {",
@@ -456,9 +475,10 @@ MUTANTS = [
            "        if is_other {", "        if is_other && false {",
            HOSTILE + "command_line_and_request_have_to_agree", only="process"),
     mutant("11", "root's line on what was never decided", "src/root/monitor.rs",
-           "        self.audit(target, action, code);\n",
-           "        if !is_undecided {\n            self.audit(target, action, code);\n        }\n",
-           HOSTILE + "a_mediator_that_cannot_decide_is_ended_and_written_down",
+           "        self.audit(Some(&target), Some(action), code);\n",
+           "        if code != UNDECIDED {\n"
+           "            self.audit(Some(&target), Some(action), code);\n        }\n",
+           HOSTILE + "a_call_that_ends_before_its_decision_is_written_down",
            only="process and KILL", hangs=True),
     mutant("11", "patience with a log that is full", "src/root/audit.rs",
            "    socket.set_write_timeout(Some(PATIENCE))?;\n",
@@ -488,9 +508,16 @@ BEYOND = {
     "arguments_and_variables_arrive_unchanged_and_unseen":
         "what systemd is never told has no line that could be taken out",
     "nobody_else_sees_what_a_server_was_given": "as the one before",
-    "a_target_that_stops_its_mediators_keeps_no_process_of_roots":
+    "a_spawn_whose_processes_all_get_a_signal_leaves_no_server":
         "many lines together; those for one moment each are above",
-    "a_spawn_whose_processes_all_get_a_signal_leaves_no_server": "as the one before",
+    "who_reads_the_request_can_be_stopped_by_neither_target_nor_caller":
+        "the kernel's check of ids; that it is nobody, another test sees",
+    "what_a_target_does_to_the_limits_of_its_processes_ends_no_call_without_a_reply":
+        "what ends by such a limit looks like what was killed",
+    "a_target_whose_table_of_processes_is_full_is_answered":
+        "root forks, so that no line depends on the target's limit",
+    "a_hook_that_ends_all_processes_of_its_user_leaves_the_call_alone":
+        "the kernel's check of ids",
     "nothing_is_taken_out_of_the_processes_that_act_for_a_target":
         "the kernel's check, by the mode of the file; the flag is for other modes",
     "in_user_mode_too_nothing_is_taken_out_of_a_mediator": "as the one before",

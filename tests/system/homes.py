@@ -17,13 +17,13 @@ CONNECTIONS = "/run/fuse-connections"
 UNCACHED = "nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0"
 
 
-def log_to_file(mediator: Mediator) -> None:
-    """Have the policy say that a server's log is a file in its user's home, in any mode."""
+def set_server(mediator: Mediator, line: str) -> None:
+    """Have the policy say this of the server, in any mode."""
     launcher = "systemd" if isinstance(mediator, UnitMediator) else "process"
     mediator.machine.write(
         RootMediator.POLICY,
         'hub_users = ["rhea"]\n[targets]\ngroups = ["jupyterhub"]\n'
-        f'[server]\nlauncher = "{launcher}"\nlog = "file"\n',
+        f'[server]\nlauncher = "{launcher}"\n{line}\n',
     )
 
 
@@ -54,14 +54,22 @@ class FileServer:
     back when the process is killed.
     """
 
-    def __init__(self, machine: Machine, *, home: str = HOME, is_killable: bool = False) -> None:
-        """Mount the home."""
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        home: str = HOME,
+        source: str = SOURCE,
+        is_killable: bool = False,
+    ) -> None:
+        """Mount the home, or whatever is at `source`."""
         self.machine = machine
+        self._source = source
         prepare_fuse(machine)
         place = home if is_killable else "/srv/served/zoe"
         machine.run(["mkdir", "--parents", place])
         self._places = [place]
-        self._server = self._serve(SOURCE, place)
+        self._server = self._serve(source, place)
         if not is_killable:
             self._serve(place, home)
             self._places.insert(0, home)
@@ -104,4 +112,4 @@ class FileServer:
         wait_until(
             lambda: self.machine.run(bindfs, check=False).stdout == "", "the end of the daemons"
         )
-        self.machine.run(f"find {shlex.quote(SOURCE)} -mindepth 1 -delete")
+        self.machine.run(f"find {shlex.quote(self._source)} -mindepth 1 -delete")

@@ -70,6 +70,7 @@ def ask(mediator: RootMediator, *options: str, input: str = CALL) -> tuple[dict[
         (["--user=mal"], "neither in targets.users nor"),
         (["--user=rhea"], "one of hub_users"),
         (["--user=closed"], "shell lets nobody log in"),
+        (["--user=nobody"], "as whom requests are read"),
         (["--user=zoe", "--foreground"], "usage"),
         (["--user=zoe", "--groups=0", "--foreground"], "usage"),
         (["--user=zoe", "--policy=/tmp/p"], "usage"),
@@ -88,10 +89,12 @@ def test_a_command_line_that_means_anyone_else_is_refused(
     mediator.set_policy(f"[targets]\n{groups}")
     machine.run("id toor 2>/dev/null || useradd -o -u 0 toor; usermod -aG jupyterhub toor")
     machine.run("id closed 2>/dev/null || useradd -s /usr/sbin/nologin -G jupyterhub closed")
-    machine.run("usermod -aG jupyterhub rhea; usermod -aG jupyterhub daemon")
+    for member in ("rhea", "daemon", "nobody"):
+        machine.run(["gpasswd", "--add", member, "jupyterhub"])
     reply, status = ask(mediator, *options)
-    machine.run("userdel -f toor; userdel closed; gpasswd -d rhea jupyterhub", check=False)
-    machine.run("gpasswd -d daemon jupyterhub", check=False)
+    machine.run("userdel -f toor; userdel closed", check=False)
+    for member in ("rhea", "daemon", "nobody"):
+        machine.run(["gpasswd", "--delete", member, "jupyterhub"])
     if " " in code_or_reason:
         assert code_or_reason in reply["error"]
         code_or_reason = "target_not_permitted"
@@ -418,7 +421,7 @@ def test_root_never_reads_the_request(mediator: RootMediator) -> None:
     assert "CapPrm:\t0000000000000000" in status
 
 
-def test_of_a_request_the_target_reads_each_byte_and_root_none(mediator: RootMediator) -> None:
+def test_of_a_request_root_reads_no_byte(mediator: RootMediator) -> None:
     """A request in a file, each read of which waits until it is known whose it is."""
     machine = mediator.machine
     machine.write("/run/request", json.dumps({**SPAWN, "args": ["exit", "0"]}))
@@ -434,9 +437,9 @@ def test_of_a_request_the_target_reads_each_byte_and_root_none(mediator: RootMed
     watch.wait()
     machine.run(["rm", "/run/request", "/run/watch"])
     assert json.loads(run.stdout)["ok"] is True
-    zoe = machine.look_up_account("zoe").uid
+    nobody = machine.look_up_account("nobody").uid
     assert seen != []
-    assert set(seen) == {f"{zoe} {zoe} {zoe}"}
+    assert set(seen) == {f"{nobody} {nobody} {nobody}"}
 
 
 @pytest.mark.parametrize("options", [[], ["--user=mal"], ["--help"]], ids=str)

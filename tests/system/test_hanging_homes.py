@@ -21,10 +21,10 @@ from machine.machine import Machine
 from system.homes import (
     HOME,
     FileServer,
-    log_to_file,
+    set_server,
     wait_for_the_end,
 )
-from system.mediator import Answer, Mediator, RootMediator, read_what_is_there, wait_until
+from system.mediator import SERVER, Answer, Mediator, RootMediator, read_what_is_there, wait_until
 from system.units import MODES, UnitMediator, mediator_in
 
 PORT = 4700
@@ -151,7 +151,7 @@ def test_a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it(
     mediator: Mediator, home: FileServer, log: str
 ) -> None:
     if log == "file":
-        log_to_file(mediator)
+        set_server(mediator, 'log = "file"')
     home.stop()
     answer = take_answer(begin_spawn(mediator, "listen", str(PORT), seconds=0))
     assert (answer.reply["ok"], answer.reply.get("code"), answer.status) == (
@@ -174,6 +174,27 @@ def test_a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it(
 
 
 @pytest.mark.parametrize("mediator", ["unit"], indirect=True)
+def test_a_directory_of_the_servers_program_that_hangs_is_named_in_time(
+    mediator: Mediator,
+) -> None:
+    machine, programs, place = mediator.machine, "/srv/source", "/srv/programs"
+    machine.write(f"{programs}/sudospawner-singleuser", SERVER.read_text(), mode=0o755)
+    server = FileServer(machine, home=place, source=programs)
+    set_server(mediator, f'directory = "{place}"')
+    try:
+        server.stop()
+        answer = take_answer(begin_spawn(mediator, seconds=5))
+        assert (answer.reply["code"], answer.status) == ("server_unresponsive", 0)
+        assert place in answer.reply["error"]
+        status = take_answer(mediator.start({"action": "status", "pid": 999999}))
+        assert status.reply["alive"] is False
+        server.resume()
+        wait_for_the_end(mediator)
+        assert mediator.stop(mediator.spawn())["ok"]
+    finally:
+        server.unmount()
+
+
 def test_a_unit_with_a_process_that_the_kernel_keeps_is_in_the_way_of_the_next_start(
     mediator: UnitMediator, home: FileServer
 ) -> None:

@@ -22,8 +22,8 @@ from system.homes import (
     SOURCE,
     UNCACHED,
     find_mounts,
-    log_to_file,
     prepare_fuse,
+    set_server,
 )
 from system.mediator import Answer, Mediator, RootMediator, wait_for_file, wait_until
 from system.units import MODES, mediator_in
@@ -127,7 +127,7 @@ def test_a_server_starts_in_a_home_that_is_closed_to_root(
 ) -> None:
     looked = mediator.machine.run(["stat", closed_home], check=False)
     assert "Permission denied" in looked.stderr
-    log_to_file(mediator)
+    set_server(mediator, 'log = "file"')
     assert start_and_report(mediator, source)["cwd"] == closed_home
 
 
@@ -145,7 +145,7 @@ def test_a_home_is_mounted_when_its_server_enters_it_and_not_before(
     mediator: Mediator, source: str, automounted_home: str
 ) -> None:
     machine = mediator.machine
-    log_to_file(mediator)
+    set_server(mediator, 'log = "file"')
     if isinstance(mediator, RootMediator):
         # So the server is in a mount namespace of its own when it enters.
         mediator.add_hook("10-nothing", "#!/bin/sh\n")
@@ -162,7 +162,7 @@ def test_a_home_is_made_by_the_hook_that_the_page_shows(mediator: RootMediator) 
     page = (REPOSITORY / "docs/hooks.md").read_text()
     _, section = page.split("## A home that is made at the first start\n")
     [hook] = re.findall(r"(?:^    .*\n)+", section.split("## ")[0], re.MULTILINE)
-    log_to_file(mediator)
+    set_server(mediator, 'log = "file"')
     mediator.add_hook("10-home", textwrap.dedent(hook))
     try:
         for _ in range(2):
@@ -176,7 +176,7 @@ def test_a_home_is_made_by_the_hook_that_the_page_shows(mediator: RootMediator) 
 
 
 def test_where_a_home_is_full_the_log_is_in_the_journal(mediator: Mediator, full_home: str) -> None:
-    log_to_file(mediator)
+    set_server(mediator, 'log = "file"')
     line = f"no room for {mediator.folder.parent.name}"
     spawned = mediator.spawn("say", line)
     assert spawned.reply["ok"], spawned
@@ -194,7 +194,7 @@ def test_of_a_log_that_finds_no_room_the_journal_has_the_rest(
     machine.run(f"mount -t tmpfs -o uid=zoe,gid=zoe,mode=0700,size=64k full {HOME}")
     try:
         machine.run(f"cat /dev/zero >{HOME}/data 2>/dev/null; true", user="zoe")
-        log_to_file(mediator)
+        set_server(mediator, 'log = "file"')
         line = f"no byte for {mediator.folder.parent.name}"
         spawned = mediator.spawn("say", line)
         assert spawned.reply["ok"], spawned

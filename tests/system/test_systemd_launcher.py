@@ -221,8 +221,6 @@ def test_a_unit_in_failed_state_is_no_obstacle(mediator: UnitMediator) -> None:
     mediator.machine.run(["kill", "-KILL", str(pid)])
     wait_until(lambda: mediator.show("ActiveState")["ActiveState"] == "failed", "the failure")
     status = {"action": "status", "pid": pid, "unit": UNIT}
-    expected = {"ok": True, "alive": False, "exit": None, "signal": 9}
-    assert mediator.call(status).reply == expected
     again = mediator.spawn()
     assert again.reply["ok"] is True
     # What is asked about the old server is not answered about the new one.
@@ -230,6 +228,23 @@ def test_a_unit_in_failed_state_is_no_obstacle(mediator: UnitMediator) -> None:
     assert mediator.call({"action": "stop", "pid": pid, "unit": UNIT}).reply["ok"] is True
     assert mediator.call({"action": "kill", "pid": again.reply["pid"], "signal": 0}).reply["alive"]
     mediator.stop(again)
+
+
+def test_a_failed_unit_is_forgotten_when_its_end_has_been_told(mediator: UnitMediator) -> None:
+    spawned = mediator.spawn().reply
+    status = {"action": "status", "pid": spawned["pid"], "unit": UNIT}
+    status["started"] = spawned["started"]
+    mediator.machine.run(["kill", "-KILL", str(spawned["pid"])])
+    wait_until(lambda: mediator.show("ActiveState")["ActiveState"] == "failed", "the failure")
+    # Nobody reads the first answer.
+    unread = mediator.start(status)
+    assert unread.stdout is not None and unread.stderr is not None
+    unread.stdout.close()
+    unread.stderr.read()
+    unread.wait()
+    expected = {"ok": True, "alive": False, "exit": None, "signal": 9}
+    assert mediator.call(status).reply == expected
+    wait_until(lambda: mediator.list_units() == [], "the unit to be forgotten")
 
 
 def test_last_words_that_reach_the_journal_after_the_units_end_are_told(
