@@ -38,7 +38,8 @@ pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
     let text = format!(
         "caller={} target={} action={} code={}",
         record.caller.map_or_else(|| unknown.to_owned(), |caller| caller.uid.to_string()),
-        record.target.unwrap_or(unknown),
+        // A blank in a name begins no other field.
+        record.target.unwrap_or(unknown).replace(' ', "\\x20"),
         record.action.unwrap_or(unknown),
         record.code,
     );
