@@ -483,6 +483,9 @@ MUTANTS = [
     mutant("units", "a word for a name with a blank", "src/root/policy/systemd.rs",
            ".replace(' ', \"\\\\x20\")", "",
            BLANKS + "in_a_unit_each_path_with_the_name_is_one_path"),
+    mutant("units", "names without quotes", "src/root/policy/systemd.rs",
+           ".replace('\"', \"\\\\x22\")", "",
+           BLANKS + "no_name_is_another_one_in_roots_own_commands"),
 ]
 # fmt: on
 

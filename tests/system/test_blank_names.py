@@ -1,4 +1,7 @@
-"""An account whose name has a blank has a server in each mode, and the blank ends no word."""
+"""An account whose name has a blank has a server in each mode, and the blank ends no word.
+
+Nor do quotes and variables in a name mean something in root's own commands.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,27 @@ HOME = f"/home/{NAME}"
 HALF = "domain"
 UNIT = "jupyter-domain\\x20user.service"
 SEEN = f"{HOME}/seen.json"
+# What systemd would take for `domain` or for `droot`, and the same as one word.
+READ_BY_SYSTEMD = {
+    'do""main': "do\\x22\\x22main",
+    "do''main": "do\\x27\\x27main",
+    "d${USER}": "d\\x24{USER}",
+}
 
 
 @pytest.fixture(scope="module")
 def machine_with_name(machine: Machine) -> Iterator[Machine]:
-    """The machine with the account, a member of the group for servers."""
+    """The machine with the accounts, members of the group for servers."""
     machine.run("for file in passwd group; do cp -a /etc/$file /etc/$file.before; done")
     try:
-        line = f"{NAME}:*:{UID}:{UID}::{HOME}:/bin/sh\n"
-        machine.run("cat >>/etc/passwd", input=line)
+        lines = [f"{NAME}:*:{UID}:{UID}::{HOME}:/bin/sh\n"] + [
+            f"{name}:*:{uid}:{UID}::/tmp:/bin/sh\n"
+            for uid, name in enumerate(READ_BY_SYSTEMD, UID + 1)
+        ]
+        machine.run("cat >>/etc/passwd", input="".join(lines))
         machine.run("cat >>/etc/group", input=f"{NAME}s:x:{UID}:\n")
-        machine.run(["sed", "-i", f"/^jupyterhub:/s/$/,{NAME}/", "/etc/group"])
+        members = ",".join([NAME, *READ_BY_SYSTEMD])
+        machine.run(["sed", "-i", f"/^jupyterhub:/s/$/,{members}/", "/etc/group"])
         machine.run(["install", "--directory", f"--owner={UID}", "--mode=0700", HOME])
         yield machine
     finally:
@@ -143,6 +156,18 @@ def test_in_a_unit_each_path_with_the_name_is_one_path(mediator: UnitMediator) -
     }
     assert "Read-only file system" in other.stderr
     assert made == ["./domain\\x20user", "./domain\\x20user/new"]
+
+
+@pytest.mark.parametrize("mediator", ["unit"], indirect=True)
+@pytest.mark.parametrize("name", READ_BY_SYSTEMD)
+def test_no_name_is_another_one_in_roots_own_commands(mediator: UnitMediator, name: str) -> None:
+    command = "+/bin/mkdir -p /run/of/{user}"
+    mediator.set_policy(f'[systemd]\nproperties = {{ ExecStartPre = "{command}" }}\n')
+    spawned = mediator.spawn("exit", "0", target=name)
+    made = mediator.machine.run(["ls", "/run/of"]).stdout
+    mediator.machine.run(["rm", "-r", "/run/of"])
+    assert spawned.reply["ok"], spawned
+    assert made == f"{READ_BY_SYSTEMD[name]}\n"
 
 
 def test_it_has_a_server_of_jsd_helper(machine_with_name: Machine, hub6: Cache) -> None:
