@@ -333,7 +333,7 @@ fn subcommands_refuse_what_they_do_not_know_and_names_that_sudo_would_misread() 
         &["sudoers"],
         &["sudoers", "--hub-user=rhea"],
         &["sudoers", "--hub-user=rhea", "--group=g", "--users=zoe"],
-        &["sudoers", "--hub-user=rhea", "--users=zoe,ALL"],
+        &["sudoers", "--hub-user=rhea", "--users=zoe,+all"],
         &["sudoers", "--hub-user=rhea", "--group=%wheel"],
         &["sudoers", "--hub-user=root", "--group=g"],
         &["sudoers", "--hub-user=rhea", "--mode=root", "--users=zoe"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import pwd
+import shlex
 import threading
+import unicodedata
 from contextlib import suppress
 from typing import Any, Callable
 
@@ -13,9 +15,27 @@ from .mediator import MediatorError
 from .printable import escape_control_characters
 
 
+def is_name(text: str) -> bool:
+    """Whether this can be the name of an account, by the rule of the mediator in root mode.
+
+    sudo, too, would read some names as a uid or an option.
+    """
+    return (
+        text != ""
+        and text[0] not in "-#+% "
+        and text[-1] != " "
+        and not any(
+            character in ":/,"
+            or (character.isspace() and character != " ")
+            or unicodedata.category(character) == "Cc"
+            for character in text
+        )
+    )
+
+
 def refuse_name(name: str) -> None:
-    """Raise a failure if sudo would read the name as a uid or an option."""
-    if not name or name[0] in "#-":
+    """Raise a failure for what cannot be the name of an account."""
+    if not is_name(name):
         raise make_failure(
             "target_unknown",
             f"{name!r} cannot be the name of an account: rename the user, or map the name in the "
@@ -56,7 +76,8 @@ async def find_account(name: str, time_limit: float) -> pwd.struct_passwd | None
         raise MediatorError(
             "account_timeout",
             f"The account database of this machine did not answer within {time_limit:.1f} seconds "
-            f"whether it has an account named {name}. Check the directory service: time id {name}",
+            f"whether it has an account named {name}. Check the directory service: "
+            f"time id {shlex.quote(name)}",
         ) from error
 
 
@@ -121,7 +142,8 @@ def _get_env_of_account(
         raise make_failure(
             "target_unknown",
             f"The account database of this machine has no account named {name}: create it, or "
-            f"check with `id {name}` whether the directory service knows it and answers.",
+            f"check with `id {shlex.quote(name)}` whether the directory service knows it and "
+            "answers.",
         ) from error
 
 

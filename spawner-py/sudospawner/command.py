@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,11 @@ def _find_caller() -> str:
 
 # Looked up as the Hub starts: later, the account database may not answer, and the Hub would wait.
 CALLER = _find_caller()
+
+
+def _spell(name: str) -> str:
+    """Return a name as it stands in sudoers."""
+    return name if re.fullmatch(r"#\d+|[a-z0-9_][a-z0-9_.-]*", name) else f'"{name}"'
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Command:
     @property
     def rule(self) -> str:
         """The sudoers rule that permits this call."""
-        return f"{self.caller} ALL=({self.runas}) NOPASSWD: {self.program}"
+        return f"{_spell(self.caller)} ALL=({_spell(self.runas)}) NOPASSWD: {self.program}"
 
     @property
     def advice(self) -> str:
@@ -55,16 +62,18 @@ class Command:
         if self.runas == self.target:
             return (
                 "to permit a group of targets, write %group in the parentheses; if there is such a "
-                f"rule, check that the account database knows its members: id {self.target}"
+                "rule, check that the account database knows its members: "
+                f"id {shlex.quote(self.target)}"
             )
         return "without arguments: /etc/sudospawner/policy.toml decides for whom it acts"
 
     @property
     def trial(self) -> str:
         """A command line that tests the configuration by hand."""
+        target = shlex.quote(self.target)
         if self.runas == self.target:
-            return f"sudo -nH -u {self.target} {self.program} --help"
-        return f"sudo -nH {self.program} --user={self.target} --help"
+            return f"sudo -nH -u {target} {self.program} --help"
+        return f"sudo -nH {self.program} --user={target} --help"
 
 
 def make_command(

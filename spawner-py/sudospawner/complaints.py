@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import NamedTuple
 
 from .command import Command
@@ -52,7 +53,7 @@ _COMPLAINTS = [
         "sudo_target_unknown",
         r"unknown user:? \S|user '[^']{0,99}' not found",
         "The account database of this machine has no account named {target}. Create it, or check "
-        "with `id {target}` whether the directory service knows it and answers.",
+        "with `id {word}` whether the directory service knows it and answers.",
     ),
     (
         "sudo_options_refused",
@@ -132,6 +133,7 @@ def _fill(sentence: str, command: Command, caught: str) -> str:
     words = {
         "{caller}": command.caller,
         "{target}": command.target,
+        "{word}": shlex.quote(command.target),
         "{program}": command.program,
         "{runas}": command.runas,
         "{rule}": command.rule,

@@ -136,6 +136,15 @@ def test_in_root_mode_the_rule_names_root_and_the_path_alone():
         assert sentence.endswith(f"sudo -nH {PROGRAM} --user=zoe --help")
 
 
+def test_names_of_directories_are_quoted_for_sudoers_and_for_the_shell():
+    name = "AD\\jane doe"
+    command = Command(("sudo", "-u", name, "-nH", PROGRAM), PROGRAM, name, name)
+    sentence = explain_complaint("sudo: a password is required", command).sentence
+    assert f'ALL=("{name}") NOPASSWD: {PROGRAM}`' in sentence
+    assert sentence.endswith(f"sudo -nH -u '{name}' {PROGRAM} --help")
+    assert f"`id '{name}'`" in explain_complaint(f"sudo: unknown user {name}", command).sentence
+
+
 def test_what_is_no_complaint_of_sudo_is_not_explained():
     for text in ("", "Traceback: No module named 'jupyterhub'", "sudo: unable to resolve host a"):
         assert explain_complaint(text, COMMAND) is None

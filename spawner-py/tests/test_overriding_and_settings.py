@@ -139,7 +139,24 @@ async def test_variables_that_are_not_text_are_dropped_by_name(
     assert "caf" not in caplog.text, "a value may be a secret"
 
 
-@pytest.mark.parametrize("name", ["#0", "-uroot", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "#0",
+        "-uroot",
+        "",
+        "+zoe",
+        "%zoe",
+        " zoe",
+        "zoe ",
+        "z:e",
+        "z/e",
+        "z,e",
+        "z\ne",
+        "z\te",
+        "z\x9be",
+    ],
+)
 async def test_a_name_that_sudo_would_take_for_something_else_is_refused(make_spawner, name):
     spawner = make_spawner("/nonexistent/mediator")
     spawner.user.name = name

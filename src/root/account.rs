@@ -40,7 +40,8 @@ impl Account {
     /// and answer with another name. Such an answer is not accepted.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        User::from_name(name).ok()?.map(Self::from).filter(|account| account.name == name)
+        let found = if is_name(name) { User::from_name(name).ok()? } else { None };
+        found.map(Self::from).filter(|account| account.name == name)
     }
 
     /// All groups of the account, with `gid` as the primary one. This is slow if systemd or a directory has
@@ -68,6 +69,15 @@ impl Account {
     pub fn is_closed(&self) -> bool {
         self.shell.file_name().is_some_and(|name| name == "nologin" || name == "false")
     }
+}
+
+/// Whether this can be the name of an account. getpwnam(3) or a directory never sees what it might read as
+/// something else: a number, an option or a name with blanks around it. Directories have names with blanks inside.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let is_foreign =
+        |c: char| c.is_control() || (c.is_whitespace() && c != ' ') || ":/,".contains(c);
+    text.starts_with(|c| !"-#+% ".contains(c)) && !text.ends_with(' ') && !text.contains(is_foreign)
 }
 
 impl From<User> for Account {
@@ -133,6 +143,36 @@ pub fn parse_id(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_blanks_only_inside() {
+        for name in
+            ["zoe", "domain user", "AD\\jdoe", "jdoe@ad.example", "20150123", "pöttering", "z#-+%"]
+        {
+            assert!(is_name(name), "{name:?}");
+        }
+        for wrong in [
+            "",
+            " ",
+            " zoe",
+            "zoe ",
+            "-zoe",
+            "#0",
+            "+zoe",
+            "%zoe",
+            "z:e",
+            "z/e",
+            "z,e",
+            "z\te",
+            "z\ne",
+            "z\0e",
+            "z\u{a0}e",
+            "z\u{2028}e",
+            "z\u{9b}e",
+        ] {
+            assert!(!is_name(wrong), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn a_uid_is_decimal_digits_and_nothing_else() {

@@ -66,7 +66,8 @@ impl Policy {
     /// # Errors
     /// [`Denial::TargetIsRoot`], [`Denial::TargetUnknown`] and [`Denial::TargetNotPermitted`].
     pub fn admit_target(&self, asked: &str, known: Option<Vec<Gid>>) -> Result<Target, Denial> {
-        let account = resolve_name(asked)?;
+        let account = Account::by_name(asked)
+            .ok_or_else(|| Denial::TargetUnknown { asked: format!("the name {asked:?}") })?;
         let targets = &self.targets;
         check_account(&account, targets.min_uid)?;
         if self.is_hub_user(account.uid) {
@@ -96,18 +97,6 @@ impl Policy {
         let mut accounts = self.hub_users.iter().filter_map(|name| Account::by_name(name));
         accounts.any(|account| account.uid == uid)
     }
-}
-
-/// Resolves an exact name. getpwnam(3) or a directory never sees what it might read as something else: a
-/// number, an option or a name with blanks around it.
-fn resolve_name(asked: &str) -> Result<Account, Denial> {
-    let is_name = !asked.is_empty()
-        && !asked.starts_with(['-', '#', '+'])
-        && !asked.contains(|c: char| c.is_whitespace() || c.is_control() || ":/,".contains(c));
-    is_name
-        .then(|| Account::by_name(asked))
-        .flatten()
-        .ok_or_else(|| Denial::TargetUnknown { asked: format!("the name {asked:?}") })
 }
 
 /// The part of check 4 that applies in both modes. `least` is the lowest uid that may have a server.

@@ -5,7 +5,9 @@
 
 pub mod check;
 mod mediator;
+mod quoting;
 pub mod sudoers_fragment;
+pub mod sudoers_name;
 mod words;
 
 use std::ffi::OsString;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 
 use ground::wire::{stdout_to_caller, write_text};
 use nix::unistd::getuid;
-use root::account::{Account, Caller};
+use root::account::{Account, Caller, is_name};
 use root::policy::file::Policy;
 use root::trusted_file::{check_trusted, open_trusted};
 use target::mode::Mode;
@@ -88,7 +90,7 @@ fn run_check(mut words: Words) -> Result<ExitCode, String> {
         pam: words.take("pam")?.map(|answer| parse_answer(&answer)).transpose()?,
     };
     words.expect_end()?;
-    if let Some(name) = question.users.iter().find(|name| name.starts_with(['-', '#', '+'])) {
+    if let Some(name) = question.users.iter().find(|name| !is_name(name)) {
         return Err(format!("{name:?} is no name of an account"));
     }
     let report = look_at_machine(&question)?;
@@ -122,11 +124,14 @@ fn run_sudoers(mut words: Words) -> Result<ExitCode, String> {
     words.expect_end()?;
     let program = find_mediator();
     let fragment = Fragment { program, hub_user, whom, dialect: find_dialect() };
-    fragment.check()?;
+    let rules = fragment.render()?;
+    for name in fragment.list_unknown() {
+        log::warn!("the account database does not know {name:?}, or does not answer");
+    }
     if let Err(distrust) = check_trusted(&fragment.program) {
         log::warn!("do not install these rules yet: {distrust}");
     }
-    show(&fragment.render())
+    show(&rules)
 }
 
 fn run_policy(mut words: Words) -> Result<ExitCode, String> {

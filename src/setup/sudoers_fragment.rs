@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Uid;
+use nix::unistd::{Group, Uid};
 
-use root::account::Account;
+use super::quoting::quote;
+use super::sudoers_name::Dialect;
+use root::account::{Account, parse_id};
 
 /// The file for the rules.
 pub const PLACE: &str = "/etc/sudoers.d/sudospawner";
@@ -18,15 +20,6 @@ pub enum Whom {
     Users(Vec<String>),
     /// Root. The policy says for which accounts.
     Root,
-}
-
-/// The sudo that rules are written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// The one from sudo.ws.
-    Sudo,
-    /// sudo-rs, which records nothing, never asks for a terminal, and warns of any setting about these.
-    SudoRs,
 }
 
 /// The rules of one Hub.
@@ -43,45 +36,29 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// Checks that sudoers(5) takes each name, and the path, literally.
+    /// The text of the rules.
     ///
     /// # Errors
-    /// A sentence that quotes what cannot be written.
-    pub fn check(&self) -> Result<(), String> {
+    /// A sentence that quotes what cannot be written, or may not be there.
+    pub fn render(&self) -> Result<String, String> {
         check_path(&self.program)?;
-        check_name(&self.hub_user)?;
-        refuse_root(&self.hub_user, "the Hub's account")?;
-        match &self.whom {
-            Whom::Group(group) => check_name(group),
-            Whom::Users(users) if users.is_empty() => Err("--users needs a name".to_owned()),
-            Whom::Users(users) => users.iter().try_for_each(|user| {
-                check_name(user)?;
-                refuse_root(user, "an account with a server")?;
-                if *user == self.hub_user {
-                    return Err(format!("{user:?} is the Hub's own account"));
-                }
-                Ok(())
-            }),
-            Whom::Root => Ok(()),
-        }
-    }
-
-    /// The text of the rules.
-    #[must_use]
-    pub fn render(&self) -> String {
+        self.check_accounts()?;
         let program = self.program.display();
-        let Self { hub_user, .. } = self;
+        let Self { hub_user, dialect, .. } = self;
         let (run_as, explanation) = match &self.whom {
             Whom::Group(group) => {
-                (format!("%{group}"), format!("as the members of the group {group}"))
+                (dialect.spell("%", group)?, format!("as the members of the group {group}"))
             }
-            Whom::Users(users) => (users.join(", "), "as these accounts".to_owned()),
+            Whom::Users(users) => {
+                let spelt = users.iter().map(|user| dialect.spell("", user));
+                (spelt.collect::<Result<Vec<_>, _>>()?.join(", "), "as these accounts".to_owned())
+            }
             Whom::Root => (
                 "root".to_owned(),
                 "as root (\"root mode\"): /etc/sudospawner/policy.toml says for whom".to_owned(),
             ),
         };
-        let settings = match self.dialect {
+        let settings = match dialect {
             Dialect::Sudo => format!(
                 "\
 # A request carries the server's API token on standard input: sudo does not record it.
@@ -91,12 +68,12 @@ Defaults!{program} !log_input
 Defaults!{program} !requiretty
 "
             ),
-            Dialect::SudoRs => {
+            Dialect::SudoRs | Dialect::EarlySudoRs => {
                 "# This machine has sudo-rs, which records no input and asks for no terminal.\n"
                     .to_owned()
             }
         };
-        format!(
+        Ok(format!(
             "\
 # Lets {hub_user}, the account of the Hub, call sudospawner {explanation}.
 # Written by `{words}`. Install it with
@@ -107,10 +84,45 @@ Defaults!{program} !requiretty
 #     rm {PLACE}.new
 
 {settings}
-{hub_user} ALL=({run_as}) NOPASSWD: {program}
+{hub} ALL=({run_as}) NOPASSWD: {program}
 ",
+            hub = dialect.spell("", hub_user)?,
             words = self.words(),
-        )
+        ))
+    }
+
+    /// Root has no server, and is no Hub. The Hub has no server of its own.
+    fn check_accounts(&self) -> Result<(), String> {
+        refuse_root(&self.hub_user, "the Hub's account")?;
+        let Whom::Users(users) = &self.whom else { return Ok(()) };
+        let hub = find(&self.hub_user).map(|account| account.uid);
+        users.iter().try_for_each(|user| {
+            refuse_root(user, "an account with a server")?;
+            let is_hub = hub.is_some() && find(user).map(|account| account.uid) == hub;
+            if is_hub || *user == self.hub_user {
+                return Err(format!("{user:?} is the Hub's own account"));
+            }
+            Ok(())
+        })
+    }
+
+    /// The names that the account database does not know, or does not answer for.
+    #[must_use]
+    pub fn list_unknown(&self) -> Vec<&str> {
+        let is_unknown = |name: &&str| find(name).is_none();
+        let is_group = |name: &str| !matches!(Group::from_name(name), Ok(None) | Err(_));
+        let unknown = [self.hub_user.as_str()].into_iter().filter(is_unknown);
+        match &self.whom {
+            Whom::Root => unknown.collect(),
+            Whom::Users(users) => {
+                unknown.chain(users.iter().map(String::as_str).filter(is_unknown)).collect()
+            }
+            Whom::Group(group) => {
+                let is_number = group.starts_with('#');
+                let group = Some(group.as_str()).filter(|name| !is_number && !is_group(name));
+                unknown.chain(group).collect()
+            }
+        }
     }
 
     /// The command that installs the rules, after visudo has checked them. sudo ignores the draft, because
@@ -125,35 +137,28 @@ Defaults!{program} !requiretty
         )
     }
 
+    /// The words of our command line, for a shell: also in a comment, from which a person may copy them.
     fn words(&self) -> String {
         let whom = match &self.whom {
-            Whom::Group(group) => format!("--group {group}"),
-            Whom::Users(users) => format!("--users {}", users.join(",")),
+            Whom::Group(group) => format!("--group {}", quote(group)),
+            Whom::Users(users) => format!("--users {}", quote(users.join(","))),
             Whom::Root => "--mode root".to_owned(),
         };
-        format!("sudoers --hub-user {} {whom}", self.hub_user)
+        format!("sudoers --hub-user {} {whom}", quote(&self.hub_user))
     }
 }
 
-/// Accepts a name that sudoers(5) cannot take for anything else: an alias (only capitals), a group (`%`), a
-/// netgroup (`+`), a number (`#`), a negation, a pattern, or two names.
-fn check_name(name: &str) -> Result<(), String> {
-    let mut letters = name.chars();
-    let begins = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    let goes_on = letters.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-    let has_lower = name.chars().any(|c| c.is_ascii_lowercase());
-    if begins && goes_on && has_lower && name.len() <= 64 {
-        return Ok(());
+/// The account with this name, or with the number after `#`.
+fn find(name: &str) -> Option<Account> {
+    match name.strip_prefix('#').and_then(parse_id) {
+        Some(uid) => Account::by_uid(Uid::from_raw(uid)),
+        None => Account::by_name(name),
     }
-    Err(format!(
-        "{name:?} cannot stand in sudoers as it is: a name has letters, digits, `_`, `.` and `-`, begins \
-         with a letter or `_`, and is not all capitals, which is how aliases are written"
-    ))
 }
 
 fn refuse_root(name: &str, role: &str) -> Result<(), String> {
-    match Account::by_name(name) {
-        Some(account) if account.uid == Uid::from_raw(0) => {
+    match find(name) {
+        Some(account) if account.uid.is_root() => {
             Err(format!("{name:?} has uid 0 and cannot be {role}"))
         }
         _ => Ok(()),
@@ -187,62 +192,65 @@ mod tests {
             (Whom::Users(vec!["zoe".to_owned(), "wash".to_owned()]), "(zoe, wash)"),
             (Whom::Root, "(root)"),
         ] {
-            let fragment = fragment(whom);
-            fragment.check().unwrap();
             let expected = format!("rhea ALL={rule} NOPASSWD: /opt/jupyterhub/bin/sudospawner");
-            assert_eq!(fragment.render().lines().last(), Some(expected.as_str()));
+            let rules = fragment(whom).render().unwrap();
+            assert_eq!(rules.lines().last(), Some(expected.as_str()));
         }
     }
 
     #[test]
     fn settings_that_sudo_rs_does_not_know_are_written_for_sudo_alone() {
         let rules = fragment(Whom::Root);
-        assert_eq!(rules.render().matches("\nDefaults!/opt/").count(), 2);
+        assert_eq!(rules.render().unwrap().matches("\nDefaults!/opt/").count(), 2);
         let rules = Fragment { dialect: Dialect::SudoRs, ..rules };
-        assert!(!rules.render().contains("Defaults"));
+        assert!(!rules.render().unwrap().contains("Defaults"));
     }
 
     #[test]
-    fn a_name_that_sudo_would_read_as_something_else_is_refused() {
-        for name in [
-            "",
-            "ALL",
-            "ZOE",
-            "WEB_USERS",
-            "%wheel",
-            "+netgroup",
-            "#0",
-            "!zoe",
-            "zo*",
-            "z?e",
-            "[z]oe",
-            "zoe,root",
-            "zoe root",
-            "zoe\nroot",
-            "-zoe",
-            "1000",
-            "zoe)",
-            "zoe=x",
-            "zo\\e",
-            "\"zoe\"",
-            "zoe@example.org",
-            "zoë",
-            "zoe#",
-        ] {
-            assert!(check_name(name).is_err(), "{name:?}");
-            assert!(fragment(Whom::Group(name.to_owned())).check().is_err(), "{name:?}");
+    fn names_of_directories_are_quoted_for_sudo_and_for_the_shell() {
+        let whom = Whom::Users(vec!["jdoe@ad.example".to_owned(), "d'Arc $(id)".to_owned()]);
+        let rules = Fragment { hub_user: "AD\\hub".to_owned(), ..fragment(whom) };
+        let text = rules.render().unwrap();
+        let rule = r#""AD\hub" ALL=("jdoe@ad.example", "d'Arc $(id)") NOPASSWD: "#;
+        assert!(text.lines().last().unwrap().starts_with(rule), "{text}");
+        let words = r"sudoers --hub-user 'AD\hub' --users 'jdoe@ad.example,d'\''Arc $(id)' >";
+        assert!(text.contains(words) && rules.install_command().contains(words), "{text}");
+        let group = fragment(Whom::Group("#30001".to_owned())).render().unwrap();
+        assert!(group.contains("--group '#30001' >") && group.contains("(%#30001)"), "{group}");
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_known_to_be_so() {
+        let ours = |whom| Fragment { hub_user: "nobody".to_owned(), ..fragment(whom) };
+        assert!(ours(Whom::Root).list_unknown().is_empty());
+        assert!(ours(Whom::Group("#30001".to_owned())).list_unknown().is_empty());
+        assert!(ours(Whom::Group("root".to_owned())).list_unknown().is_empty());
+        assert_eq!(ours(Whom::Group("ALL".to_owned())).list_unknown(), ["ALL"]);
+        let users = Whom::Users(vec!["daemon".to_owned(), "ALL".to_owned()]);
+        assert_eq!(ours(users).list_unknown(), ["ALL"]);
+    }
+
+    #[test]
+    fn a_line_that_a_name_would_begin_is_never_written() {
+        let hostile = "zoe\nzoe ALL=(ALL) NOPASSWD: ALL".to_owned();
+        for whom in [Whom::Group(hostile.clone()), Whom::Users(vec![hostile.clone()])] {
+            assert!(fragment(whom).render().unwrap_err().starts_with("\"zoe\\nzoe ALL"));
         }
-        for name in ["zoe", "z", "_apt", "Zoe", "zoe.washburne", "zoe-2", "systemd-network"] {
-            assert_eq!(check_name(name), Ok(()), "{name:?}");
-        }
+        assert!(Fragment { hub_user: hostile, ..fragment(Whom::Root) }.render().is_err());
+        assert!(fragment(Whom::Users(vec![String::new()])).render().is_err());
     }
 
     #[test]
     fn root_and_the_hub_itself_have_no_servers() {
-        assert!(fragment(Whom::Users(vec!["root".to_owned()])).check().is_err());
-        assert!(fragment(Whom::Users(vec!["rhea".to_owned()])).check().is_err());
-        let hub = Fragment { hub_user: "root".to_owned(), ..fragment(Whom::Root) };
-        assert!(hub.check().is_err());
+        for user in ["root", "#0", "rhea"] {
+            assert!(fragment(Whom::Users(vec![user.to_owned()])).render().is_err(), "{user}");
+        }
+        for hub_user in ["root", "#0"].map(str::to_owned) {
+            assert!(Fragment { hub_user, ..fragment(Whom::Root) }.render().is_err());
+        }
+        // nobody, whose uid is the same everywhere.
+        let own = fragment(Whom::Users(vec!["#65534".to_owned()]));
+        assert!(Fragment { hub_user: "nobody".to_owned(), ..own }.render().is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ SURVIVAL = "system/test_mediator_survival.py::test_"
 HOSTILE = "system/test_hostile_target.py::test_"
 HOMES = "system/test_hanging_homes.py::test_"
 INHERITED = "system/test_what_is_inherited.py::test_"
+BLANKS = "system/test_blank_names.py::test_"
 
 COMMAND_LINE = ATTACKS + "a_command_line_that_means_anyone_else_is_refused"
 NAMES = (
@@ -131,9 +132,8 @@ MUTANTS = [
            "cli another_user_than_the_one_that_sudo_chose_is_refused"),
     mutant("4", "exact names", "src/root/account.rs",
            ".filter(|account| account.name == name)", "", NAMES, only="ZOE"),
-    mutant("4", "refusal of what is no name", "src/root/policy.rs",
-           "    is_name\n        .then(", "    (is_name || true)\n        .then(",
-           NAMES, only="1000"),
+    mutant("4", "refusal of what is no name", "src/root/account.rs",
+           "if is_name(name) {", "if is_name(name) || true {", NAMES, only="1000"),
     # 5. The request.
     mutant("5", "the limit of its size", "src/target/request/input.rs",
            "if bytes.len() > MAX_BYTES {", "if false && bytes.len() > MAX_BYTES {",
@@ -497,6 +497,15 @@ MUTANTS = [
     mutant("4", "refusal of names that lead to another directory", "src/root/policy.rs",
            'if [".", ".."].contains(&account.name.as_str())', "if account.name.is_empty()",
            INHERITED + "an_account_whose_name_leads_to_another_directory_has_no_server"),
+    mutant("11", "a field for a name with a blank", "src/root/audit.rs",
+           ".replace(' ', \"\\\\x20\")", "",
+           BLANKS + "the_line_about_it_has_no_field_that_the_name_has_made", only="root"),
+    mutant("units", "a word for a name with a blank", "src/root/policy/systemd.rs",
+           ".replace(' ', \"\\\\x20\")", "",
+           BLANKS + "in_a_unit_each_path_with_the_name_is_one_path"),
+    mutant("units", "names without quotes", "src/root/policy/systemd.rs",
+           ".replace('\"', \"\\\\x22\")", "",
+           BLANKS + "no_name_is_another_one_in_roots_own_commands"),
 ]
 # fmt: on
 

@@ -55,6 +55,12 @@ class Mediator:
         self.machine.write(self._rules, rule, mode=0o440)
         self.machine.run(["visudo", "--check", "--file", self._rules])
 
+    def permit_as_printed(self, *options: str) -> None:
+        """Let call it whom the rules permit that it prints itself."""
+        rules = self.machine.run([self.path, "sudoers", *options]).stdout
+        self.machine.write(self._rules, rules, mode=0o440)
+        self.machine.run(["visudo", "--check", "--file", self._rules])
+
     def forbid(self) -> None:
         """Take the rules of sudo away again, so that no later test runs by them."""
         self.machine.run(["rm", self._rules])

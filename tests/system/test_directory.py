@@ -30,8 +30,8 @@ from system.directory import (
 from system.mediator import Answer, Mediator, RootMediator, wait_for_file, wait_until
 from system.units import MODES, mediator_in
 
-# sudoers(5) wants a backslash before a blank and an @.
-RUN_AS = ", ".join("%" + group.replace(" ", "\\ ").replace("@", "\\@") for group in GROUPS)
+# sudoers(5) wants quotes for a name with a blank or an @.
+RUN_AS = ", ".join(f'"%{group}"' for group in GROUPS)
 TARGETS = f"[targets]\ngroups = {json.dumps(GROUPS)}\n"
 BINARY = cache_named("hub6").bin / "sudospawner"
 # A request returns at once, so that more can happen while a server starts.
@@ -114,6 +114,18 @@ def test_an_account_of_the_directory_has_a_server(
     assert killed == {"ok": True, "alive": True}
     wait_until(lambda: mediator.list_processes(str(entry.uid)) == [], "the end of the server")
     assert ask(mediator, entry, "status", **which).reply["alive"] is False
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_printed_rule_for_a_group_of_the_directory_permits_its_members(
+    directory: Directory, group: str
+) -> None:
+    with mediator_for("user", directory) as mediator:
+        mediator.permit_as_printed("--hub-user=rhea", f"--group={group}")
+        answers = [ask(mediator, entry, "kill", pid=999999, signal=0) for entry in ENTRIES]
+    members = (QUALIFIED,) if "@" in group else (DOTTED, DIGITS)
+    for entry, answer in zip(ENTRIES, answers, strict=True):
+        assert (answer.status == 0) == (entry in members), answer
 
 
 def check(mediator: Mediator, mode: str, viewer: str, *entries: Entry) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def loose_names(machine: Machine) -> Iterator[Machine]:
     machine.run(f"mv {SWITCH}.before {SWITCH} && rm {place}")
 
 
-@pytest.mark.parametrize("name", ["ZOE", "Zoe", "#0", "#1000", "-x", "+x", " zoe", "zoe "])
+@pytest.mark.parametrize("name", ["ZOE", "Zoe", "#0", "#1000", "-x", "+x", "%x", " zoe", "zoe "])
 def test_a_name_that_only_the_account_database_takes_for_somebodys_is_refused(
     root_mediator: RootMediator, loose_names: Machine, name: str
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,40 +14,19 @@ from machine.hub import Hub, HubError
 from machine.kernel import Kernel
 from machine.machine import Machine
 from system.mediator import Mediator, RootMediator, wait_until
+from system.sudo_rs import ORIGINS, sudo_rs_in
 
 RULES = "/etc/sudoers.d/printed"
 POLICY = "/etc/sudospawner/policy.toml"
 ROOT_MODE = 'hub_users = ["rhea"]\n[targets]\ngroups = ["jupyterhub"]\n'
-# What takes whose place, with which mode.
-PROGRAMS = {"/usr/bin/sudo": ("sudo", 0o4755), "/usr/sbin/visudo": ("visudo", 0o755)}
-# Where Debian's package has them.
-PACKAGE = Path("/usr/lib/cargo/bin")
 PORT = 4300
 
 
-@pytest.fixture(scope="module", params=["crate", "package"])
+@pytest.fixture(scope="module", params=ORIGINS)
 def sudo_rs(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Machine]:
-    """The machine with sudo-rs, and the tests' rules for sudo out of the way.
-
-    The crate is the newest version, the package is Debian's.
-    """
-    moved = {"/etc/sudoers.d/sudospawner": "/run/rules-of-the-tests"}
-    moved |= {place: f"{place}.original" for place in PROGRAMS}
-    try:
-        for place, away in moved.items():
-            machine.run(["mv", place, away])
-        for place, (name, mode) in PROGRAMS.items():
-            if request.param == "crate":
-                program = (cache_named("sudo-rs").bin / name).read_bytes()
-                machine.write(place, program, mode=mode)
-            else:
-                machine.run(["install", f"--mode={mode:o}", PACKAGE / name, place])
-        # Version 0.2.5 says so on stderr.
-        assert "sudo-rs" in machine.run("sudo --version 2>&1").stdout
+    """The machine with sudo-rs, and the tests' rules for sudo out of the way."""
+    with sudo_rs_in(machine, request.param):
         yield machine
-    finally:
-        for place, away in moved.items():
-            machine.run(["mv", away, place], check=False)
 
 
 @pytest.fixture(params=["user", "root"])

@@ -87,11 +87,13 @@ pub fn expand(text: &str, user: &str, server: &ServerName) -> String {
 }
 
 /// The same for a value that systemd splits into words, treating a backslash as an escape: `\x2e.` would
-/// become `..` there.
+/// become `..` there. What would end or quote a word, or stand for a variable, is escaped in the user's name, too.
 #[must_use]
 pub fn expand_words(text: &str, user: &str, server: &ServerName) -> String {
     let double = |name: &str| name.replace('\\', "\\\\");
-    put_names(text, &double(user), &double(&server.escape()))
+    let user = user.replace(' ', "\\x20").replace('$', "\\x24");
+    let user = user.replace('"', "\\x22").replace('\'', "\\x27");
+    put_names(text, &double(&user), &double(&server.escape()))
 }
 
 fn put_names(text: &str, user: &str, server: &str) -> String {
@@ -150,6 +152,8 @@ mod tests {
         // systemd processes the backslashes in these values.
         let words = expand_words("+/bin/rm /s/{user}/{server}", "ad\\zoe", &server);
         assert_eq!(words, "+/bin/rm /s/ad\\\\zoe/\\\\x2e.-x");
+        let words = expand_words("/s/{user}", "a \"b' ${X}", &ServerName::default());
+        assert_eq!(words, "/s/a\\\\x20\\\\x22b\\\\x27\\\\x20\\\\x24{X}");
     }
 
     #[test]

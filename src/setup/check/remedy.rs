@@ -8,18 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid};
 
+pub use crate::quoting::quote;
 use root::account::Account;
 use root::trusted_file::{Distrust, TrustedDirectory, open_trusted};
-
-/// A word for the shell, quoted if necessary.
-pub fn quote(word: impl AsRef<Path>) -> String {
-    let word = word.as_ref().display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._+-@%:,=".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word;
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
 
 /// A command that changes or executes files, run as the account that could change these files: root must
 /// execute and follow nothing that others could have placed there. `None` if several accounts could.
@@ -203,13 +194,6 @@ pub fn find_mount_with(mountinfo: &str, path: &Path, option: &str) -> Option<Pat
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_word_that_the_shell_would_take_apart_is_quoted() {
-        assert_eq!(quote("/opt/jupyterhub/bin"), "/opt/jupyterhub/bin");
-        assert_eq!(quote("/a b/$(reboot)'s"), "'/a b/$(reboot)'\\''s'");
-        assert_eq!(quote(""), "''");
-    }
 
     #[test]
     fn root_touches_no_file_that_is_in_somebody_elses_place() {

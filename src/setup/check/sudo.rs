@@ -10,7 +10,8 @@ use super::remedy::quote;
 use super::scene::{Scene, Viewpoint};
 use super::sudo_listing::Entry;
 use super::sudo_refusal::{Refusal, find_broken_file, find_unnamed_file, is_usual_file};
-use crate::sudoers_fragment::{Dialect, Fragment, Whom};
+use crate::sudoers_fragment::{Fragment, Whom};
+use crate::sudoers_name::Dialect;
 use root::account::Account;
 use target::mode::Mode;
 
@@ -93,7 +94,7 @@ fn read_version() -> String {
 
 /// Which sudo this machine has.
 pub fn find_dialect() -> Dialect {
-    if read_version().starts_with("sudo-rs") { Dialect::SudoRs } else { Dialect::Sudo }
+    Dialect::of_version(&read_version())
 }
 
 /// The command that installs the rules for this Hub.
@@ -190,6 +191,19 @@ pub fn remove_rules(hub: &Account, file: Option<&str>, is_all: bool) -> String {
     let file = file.filter(|file| is_usual_file(file));
     let files = file.map_or_else(|| format!("/etc/sudoers {INCLUDED}"), quote);
     let keep = "/sudospawner|_CMD[[:blank:]]*$/!";
-    let script = format!("/^{}[[:blank:]]/{{{keep}s/^/# /}}", hub.name);
+    let script = format!("/^{}[[:blank:]]/{{{keep}s/^/# /}}", match_name(&hub.name));
     format!("sed -i -E {} {files} && visudo -c", quote(script))
+}
+
+/// A pattern of sed for a name, whether it stands in sudoers as it is, in quotes or with backslashes.
+fn match_name(name: &str) -> String {
+    let match_character = |character: char| match character {
+        '\\' => r"\\{1,2}".to_owned(),
+        '^' => r"\\?\^".to_owned(),
+        '_' | '-' => character.to_string(),
+        ' '..='~' if !character.is_ascii_alphanumeric() => format!(r"\\?[{character}]"),
+        _ => character.to_string(),
+    };
+    let pattern: String = name.chars().map(match_character).collect();
+    if pattern == name { pattern } else { format!("\"?{pattern}\"?") }
 }

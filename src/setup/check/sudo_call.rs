@@ -178,5 +178,7 @@ fn find_group_to_join(scene: &Scene) -> Option<String> {
     let is_good = |entry: &&Entry| entry.names(&scene.own) && entry.is_free();
     let mut words = scene.listing.entries.iter().filter(is_good).flat_map(|entry| &entry.run_as);
     let group = words.find_map(|word| word.strip_prefix('%'))?;
+    // usermod takes a number as it is.
+    let group = group.strip_prefix('#').unwrap_or(group);
     (scene.mode == Mode::User).then(|| quote(group))
 }

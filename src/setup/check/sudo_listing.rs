@@ -177,10 +177,22 @@ fn split_settings(line: &str) -> impl Iterator<Item = &str> {
 fn read_entry_line(entry: &mut Entry, line: &str) {
     let list = |text: &str| text.split(',').map(|word| word.trim().to_owned()).collect();
     match line.trim().split_once(": ") {
-        Some(("RunAsUsers", users)) => entry.run_as = list(users),
+        Some(("RunAsUsers", users)) => {
+            entry.run_as = users.split(',').map(|word| read_name(word.trim())).collect();
+        }
         Some(("Options", options)) => entry.options = list(options),
         _ if line.starts_with('\t') => entry.commands.push(line.trim().to_owned()),
         _ => {}
+    }
+}
+
+/// A name as sudo prints it: in quotes if it has blanks, otherwise with backslashes before some characters.
+fn read_name(word: &str) -> String {
+    match word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(name) => name.to_owned(),
+        None => [':', '=', '#', '"'].iter().fold(word.to_owned(), |name, character| {
+            name.replace(&format!("\\{character}"), &character.to_string())
+        }),
     }
 }
 
@@ -237,6 +249,22 @@ Sudoers entry:
         assert!(!second.is_free());
         assert_eq!(listing.target_users(ours), ["zoe", "wash"]);
         assert_eq!(listing.target_groups(Path::new("/bin/echo")), ["jupyterhub"]);
+    }
+
+    #[test]
+    fn a_name_that_sudo_quotes_is_the_name() {
+        // The output of sudo 1.9.16p2 and 1.9.13p3; the second line is that of sudo-rs 0.2.15.
+        for line in [
+            r#"    RunAsUsers: "%domain users@ad.example", AD\jdoe, a\=b, a\"b, a(b), "x\y z""#,
+            r#"    RunAsUsers: %domain users@ad.example, AD\jdoe, a=b, a"b, a(b), x\y z"#,
+        ] {
+            let program = Path::new("/opt/bin/sudospawner");
+            let text = format!("Sudoers entry:\n{line}\n    Commands:\n\t/opt/bin/sudospawner\n");
+            let listing = Listing::parse(&text);
+            assert_eq!(listing.target_groups(program), ["domain users@ad.example"]);
+            let users = [r"AD\jdoe", "a=b", "a\"b", "a(b)", r"x\y z"];
+            assert_eq!(listing.target_users(program), users);
+        }
     }
 
     #[test]
