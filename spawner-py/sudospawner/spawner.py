@@ -14,11 +14,12 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Enum, List, Unicode, default
 
-from .account import add_account, collect_environment, find_account, refuse_name
+from .account import add_account, collect_environment, refuse_name
 from .checking import check_once
 from .command import make_command
 from .failures import make_failed_start, make_failure
 from .identity import Liveness
+from .look_up import find_account
 from .mediator import MediatorError, call, limit_call, limit_wait
 from .reply import get_error
 from .server_log import ServerLog, read_lines

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Awaitable, Mapping
 from typing import Any, Callable
 
-from .account import find_uid
 from .ending import Ending
 from .identity import Liveness, ServerProcess
+from .look_up import find_uid
 from .mediator import MediatorError
 from .printable import escape_control_characters
 from .reply import get_error
