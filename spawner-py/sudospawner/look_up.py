@@ -7,7 +7,7 @@ import pwd
 import threading
 from contextlib import suppress
 
-from .mediator import MediatorError
+from .errors import MediatorError
 
 #: How many accounts are looked up at once, and how often one of them. Where a directory service
 #: hangs, each look-up keeps its thread until there is an answer. Others then wait for a thread,

@@ -17,10 +17,12 @@ from traitlets import Bool, Enum, List, Unicode, default
 from .account import add_account, collect_environment, refuse_name
 from .checking import check_once
 from .command import make_command
+from .descriptors import LEFT_BY_STARTS, require_descriptors
+from .errors import MediatorError
 from .failures import make_failed_start, make_failure
 from .identity import Liveness
 from .look_up import find_account
-from .mediator import MediatorError, call, limit_call, limit_wait
+from .mediator import call, limit_call, limit_wait
 from .reply import get_error
 from .server_log import ServerLog, read_lines
 from .settings import refuse_internal_ssl, warn_about_ignored_settings
@@ -133,6 +135,7 @@ class SudoSpawner(LocalProcessSpawner):
         return Start(self.start_timeout, has_hooks=self.mode == "root", tell=self._tell)
 
     async def _spawn(self) -> None:
+        require_descriptors(LEFT_BY_STARTS)  # Without any, no account would be found.
         time_left = self._latest_start.find_time_left()
         self._account = await find_account(self.user.name, time_left)
         for _ in range(_PORT_TRIES):

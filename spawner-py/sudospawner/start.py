@@ -7,10 +7,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, Callable
 
+from .descriptors import explained_shortage
 from .ending import Ending
+from .errors import MediatorError
 from .failures import make_failure
 from .hooks import Hook
-from .mediator import GRACE, LONGEST_WAIT, MediatorError
+from .mediator import GRACE, LONGEST_WAIT
 from .reply import HOOKS_LEFT_OUT, describe_hooks_left_out, get_error
 
 
@@ -78,7 +80,8 @@ class Start:
                     "start_timeout", f"The server was not up in {self._limit:.0f} s."
                 )
             if not task.cancelled():
-                task.result()
+                with explained_shortage():
+                    task.result()
         finally:
             # Also if the Hub cancels us: ending the task closes the pipes and ends sudo.
             await self.give_up()

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Callable
 
 from .ending import Ending
+from .errors import MediatorError
 from .identity import Liveness, ServerProcess
 from .look_up import find_uid
-from .mediator import MediatorError
 from .printable import escape_control_characters
 from .reply import get_error
 
