@@ -68,6 +68,26 @@ fn every_code_has_its_paragraph_in_the_troubleshooting() {
 }
 
 #[test]
+fn every_code_of_the_class_is_in_a_heading_of_the_troubleshooting() {
+    let page = read("docs/troubleshooting.md");
+    let headings = page.lines().filter(|line| line.starts_with("### `"));
+    let explained: BTreeSet<&str> = headings.flat_map(words_in_backquotes).collect();
+    let mut codes = BTreeSet::new();
+    for (_, text) in read_all("spawner-py/sudospawner") {
+        for begin in ["MediatorError(", "make_failure(", "make_failed_start("] {
+            for rest in text.split(begin).skip(1) {
+                let literal = rest.trim_start().strip_prefix('"');
+                codes.extend(literal.and_then(|rest| rest.split('"').next()).map(str::to_owned));
+            }
+        }
+    }
+    assert!(codes.len() > 8);
+    for code in codes {
+        assert!(explained.contains(code.as_str()), "{code} has no paragraph");
+    }
+}
+
+#[test]
 fn the_policy_page_and_the_example_have_the_same_keys() {
     let mut section = String::new();
     let mut keys = BTreeSet::new();

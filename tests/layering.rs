@@ -11,7 +11,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1060),
     ("root", &["ground"], 1900),
     ("target", &["ground", "root"], 3320),
-    ("setup", &["ground", "root", "target"], 3520),
+    ("setup", &["ground", "root", "target"], 3560),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];

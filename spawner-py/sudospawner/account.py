@@ -1,17 +1,12 @@
-"""A user's account: its name, its uid, and the environment of its server."""
+"""A user's account: its name, and the environment of its server."""
 
 from __future__ import annotations
 
-import asyncio
 import pwd
-import shlex
-import threading
 import unicodedata
-from contextlib import suppress
 from typing import Any, Callable
 
 from .failures import make_failure
-from .mediator import MediatorError
 from .printable import escape_control_characters
 
 
@@ -41,52 +36,6 @@ def refuse_name(name: str) -> None:
             f"{name!r} cannot be the name of an account: rename the user, or map the name in the "
             "authenticator.",
         )
-
-
-async def find_account(name: str, time_limit: float) -> pwd.struct_passwd | None:
-    """Return an account, or None if the account database does not have it.
-
-    A directory service may take its time, and this must not hold up the Hub. Each look-up has a
-    thread of its own: in a pool, those that hang would hold up those for other users. Once its
-    caller has given it up, the thread ends with the look-up, or with the Hub.
-
-    :raises MediatorError: if there is no answer within so many seconds, or no more thread.
-    """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[pwd.struct_passwd | None] = loop.create_future()
-
-    def take(account: pwd.struct_passwd | None) -> None:
-        if not answer.done():
-            answer.set_result(account)
-
-    def look_up() -> None:
-        account = None
-        with suppress(KeyError, TypeError, ValueError, OSError):
-            account = pwd.getpwnam(name)
-        with suppress(RuntimeError):  # The loop has been closed.
-            loop.call_soon_threadsafe(take, account)
-
-    try:
-        threading.Thread(target=look_up, name="look-up of an account", daemon=True).start()
-    except RuntimeError as error:  # The Hub's unit may have no more threads.
-        raise MediatorError("account_unknown", f"No account can be looked up: {error}.") from error
-    try:
-        return await asyncio.wait_for(answer, time_limit)
-    except asyncio.TimeoutError as error:
-        raise MediatorError(
-            "account_timeout",
-            f"The account database of this machine did not answer within {time_limit:.1f} seconds "
-            f"whether it has an account named {name}. Check the directory service: "
-            f"time id {shlex.quote(name)}",
-        ) from error
-
-
-async def find_uid(name: str, time_limit: float = 30.0) -> int | None:
-    """Return the uid of an account, or None if it does not exist or is not known in time."""
-    with suppress(MediatorError):
-        account = await find_account(name, time_limit)
-        return account.pw_uid if account else None
-    return None
 
 
 def add_account(

@@ -7,6 +7,7 @@ account as dead. It also rounds start times.
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import select
 from contextlib import suppress
@@ -34,8 +35,9 @@ class Stat(NamedTuple):
     start_ticks: int
 
 
+@functools.cache
 def read_boot_id() -> str:
-    """Return the kernel's boot id."""
+    """Return the kernel's boot id, which a Hub without descriptors could not read again."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 

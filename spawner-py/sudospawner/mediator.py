@@ -15,6 +15,15 @@ from typing import Any, Callable
 
 from .command import Command
 from .complaints import explain_complaint
+from .descriptors import (
+    LEFT_BY_STARTS,
+    TAKEN_BY_CALL,
+    TAKEN_BY_PROCESS,
+    describe_shortage,
+    explained_shortage,
+    require_descriptors,
+)
+from .errors import MediatorError
 from .pipes import Pipes
 from .printable import escape_control_characters, last_lines
 from .reply import REPLY_LIMIT, ReplyParser
@@ -33,20 +42,6 @@ _CALL_LIMIT = 30.0
 _LEFT_TO_READ = 2.0
 # asyncio keeps only weak references to tasks.
 _background: set[asyncio.Task[None]] = set()
-
-
-class MediatorError(RuntimeError):
-    """The mediator gave no usable reply."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        """Describe the failure.
-
-        :param code: a stable code, for programs and metrics.
-        :param sentence: the cause and the remedy, for a person.
-        """
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
 
 
 def limit_wait(seconds: float) -> float:
@@ -95,12 +90,14 @@ async def call(
     :param preexec_fn: called in the child before the program is executed.
     :raises MediatorError: if there is no reply.
     """
-    pipes = await Pipes.open()
-    try:
-        process = await _start(command, pipes, preexec_fn)
-    except BaseException:
-        pipes.close()
-        raise
+    with explained_shortage():
+        require_descriptors(LEFT_BY_STARTS if outlives_call else TAKEN_BY_CALL)
+        pipes = await Pipes.open()
+        try:
+            process = await _start(command, pipes, preexec_fn)
+        except BaseException:
+            pipes.close()
+            raise
     conversation = _Conversation(command, process, pipes, relay_log, on_event)
     pipes.send(json.dumps(request).encode("ascii"))
     reading = asyncio.ensure_future(conversation.read_reply())
@@ -241,6 +238,8 @@ async def _start(
     command: Command, pipes: Pipes, preexec_fn: Callable[[], None] | None
 ) -> asyncio.subprocess.Process:
     try:
+        # Now: asyncio would lose a process for which it has no descriptor.
+        require_descriptors(TAKEN_BY_PROCESS)
         return await asyncio.create_subprocess_exec(
             *command.argv,
             stdin=pipes.child_stdin,
@@ -259,6 +258,8 @@ async def _start(
             "A name of this user or server has characters that no command line can carry.",
         ) from error
     except OSError as error:
+        if describe_shortage(error):
+            raise
         remedy = (
             "Install sudo, and make sure that it is on the Hub's PATH."
             if command.uses_sudo

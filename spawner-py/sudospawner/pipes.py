@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+from contextlib import ExitStack
 
 from .server_log import ServerLog
 
@@ -18,9 +19,11 @@ class Pipes:
 
     def __init__(self) -> None:
         """Create the pipes; :meth:`open` also connects our ends to the event loop."""
-        self.child_stdin, self._stdin_file = _open_pipe()
-        self._stdout_file, self.child_stdout = _open_pipe()
-        self._stderr_file, self.child_stderr = _open_pipe()
+        with ExitStack() as opened:  # If there are not descriptors for all, none is left open.
+            self.child_stdin, self._stdin_file = _open_pipe(opened)
+            self._stdout_file, self.child_stdout = _open_pipe(opened)
+            self._stderr_file, self.child_stderr = _open_pipe(opened)
+            opened.pop_all()
 
     @classmethod
     async def open(cls) -> Pipes:
@@ -57,9 +60,10 @@ class Pipes:
         self.stderr.close()
 
 
-def _open_pipe() -> tuple[io.FileIO, io.FileIO]:
+def _open_pipe(opened: ExitStack) -> tuple[io.FileIO, io.FileIO]:
     read_end, write_end = os.pipe()
-    return io.FileIO(read_end, "rb"), io.FileIO(write_end, "wb")
+    reader, writer = io.FileIO(read_end, "rb"), io.FileIO(write_end, "wb")
+    return opened.enter_context(reader), opened.enter_context(writer)
 
 
 async def _connect_reader(pipe: io.FileIO) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:

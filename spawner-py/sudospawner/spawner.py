@@ -14,17 +14,22 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, Enum, List, Unicode, default
 
-from .account import add_account, collect_environment, find_account, refuse_name
+from .account import add_account, collect_environment, refuse_name
 from .checking import check_once
 from .command import make_command
+from .descriptors import LEFT_BY_STARTS, require_descriptors
+from .errors import MediatorError
 from .failures import make_failed_start, make_failure
 from .identity import Liveness
-from .mediator import MediatorError, call, limit_call, limit_wait
+from .look_up import find_account
+from .mediator import call, limit_call
+from .progress import Progress
 from .reply import get_error
 from .server_log import ServerLog, read_lines
 from .settings import refuse_internal_ssl, warn_about_ignored_settings
 from .start import Start
-from .watch import Watch, describe_survivor
+from .stopping import ask_to_stop, describe_survivor
+from .watch import Watch
 
 # How many random ports a start tries, in case one is taken.
 _PORT_TRIES = 3
@@ -98,6 +103,8 @@ class SudoSpawner(LocalProcessSpawner):
         """Create a spawner without a server; takes the parameters of every spawner."""
         super().__init__(**kwargs)
         self._watch = Watch(self._ask_status, self._tell, self._tell_user)
+        # Of the current start, or of the next one once the server has ended.
+        self._progress = Progress()
         # The current start, or the last one; before the first, one that is not under way.
         self._latest_start = self._prepare_start()
         # The user's account, as the current start has found it.
@@ -119,6 +126,7 @@ class SudoSpawner(LocalProcessSpawner):
             check_once(self.sudospawner_path, self.mode, self.log)
         self._watch.forget()
         self._watch.forget_ending()
+        self._progress = self._progress.renew()
         self._latest_start = self._prepare_start()
         try:
             await self._latest_start.carry_out(self._spawn())
@@ -129,9 +137,11 @@ class SudoSpawner(LocalProcessSpawner):
         return self.ip or "127.0.0.1", self.port
 
     def _prepare_start(self) -> Start:
-        return Start(self.start_timeout, has_hooks=self.mode == "root", tell=self._tell)
+        has_hooks = self.mode == "root"
+        return Start(self.start_timeout, self._progress, has_hooks=has_hooks, tell=self._tell)
 
     async def _spawn(self) -> None:
+        require_descriptors(LEFT_BY_STARTS)  # Without any, no account would be found.
         time_left = self._latest_start.find_time_left()
         self._account = await find_account(self.user.name, time_left)
         for _ in range(_PORT_TRIES):
@@ -157,16 +167,10 @@ class SudoSpawner(LocalProcessSpawner):
             self._watch.forget()
         # No await between reply and pid: if the start is cancelled, the pid is known or the
         # server is undone.
-        self._latest_start.take_reply(reply, self._find_limits().get("memory"))
+        self._latest_start.take_reply(reply, self.port, self._find_limits().get("memory"))
         self._watch.follow(reply["pid"], reply.get("started") or "", vouched_for=True)
         self._watch.keep_unit(reply)
         self.pid = reply["pid"]
-        if reply.get("listening") is False:
-            self.log.warning(
-                "%s does not listen on port %d yet; waiting for it to answer",
-                self._log_name,
-                self.port,
-            )
 
     def user_env(self, env: dict[str, Any]) -> dict[str, Any]:
         """Add USER, HOME and SHELL.
@@ -193,11 +197,9 @@ class SudoSpawner(LocalProcessSpawner):
             self._watch.follow(event["pid"], event.get("started") or "", vouched_for=True)
         self._latest_start.take_event(event)
 
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the start's messages while it is under way."""
-        yield {"progress": 10, "message": f"Starting the server as {self.user.name}"}
-        async for message in self._latest_start.follow():
-            yield {"progress": 50, "message": message}
+    def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the start's messages, and the server's own lines, until it is over."""
+        return self._progress.follow(f"Starting the server as {self.user.name}")
 
     # --- Liveness and ending ---
 
@@ -268,18 +270,7 @@ class SudoSpawner(LocalProcessSpawner):
             self.clear_state()
 
     async def _end_server(self, now: bool) -> None:
-        try:
-            reply = await self.do(
-                "stop",
-                interrupt_seconds=0 if now else limit_wait(self.interrupt_timeout),
-                term_seconds=limit_wait(self.term_timeout),
-                kill_seconds=limit_wait(self.kill_timeout),
-                **self._identify(),
-            )
-        except MediatorError as error:
-            if error.code != "no_reply":
-                raise
-            reply = {"ok": False, "error": error.sentence}
+        reply = await ask_to_stop(self, self._identify(), now=now)
         if not reply.get("ok"):
             # A wrapper around a mediator that supports only spawn and kill.
             self._warn(f"stop failed: {get_error(reply)}")
@@ -317,9 +308,10 @@ class SudoSpawner(LocalProcessSpawner):
             self._watch.keep_unit(state)
 
     def clear_state(self) -> None:
-        """Forget the server."""
+        """Forget the server, and what was told of its start."""
         super().clear_state()
         self._watch.forget()
+        self._progress = self._progress.renew()
 
     # --- The mediator ---
 
@@ -361,12 +353,16 @@ class SudoSpawner(LocalProcessSpawner):
     async def relog_stderr(self, stderr: ServerLog) -> None:
         """Write the mediator's stderr, which becomes the server's log, to the Hub's log.
 
+        During a start, the server's user sees the lines on the page, too.
+
         :param stderr: has ``await read_until(b"\\n")``, which raises StreamClosedError at the
             end, and ``closed()``. Lines of more than 16 KiB come in pieces. Most lines of a flood
             are dropped, and a line says how many.
         """
+        progress = self._progress
         async for line in read_lines(stderr):
             self._tell(logging.INFO, line)
+            progress.take_line(line)
 
     def _tell(self, level: int, sentence: str) -> None:
         """Write a sentence about this server to the Hub's log, at a logging level."""

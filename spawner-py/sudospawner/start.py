@@ -1,36 +1,43 @@
-"""One start of a server: its time limit, and the messages about its progress."""
+"""One start of a server: its time limit, and what comes of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Callable
 
+from .descriptors import explained_shortage
 from .ending import Ending
+from .errors import MediatorError
 from .failures import make_failure
 from .hooks import Hook
-from .mediator import GRACE, LONGEST_WAIT, MediatorError
+from .mediator import GRACE, LONGEST_WAIT
+from .progress import Progress
 from .reply import HOOKS_LEFT_OUT, describe_hooks_left_out, get_error
 
 
 class Start:
-    """One start of a server, with messages that any number of watchers can follow.
-
-    It is under way while :meth:`carry_out` runs.
-    """
+    """One start of a server. It is under way while :meth:`carry_out` runs."""
 
     def __init__(
-        self, start_timeout: float, *, has_hooks: bool, tell: Callable[[int, str], None]
+        self,
+        start_timeout: float,
+        progress: Progress,
+        *,
+        has_hooks: bool,
+        tell: Callable[[int, str], None],
     ) -> None:
         """Prepare a start.
 
         :param start_timeout: seconds after which the Hub gives up.
+        :param progress: what users see of it.
         :param has_hooks: whether root runs hooks. If not, reports of hooks are ignored, since they
             come from a process of the user.
         :param tell: logs a sentence; the first argument is a logging level.
         """
         self._start_timeout = start_timeout
+        self._progress = progress
         self._has_hooks = has_hooks
         self._tell = tell
         # Just below the Hub's own limit, so that the failure has our message.
@@ -39,7 +46,6 @@ class Start:
         self._task: asyncio.Task[None] | None = None
         # The results of the hooks that have ended.
         self._hooks: list[Hook] = []
-        self._messages: list[str] = []
 
     @property
     def is_under_way(self) -> bool:
@@ -68,7 +74,7 @@ class Start:
         :raises MediatorError: if the work raises it, or takes too long.
         """
         self._deadline = asyncio.get_running_loop().time() + self._limit
-        self._changed = asyncio.Event()
+        self._progress.begin(self._start_timeout)
         task = self._task = asyncio.ensure_future(work)
         try:
             # A little longer than the call's own limit, which gives a better message.
@@ -78,12 +84,13 @@ class Start:
                     "start_timeout", f"The server was not up in {self._limit:.0f} s."
                 )
             if not task.cancelled():
-                task.result()
+                with explained_shortage():
+                    task.result()
         finally:
             # Also if the Hub cancels us: ending the task closes the pipes and ends sudo.
             await self.give_up()
             self._task = None
-            self._wake_watchers()
+            self._progress.end()
 
     async def give_up(self) -> None:
         """Cancel the work if it is under way, and wait up to GRACE seconds for its end."""
@@ -91,7 +98,7 @@ class Start:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=GRACE)
 
-    # --- Progress ---
+    # --- What comes of it ---
 
     def forget_hooks(self) -> None:
         """Forget the results of hooks, because the hooks run again."""
@@ -104,11 +111,12 @@ class Start:
         elif event["event"] == HOOKS_LEFT_OUT and self._has_hooks:
             self._tell(logging.WARNING, describe_hooks_left_out())
         elif event["event"] == "started" and event.get("pid"):
-            self._announce(f"Process {event['pid']} has started, waiting for it to listen")
+            self._progress.announce_server()
 
-    def take_reply(self, reply: Mapping[str, Any], memory: int | None) -> None:
+    def take_reply(self, reply: Mapping[str, Any], port: int, memory: int | None) -> None:
         """Process the mediator's reply to ``spawn``.
 
+        :param port: where the server was to listen.
         :param memory: the server's memory limit in bytes, or None.
         :raises SpawnException: (before JupyterHub 6 HTTPError) if no server has started.
         """
@@ -126,32 +134,16 @@ class Start:
             raise make_failure(
                 "no_reply", "The mediator's reply has no pid that a process can have."
             )
+        self._progress.succeed()
+        if reply.get("listening") is False:
+            sentence = f"it does not listen on port {port} yet; waiting for it to answer"
+            self._tell(logging.WARNING, sentence)
 
     def _take_hook(self, told: Mapping[str, Any]) -> None:
         if not self._has_hooks:
             return
         hook = Hook.read(told)
-        self._announce(hook.describe())
+        self._progress.announce(hook.describe())
         if hook.is_over:
             self._hooks.append(hook)
             self._tell(logging.INFO if hook.succeeded else logging.WARNING, hook.describe())
-
-    def _announce(self, message: str) -> None:
-        """Send a message, one line of text, to all watchers if the start is under way."""
-        if self.is_under_way:
-            self._messages.append(message)
-            self._wake_watchers()
-
-    async def follow(self) -> AsyncIterator[str]:
-        """Yield every message, including earlier ones, until the start is over."""
-        shown = 0
-        while self.is_under_way or shown < len(self._messages):
-            if shown == len(self._messages):
-                await self._changed.wait()
-            for message in self._messages[shown:]:
-                shown += 1
-                yield message
-
-    def _wake_watchers(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()

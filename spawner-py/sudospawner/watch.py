@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shlex
 from collections.abc import Awaitable, Mapping
 from typing import Any, Callable
 
-from .account import find_uid
 from .ending import Ending
+from .errors import MediatorError
 from .identity import Liveness, ServerProcess
-from .mediator import MediatorError
-from .printable import escape_control_characters
+from .look_up import find_uid
 from .reply import get_error
 
 
@@ -163,14 +161,3 @@ class Watch:
         if self.process is not None:
             self.process.close()
             self.process = None
-
-
-def describe_survivor(pid: int, unit: str) -> str:
-    """Return one line about a server that could not be stopped, and what to do."""
-    unit = escape_control_characters(unit)
-    place = f" in the unit {unit}" if unit else ""
-    look = f"systemctl status {shlex.quote(unit)}" if unit else f"ps -fp {pid}"
-    return (
-        f"its server could not be stopped and may be alive still, as process {pid}{place}; the Hub "
-        f"forgets it. Check as root what that is ({look}), and end it"
-    )

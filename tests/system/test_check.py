@@ -311,6 +311,8 @@ IN_USER_MODE = [
     Breakage("oom_policy", "oom_policy", add_to_unit("OOMPolicy=stop"), undo=RESTORE_UNIT),
     Breakage("tasks_max", "tasks_max", add_to_unit("TasksMax=900"), level="warning",
              undo=RESTORE_UNIT),
+    Breakage("limit_nofile", "limit_nofile", add_to_unit("LimitNOFILE=128"), level="warning",
+             undo=RESTORE_UNIT),
     Breakage("memory_max", "memory_max", add_to_unit("MemoryMax=8G"), level="warning",
              undo=RESTORE_UNIT),
     Breakage("protect_home", "protect_home", add_to_unit("ProtectHome=yes"), undo=RESTORE_UNIT),

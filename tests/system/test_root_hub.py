@@ -129,7 +129,7 @@ def test_a_hook_that_fails_and_one_that_works_are_on_the_page_and_the_server_run
         messages.index(find_message(messages, "Hook 10-fails failed with exit status 4 after ")),
         messages.index("Hook 20-works is running"),
         messages.index(find_message(messages, "Hook 20-works was done in ")),
-        messages.index(find_message(messages, "Process ")),
+        messages.index(find_message(messages, "The server has started")),
     ]
     assert order == sorted(order)
     assert messages[order[1]].endswith(f"s: {MARKUP}")

@@ -29,7 +29,7 @@ pub const FILTERING: [(&str, &str); 14] = [
 ];
 
 /// The other properties that are asked for.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "LoadState",
     "User",
     "ExecStart",
@@ -39,6 +39,7 @@ const OTHERS: [&str; 14] = [
     "KillMode",
     "OOMPolicy",
     "TasksMax",
+    "LimitNOFILESoft",
     "MemoryMax",
     "ProtectHome",
     "ProtectSystem",

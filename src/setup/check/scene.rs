@@ -1,5 +1,6 @@
 //! What a look begins with: which accounts are meant, in which mode, and where the Hub runs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, geteuid};
@@ -156,8 +157,18 @@ impl Scene {
         }
     }
 
+    /// How many accounts the rules permit, as far as the account database lists them.
+    pub fn count_permitted(&self) -> usize {
+        self.list_permitted().into_iter().collect::<BTreeSet<_>>().len()
+    }
+
     /// An account that the rules permit.
     fn find_example(&self) -> Option<String> {
+        let is_hub = |name: &String| self.hub.as_ref().is_some_and(|hub| hub.name == *name);
+        self.list_permitted().into_iter().find(|name| !is_hub(name))
+    }
+
+    fn list_permitted(&self) -> Vec<String> {
         let named = match (self.mode, &self.policy) {
             (Mode::Root, Some(policy)) => policy.targets.users.clone(),
             (Mode::Root, None) => Vec::new(),
@@ -166,8 +177,7 @@ impl Scene {
         let members = self.permitted_groups().into_iter().flat_map(|group| {
             Group::from_name(&group).ok().flatten().map(|group| group.mem).unwrap_or_default()
         });
-        let is_hub = |name: &String| self.hub.as_ref().is_some_and(|hub| hub.name == *name);
-        named.into_iter().chain(members).find(|name| !is_hub(name))
+        named.into_iter().chain(members).collect()
     }
 }
 

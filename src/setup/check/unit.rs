@@ -12,6 +12,9 @@ use super::scene::Scene;
 use root::policy::file::Launcher;
 use target::mode::Mode;
 
+/// How many descriptors the Hub needs for itself, for connections, and so that it can start and stop servers.
+const OWN_DESCRIPTORS: usize = 128;
+
 /// Looks at the unit that the Hub runs in.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -42,6 +45,7 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     let launcher = scene.policy.as_ref().map(|policy| policy.server.launcher);
     if scene.mode == Mode::User || launcher.is_none_or(|one| matches!(one, Launcher::Process)) {
         findings.extend(judge_servers(unit, properties));
+        findings.push(judge_descriptors(unit, properties, scene.count_permitted()));
     }
     findings
 }
@@ -180,6 +184,24 @@ fn judge_servers(unit: &str, properties: &Properties) -> Vec<Finding> {
     findings
 }
 
+/// Whether the Hub may have a descriptor for the log of each server beside it.
+fn judge_descriptors(unit: &str, properties: &Properties, people: usize) -> Finding {
+    let code = "limit_nofile";
+    let limit = properties.get("LimitNOFILESoft").map(String::as_str).unwrap_or_default();
+    // Anything else is "infinity".
+    let most = limit.parse().unwrap_or(usize::MAX);
+    if most >= people.saturating_add(OWN_DESCRIPTORS) {
+        return Finding::ok(Area::Unit, code, format!("LimitNOFILE={limit}"));
+    }
+    let sentence = format!(
+        "LimitNOFILE={limit} of {unit}: each server takes a descriptor of the Hub's, and {people} accounts \
+         may have one; it counts when the Hub is started again"
+    );
+    let wanted = people.saturating_mul(2).next_power_of_two().max(65536);
+    let remedy = add_to_unit(unit, code, &[format!("LimitNOFILE={wanted}")]);
+    Finding::warning(Area::Unit, code, sentence, Some(remedy))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +237,18 @@ mod tests {
             let found = judge(&format!("ProtectSystem=strict\nReadWritePaths={paths}")).unwrap();
             assert!(found.remedy.unwrap().contains("ReadWritePaths=/var/log/sudo-io"));
         }
+    }
+
+    #[test]
+    fn the_hub_has_a_descriptor_for_each_server() {
+        let judge = |limit: &str, people| {
+            let properties = properties(&format!("LimitNOFILESoft={limit}"));
+            judge_descriptors("hub.service", &properties, people).remedy
+        };
+        assert_eq!(judge("1024", 896), None);
+        assert!(judge("1024", 897).unwrap().contains("LimitNOFILE=65536\\n"));
+        assert!(judge("1024", 40_000).unwrap().contains("LimitNOFILE=131072\\n"));
+        assert_eq!(judge("infinity", 40_000), None);
     }
 
     #[test]

@@ -1,0 +1,64 @@
+"""A Hub that runs out of descriptors says what to do, and still answers and stops servers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from machine.hub import USER, Hub, HubError
+from system.mediator import wait_until
+
+pytestmark = pytest.mark.parametrize("hub", ["hub6"], indirect=True)
+
+# How many connections take the Hub's descriptors, and how many are left: enough for the requests of
+# a test, and less than a start leaves.
+CONNECTIONS = 60
+LEFT = 20
+
+
+def count_descriptors(hub: Hub) -> int:
+    """How many descriptors the Hub's process has."""
+    return len(hub.machine.run(["ls", f"/proc/{hub.pid}/fd"]).stdout.split())
+
+
+def set_limit(hub: Hub, count: int) -> None:
+    """Change the soft limit of the Hub that runs."""
+    hub.machine.run(["prlimit", f"--pid={hub.pid}", f"--nofile={count}:"], user=USER)
+
+
+@pytest.fixture
+def full_hub(hub: Hub) -> Iterator[Hub]:
+    """The Hub beside a server of zoe's, with few descriptors left."""
+    hub.start_server("zoe")
+    before = count_descriptors(hub)
+    with hub.machine.network():
+        address = ("127.0.0.1", hub.port + 1)
+        connections = [socket.create_connection(address) for _ in range(CONNECTIONS)]
+    full = before + CONNECTIONS
+    wait_until(lambda: count_descriptors(hub) >= full - LEFT // 2, "the Hub's connections")
+    set_limit(hub, full + LEFT)
+    yield hub
+    set_limit(hub, 1024)
+    for connection in connections:
+        connection.close()
+
+
+def test_a_start_is_refused_with_the_line_for_the_unit_and_leaves_nothing(full_hub: Hub) -> None:
+    before, log = count_descriptors(full_hub), full_hub.read_log()
+    with pytest.raises(HubError) as refusal:
+        full_hub.start_server("wash")
+    assert "Set LimitNOFILE=65536 in the Hub's unit" in refusal.value.message
+    assert "LimitNOFILE=65536" in full_hub.read_log().removeprefix(log)
+    processes = full_hub.machine.run(["pgrep", "--uid", "wash"], check=False)
+    assert processes.stdout == ""
+    # Connections of the proxy come and go.
+    assert count_descriptors(full_hub) <= before + 4
+
+
+def test_servers_can_be_stopped_and_started_again_when_there_is_room(full_hub: Hub) -> None:
+    full_hub.stop_server("zoe")
+    assert full_hub.machine.run(["pgrep", "--uid", "zoe"], check=False).stdout == ""
+    set_limit(full_hub, 1024)
+    full_hub.start_server("zoe")
