@@ -1,0 +1,140 @@
+"""`Play`: a sequence of calls and its model, whatever the sequence is."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from hypothesis import note
+from hypothesis.stateful import RuleBasedStateMachine
+
+from system.model import KINDS, STARTED, WORDS, Model, Server, check_form, name_unit
+from system.stage import Stage
+
+AT_ONCE = {"interrupt_seconds": 0, "term_seconds": 0}
+# A slow computer is no failure.
+PATIENCE = 120
+
+
+class Play(RuleBasedStateMachine):
+    """What the rules of a sequence are made of, and what has to hold at its end."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage = stage
+        if not stage.is_clear:
+            stage.do("reset")
+        stage.is_clear = False
+        self.model = Model(stage.uids, stage.units, stage.do("list_signals"))
+
+    # Calls
+
+    def call_for(
+        self,
+        crowd: list[str],
+        requests: list[dict[str, Any]],
+        end: str = "reply",
+        seconds: float = 0,
+        *,
+        cut: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Have the Hub make a call for each of these users, all at once: see `players.call`.
+
+        `cut`: only half of each request is written.
+        """
+        calls = []
+        for user, request in zip(crowd, requests, strict=True):
+            words = [str(word) for word in self.stage.mediator.list_words(user)]
+            words += [f"--action={request['action']}", f"--server-name={request['server_name']}"]
+            text = json.dumps(request)
+            text = text[: len(text) // 2] if cut else text
+            calls.append({"words": words, "text": text, "end": end, "seconds": seconds})
+        answers: list[dict[str, Any]] = self.stage.do("call", calls=calls)
+        for answer in answers:
+            note(str(answer))
+        return answers
+
+    def read(self, action: str, answer: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+        """The reply in what came back from a call, and the exit status."""
+        *events, reply = [json.loads(line) for line in answer["lines"]]
+        assert all(event["event"] == "started" for event in events)
+        check_form(action, reply, units=self.stage.units)
+        return reply, answer["status"]
+
+    def ask(
+        self, crowd: list[str], action: str, *, server_name: str, **about: Any
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Call about a process for each of these users, as if it were a server of theirs."""
+        requests = []
+        for user in crowd:
+            unit = {"unit": name_unit(user, server_name)} if self.stage.units else {}
+            requests.append({"action": action, "server_name": server_name, **unit, **about})
+        told = []
+        for user, answer in zip(crowd, self.call_for(crowd, requests), strict=True):
+            reply, status = self.read(action, answer)
+            assert (reply["ok"], status) == (True, 0)
+            told.append((user, reply))
+        return told
+
+    def describe_spawn(self, name: str, *words: str) -> dict[str, Any]:
+        """The request for a server that is up when it listens, with its port as the last word."""
+        port = next(self.stage.ports)
+        return {
+            **{"action": "spawn", "args": [*words, str(port)], "env": {}, "server_name": name},
+            "wait": {"port": port, "seconds": 600},
+        }
+
+    def describe_server(self, name: str, kind: str, **more: Any) -> dict[str, Any]:
+        """The request for a server that will listen."""
+        return {**self.describe_spawn(name, *KINDS[kind].words, *WORDS, "listen"), **more}
+
+    def describe_stop(self, server: Server) -> dict[str, Any]:
+        """The request to end a server without waiting for it."""
+        about = {"server_name": server.name, "pid": server.pid, "started": server.started}
+        return {"action": "stop", **about, **AT_ONCE}
+
+    def welcome(
+        self, user: str, request: dict[str, Any], kind: str, answer: dict[str, Any]
+    ) -> Server:
+        """The Hub is told of a server."""
+        name = request["server_name"]
+        reply, status = self.read("spawn", answer)
+        assert reply["ok"], reply
+        assert status in (0, None)
+        assert (reply["listening"], reply["hooks"], reply["dropped_env"]) == (True, [], [])
+        assert reply.get("unit") == (name_unit(user, name) if self.stage.units else None)
+        assert STARTED.fullmatch(reply["started"]), reply
+        self.model.spawn(user, name)
+        server = Server(user, name, KINDS[kind], reply["pid"], reply["started"])
+        self.model.servers.append(server)
+        return server
+
+    def end(self, server: Server) -> None:
+        """Have nothing of a server left, whatever has become of it."""
+        [answer] = self.call_for([server.user], [self.describe_stop(server)])
+        reply, status = self.read("stop", answer)
+        assert (reply["alive"], status) == (False, 0)
+        server.stop()
+
+    # The end
+
+    def teardown(self) -> None:
+        """What there is is what the model says, and nothing once the Hub has ended its servers."""
+        if sys.exception() is not None:
+            return
+        self.expect_the_model()
+        for server in self.model.servers:
+            if server.runs or server.end:
+                self.end(server)
+        self.expect_the_model()
+        assert self.stage.do("list_signals") == self.model.signals
+        self.stage.is_clear = True
+
+    def expect_the_model(self) -> None:
+        """Wait until what is there is exactly what the model says."""
+        deadline = time.monotonic() + PATIENCE
+        while differences := self.model.compare(self.stage.do("look", units=self.stage.units)):
+            assert time.monotonic() < deadline, "; ".join(differences)
+            time.sleep(0.01)
