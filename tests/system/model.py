@@ -90,9 +90,9 @@ def name_unit(user: str, name: str) -> str:
     return f"jupyter-{user}-{name}.service" if name else f"jupyter-{user}.service"
 
 
-def as_told(end: End) -> End:
-    """What can be known of an end when systemd has forgotten the unit."""
-    return End(0, None) if end in CLEAN else end
+def list_tellings(end: End, *, units: bool) -> list[End]:
+    """What the Hub may be told of an end: of a success, systemd may have forgotten which."""
+    return [end, End(0, None)] if units and end in CLEAN else [end]
 
 
 @dataclass

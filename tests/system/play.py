@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -28,6 +29,7 @@ class Play(RuleBasedStateMachine):
             stage.do("reset")
         stage.is_clear = False
         self.model = Model(stage.uids, stage.units, stage.do("list_signals"))
+        self.story: list[str] = []
 
     # Calls
 
@@ -51,9 +53,11 @@ class Play(RuleBasedStateMachine):
             text = json.dumps(request)
             text = text[: len(text) // 2] if cut else text
             calls.append({"words": words, "text": text, "end": end, "seconds": seconds})
-        answers: list[dict[str, Any]] = self.stage.do("call", calls=calls)
-        for answer in answers:
+        *answers, log = self.stage.do("call", calls=calls) or [{"log": []}]
+        for user, request, answer in itertools.zip_longest(crowd, requests, answers):
+            self.story.append(f"{end}: {user}, {request}\n    {answer}")
             note(str(answer))
+        self.story += log["log"]
         return answers
 
     def read(self, action: str, answer: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
@@ -121,9 +125,18 @@ class Play(RuleBasedStateMachine):
     # The end
 
     def teardown(self) -> None:
+        """Check the end of a sequence, and tell the story of the first one that fails."""
+        try:
+            if sys.exception() is None:
+                self.check_the_end()
+        finally:
+            # When hypothesis plays it again, it may end otherwise.
+            if not self.stage.is_clear and not self.stage.has_failed:
+                self.stage.has_failed = True
+                print("\n".join(self.story))
+
+    def check_the_end(self) -> None:
         """What there is is what the model says, and nothing once the Hub has ended its servers."""
-        if sys.exception() is not None:
-            return
         self.expect_the_model()
         for server in self.model.servers:
             if server.runs or server.end:

@@ -5,7 +5,7 @@ python3 players.py hub        as the Hub's account: commands on stdin, answers o
 python3 players.py stranger   prints "ready", and then the number of every signal that it gets
 
 A command of the Hub's is a line of JSON: a list of calls that it makes at once, each with the
-arguments of `call`. The answer is the list of what came back.
+arguments of `call`. The answer is the list of what came back, and the log since the last one.
 """
 
 import json
@@ -31,7 +31,8 @@ def be_the_hub() -> None:
         calls = json.loads(line)
         with ThreadPoolExecutor(len(calls)) as pool:
             answers = list(pool.map(lambda how: call(log_pipe, **how), calls))
-        print(json.dumps([answer | {"log": list(log)} for answer in answers]), flush=True)
+        print(json.dumps([*answers, {"log": list(log)}]), flush=True)
+        log.clear()
         if calls[0]["end"] == "die once replied":
             die()
 

@@ -26,6 +26,8 @@ class Stage:
         """Whether servers live in units."""
         self.is_clear = True
         """Whether nothing is there but Hub and strangers."""
+        self.has_failed = False
+        """Whether a sequence has failed on it."""
         machine = mediator.machine
         self.uids = {name: machine.look_up_account(name).uid for name in ACCOUNTS}
         self.ports = itertools.cycle(range(10_000, 30_000))
