@@ -11,10 +11,22 @@ from typing import Any
 from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine
 
-from system.model import KINDS, STARTED, WORDS, Model, Server, check_form, name_unit
+from system.model import (
+    KINDS,
+    STARTED,
+    WORDS,
+    End,
+    Model,
+    Server,
+    check_form,
+    list_tellings,
+    name_unit,
+)
 from system.stage import Stage
 
 AT_ONCE = {"interrupt_seconds": 0, "term_seconds": 0}
+# What comes after the right `started` to make it a wrong one.
+WRONG = "1"
 # A slow computer is no failure.
 PATIENCE = 120
 
@@ -115,12 +127,34 @@ class Play(RuleBasedStateMachine):
         self.model.servers.append(server)
         return server
 
-    def end(self, server: Server) -> None:
-        """Have nothing of a server left, whatever has become of it."""
-        [answer] = self.call_for([server.user], [self.describe_stop(server)])
-        reply, status = self.read("stop", answer)
-        assert (reply["alive"], status) == (False, 0)
-        server.stop()
+    def end(self, servers: list[Server]) -> None:
+        """Have nothing of these servers left, whatever has become of them."""
+        owners = [server.user for server in servers]
+        requests = [self.describe_stop(server) for server in servers]
+        for answer in self.call_for(owners, requests) if servers else []:
+            reply, status = self.read("stop", answer)
+            assert (reply["alive"], status) == (False, 0)
+        for server in servers:
+            server.stop()
+
+    def ask_about(
+        self, server: Server, crowd: list[str], action: str, *, fits: bool, **more: Any
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Call about a server in these users' names; `fits`: about this very process."""
+        started = server.started + ("" if fits else WRONG)
+        about = {"server_name": server.name, "pid": server.pid, "started": started, **more}
+        return self.ask(crowd, action, **about)
+
+    def check_status(self, server: Server, crowd: list[str], *, fits: bool) -> None:
+        """A server is there for its own user alone."""
+        for user, reply in self.ask_about(server, crowd, "status", fits=fits):
+            assert reply["alive"] is server.is_for(user, fits)
+            if reply["alive"]:
+                assert reply["uid"] == self.stage.uids[user]
+                assert reply["processes"] == 1 + server.kind.children
+            elif user == server.user and fits and server.end and self.stage.units:
+                told = End(reply["exit"], reply["signal"])
+                assert told in list_tellings(server.end, units=True)
 
     # The end
 
@@ -139,9 +173,12 @@ class Play(RuleBasedStateMachine):
         """What there is is what the model says, and nothing once the Hub has ended its servers."""
         self.expect_the_model()
         for server in self.model.servers:
-            if server.runs or server.end:
-                self.end(server)
-        self.expect_the_model()
+            self.check_status(server, list(self.model.uids), fits=True)
+        # Those of which nothing is left first: that does no harm to the others.
+        left = [server for server in self.model.servers if server.runs or server.end]
+        for servers in ([one for one in self.model.servers if one not in left], left):
+            self.end(servers)
+            self.expect_the_model()
         assert self.stage.do("list_signals") == self.model.signals
         self.stage.is_clear = True
 

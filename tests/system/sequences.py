@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, multiple, rule
 
 from system.model import ENDS, KINDS, WORDS, End, Server, list_tellings
-from system.play import AT_ONCE, Play
+from system.play import AT_ONCE, WRONG, Play
 from system.stage import ACCOUNTS
-
-# What comes after the right `started` to make it a wrong one.
-WRONG = "1"
 
 users = st.sampled_from(ACCOUNTS)
 crowds = st.lists(users, min_size=1, unique=True)
@@ -86,9 +83,7 @@ class Calls(Play):
         requests = [self.describe_spawn(name, *KINDS[kind].words, "say") for _ in crowd]
         self.call_for(crowd, requests, "die later", seconds)
         # The next Hub cannot know how far it came.
-        for user in crowd:
-            for server in self.model.find_in_unit(user, name):
-                self.end(server)
+        self.end([last for user in crowd for last in self.model.find_in_unit(user, name)])
 
     @rule(user=users, name=names, dies=st.booleans())
     def spawn_by_half(self, user: str, name: str, dies: bool) -> None:
@@ -112,14 +107,7 @@ class Calls(Play):
     @rule(server=servers, crowd=crowds, fits=st.booleans())
     def status(self, server: Server, crowd: list[str], fits: bool) -> None:
         """The Hub asks for a server in these users' names."""
-        for user, reply in self.ask_about(server, crowd, "status", fits=fits):
-            assert reply["alive"] is server.is_for(user, fits)
-            if reply["alive"]:
-                assert reply["uid"] == self.stage.uids[user]
-                assert reply["processes"] == 1 + server.kind.children
-            elif user == server.user and fits and server.end and self.stage.units:
-                told = End(reply["exit"], reply["signal"])
-                assert told in list_tellings(server.end, units=True)
+        self.check_status(server, crowd, fits=fits)
 
     @rule(server=servers, crowd=crowds, fits=st.booleans(), patient=st.booleans())
     def stop(self, server: Server, crowd: list[str], fits: bool, patient: bool) -> None:
@@ -131,26 +119,14 @@ class Calls(Play):
         if server.user in crowd and fits:
             server.stop()
 
-    def ask_about(
-        self, server: Server, crowd: list[str], action: str, *, fits: bool, **more: Any
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Call about a server in these users' names; `fits`: about this very process."""
-        started = server.started + ("" if fits else WRONG)
-        about = {"server_name": server.name, "pid": server.pid, "started": started, **more}
-        return self.ask(crowd, action, **about)
-
     @rule(seconds=st.none() | moments)
     def stop_everything(self, seconds: float | None) -> None:
         """The Hub stops all servers at once. If it dies meanwhile, the next one does so again."""
         running = [server for server in self.model.servers if server.runs]
-        owners = [server.user for server in running]
-        requests = [self.describe_stop(server) for server in running]
-        end = "reply" if seconds is None else "die later"
-        for answer in self.call_for(owners, requests, end, seconds or 0) if running else []:
-            reply, status = self.read("stop", answer)
-            assert (reply["alive"], status) == (False, 0)
-        for server in running:
-            server.stop() if seconds is None else self.end(server)
+        if running and seconds is not None:
+            requests = [self.describe_stop(server) for server in running]
+            self.call_for([one.user for one in running], requests, "die later", seconds)
+        self.end(running)
 
     @rule(server=servers, user=users, action=actions)
     def ask_for_another_unit(self, server: Server, user: str, action: str) -> None:
