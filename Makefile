@@ -74,7 +74,7 @@ bench: wheel ## compare with upstream's sudospawner: one table
 	@$(PREPARE) suite
 	benches/run
 
-fuzz: wheel ## one minute of bytes that AFL invents, for every parser (SECONDS=60), and random sequences of calls (SEQUENCES=500, SEED=NUMBER)
+fuzz: wheel ## one minute of bytes that AFL invents, for every parser (SECONDS=60); then random sequences of calls (SEQUENCES=500, SEED=NUMBER)
 	fuzz/run $(or $(SECONDS),60)
 	@$(PREPARE) suite
 	@seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); \

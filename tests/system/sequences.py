@@ -26,8 +26,8 @@ actions = st.sampled_from(("kill", "status", "stop"))
 class Calls(Play):
     """A Hub, three users and their servers; each rule is one thing that somebody does.
 
-    A sequence that fails is printed as calls of the rules. To have it for ever, make it a test:
-    `state = Calls(stage)`, then the lines.
+    A sequence that fails is printed as calls of the rules. To play it again, or for ever, make it a
+    test with a stage: `state = Calls(stage)`, and then the lines that were printed.
     """
 
     servers = Bundle("servers")
@@ -178,7 +178,7 @@ class Calls(Play):
 
     @rule(crowd=crowds, of=users, name=names, action=actions)
     def mistake_a_stranger(self, crowd: list[str], of: str, name: str, action: str) -> None:
-        """The Hub takes a pid that is a stranger's by now for a server's, and others' processes."""
+        """The Hub takes another user's process for a server, or a pid that was one's."""
         more: dict[str, Any] = {"signal": 9} if action == "kill" else {}
         more |= {"started": f"{'0' * 36}:{WRONG}"} if of in crowd else {}
         about = {"server_name": name, "pid": self.stage.do("list_strangers")[of], **more}

@@ -65,3 +65,6 @@ def stage_for(mediator: Mediator, *, units: bool) -> Iterator[Stage]:
         yield stage
     finally:
         stage.close()
+        # What servers note of their children.
+        notes = [f"/home/{name}/multiplied" for name in ACCOUNTS]
+        mediator.machine.run(["rm", "-rf", PLACE, *notes])

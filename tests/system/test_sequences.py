@@ -36,6 +36,7 @@ FORM = settings(
     # `make test` always does the same, and need not look for a shorter sequence that fails, too.
     derandomize=not ASKED_FOR,
     phases=[Phase.generate, *([Phase.shrink] if ASKED_FOR else [])],
+    report_multiple_bugs=False,
     # Real processes take the time that they take.
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
