@@ -74,8 +74,13 @@ bench: wheel ## compare with upstream's sudospawner: one table
 	@$(PREPARE) suite
 	benches/run
 
-fuzz: ## one minute of bytes that AFL invents, for every parser (SECONDS=60)
+fuzz: wheel ## one minute of bytes that AFL invents, for every parser (SECONDS=60); then random sequences of calls (SEQUENCES=500, SEED=NUMBER)
 	fuzz/run $(or $(SECONDS),60)
+	@$(PREPARE) suite
+	@seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); \
+	echo "==> $(or $(SEQUENCES),500) sequences of calls; SEED=$$seed repeats them"; \
+	cd tests && SUDOSPAWNER_SEQUENCES=$(or $(SEQUENCES),500) $(TOOLS)/python -B -m pytest system/test_sequences.py \
+		--hypothesis-seed=$$seed --override-ini timeout=14400 --override-ini faulthandler_timeout=0
 
 mutants: ## take each numbered check out of a copy: the tests that prove it have to fail (ONLY=WORD)
 	@$(PREPARE) suite

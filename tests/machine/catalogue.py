@@ -38,7 +38,9 @@ def list_environments(debian: Debian) -> list[Cache]:
 
 
 TOOLS = [
-    Virtualenv("tests", "pytest, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"),
+    Virtualenv(
+        "tests", "pytest, hypothesis, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"
+    ),
     Virtualenv("docs", "Sphinx", REQUIREMENTS / "docs.txt"),
     CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
     SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),

@@ -13,6 +13,7 @@ eat MEGABYTES      have a child take that much memory, then the child's end in t
 devour MEGABYTES   take that much memory itself
 multiply NUMBER    start up to that many processes, then how many there were in `multiplied`
 stubborn           ignore SIGINT and SIGTERM
+end-at SIGNAL STATUS  end with that status when the signal comes
 die SIGNAL         be killed by a signal
 exit STATUS        end
 Without `exit` or `die` it runs until a signal ends it.
@@ -135,6 +136,9 @@ for word in words:
     elif word == "stubborn":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif word == "end-at":
+        number, status = int(next(words)), int(next(words))
+        signal.signal(number, lambda *_, status=status: os._exit(status))
     elif word == "eat":
         eat(next(words))
     elif word == "devour":
