@@ -111,6 +111,7 @@ fn report() -> impl Strategy<Value = Report> {
         any::<Option<u64>>().prop_map(Report::Entered),
         (any::<u32>(), text()).prop_map(|(uid, home)| Report::Admitted(uid, home)),
         text().prop_map(Report::Answer),
+        text().prop_map(Report::Warning),
         setback.prop_map(Report::Failed),
         any::<i32>().prop_map(|errno| Denial::at("fork")(Errno::from_raw(errno)).into()),
         text().prop_map(|name| Denial::HookFailed { name }.into()),

@@ -13,6 +13,8 @@ pub enum Report {
     Admitted(u32, String),
     /// A hook is running or has run.
     Hook(HookResult),
+    /// Something that the Hub's log should say.
+    Warning(String),
     /// The server's process exists; this is its pid.
     Server(i32),
     /// The server's process has found the server's file, and enters the directory that the server starts in.

@@ -20,7 +20,6 @@ use crate::decision::{await_admission, await_answer, have_carried_out, tell};
 use crate::error::Error;
 use crate::grant::{Grant, Whom};
 use crate::launcher::{Failure, Launched, launch_server, process};
-use crate::lowered::log_lowered_limits;
 use crate::reply::{Reply, write_answer};
 use crate::request::Request;
 use crate::user_mode;
@@ -137,7 +136,6 @@ impl Call {
             self.write_down("ok");
             return Ok(Outcome::Done(act(request, grant, None, proof)?));
         };
-        log_lowered_limits(policy, proof);
         let launched = launch_server(spawn, grant, |plan| {
             self.write_down("ok");
             process::start(plan, policy, self.inherited_umask, proof)

@@ -33,11 +33,12 @@ const MARGIN: u64 = 15;
 pub fn await_admission(monitor: &mut Monitor, name: &str) -> Result<Whom, Error> {
     let limit = Duration::from_secs(MARGIN.saturating_add(LONGEST_LOOKUP.into()));
     // The monitor ends without a word if a look-up takes too long.
-    match read_next(&mut monitor.link, limit)? {
-        Some(Report::Admitted(uid, home)) => {
+    match read_next(&mut monitor.link, limit) {
+        Ok(Some(Report::Admitted(uid, home))) => {
             Ok(Whom { name: name.to_owned(), uid: Uid::from_raw(uid), home: home.into() })
         }
-        Some(Report::Denied(setback)) => Err(Error::Reported(setback)),
+        Ok(Some(Report::Denied(setback))) => Err(Error::Reported(setback)),
+        Err(Error::Denied(Denial::CallerGone)) => Err(Denial::CallerGone.into()),
         _ => Err(Denial::AccountTimeout.into()),
     }
 }

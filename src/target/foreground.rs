@@ -17,7 +17,7 @@ use root::privileges::Unprivileged;
 
 use crate::error::Error;
 use crate::launcher::plan::Plan;
-use crate::lowered::log_lowered_limits;
+use crate::lowered::report_lowered_limits;
 use crate::mode::Mode;
 use crate::supervisor::inherited::LogPlace;
 use crate::supervisor::log_file::LogFile;
@@ -33,14 +33,13 @@ pub fn become_server(mut begun: Begun) -> ExitCode {
 fn execute_server(begun: &mut Begun) -> Result<Infallible, Error> {
     let Begun { proof, policy, request, wire } = begun;
     let plan = Plan::read(request, policy, proof)?;
-    log_lowered_limits(policy, proof);
+    report_lowered_limits(policy, wire, proof);
     if let Some(limit) = plan.limits.iter().find(|limit| !limit.holds_here()) {
         return Err(Denial::LimitNotHeld { limit: limit.key() }.into());
     }
     // Before the log is opened: the mediator has to know whose home does not answer.
     wire.send(&Report::Server(Pid::this().as_raw()));
-    settle(policy, &plan, proof).map_err(Error::at("stdin and stderr of the server"))?;
-    plan.execute(policy, Mode::Root, wire, proof)
+    plan.execute(policy, Mode::Root, || settle(policy, &plan, proof), wire, proof)
 }
 
 /// Sets up the server's surroundings: its umask, no stdin, and its log.

@@ -400,7 +400,7 @@ def test_a_flood_of_request_is_cut_off_before_anything_is_done(mediator: RootMed
 
 
 def test_root_never_reads_the_request(mediator: RootMediator) -> None:
-    """While the request is awaited, the process that reads it is the target already."""
+    """While the request is awaited, the process that reads it is nobody already."""
     process = mediator.machine.start(
         ["sudo", "-n", mediator.path, "--user=zoe"],
         user="rhea",
@@ -409,7 +409,7 @@ def test_root_never_reads_the_request(mediator: RootMediator) -> None:
         stderr=subprocess.DEVNULL,
     )
     machine = mediator.machine
-    reader = ["pgrep", "--uid", "zoe", "--full", str(mediator.path)]
+    reader = ["pgrep", "--uid", "nobody", "--full", str(mediator.path)]
     wait_until(lambda: machine.run(reader, check=False).stdout != "", "the reader")
     [pid] = machine.run(reader).stdout.split()
     status = machine.read(f"/proc/{pid}/status")

@@ -105,10 +105,10 @@ def check(mediator: Mediator, viewer: str) -> dict[str, dict[str, Any]]:
 
 
 def find_holders(mediator: Mediator, process: subprocess.Popen[str]) -> list[str]:
-    """The pids of zoe's processes that could write to the stdout of a call."""
+    """The pids of processes that act for zoe and could write to the stdout of a call."""
     assert process.stdout is not None
     pipe = f"pipe:[{os.fstat(process.stdout.fileno()).st_ino}]"
-    pids = mediator.machine.run(["pgrep", "--uid", "zoe"], check=False).stdout.split()
+    pids = mediator.machine.run(["pgrep", "--uid", "zoe,nobody"], check=False).stdout.split()
     look = 'for pid; do readlink /proc/$pid/fd/* | grep -qxF "$PIPE" && echo $pid; done; true'
     command = ["sh", "-c", look, "sh", *pids]
     return mediator.machine.run(command, env={"PIPE": pipe}).stdout.split()

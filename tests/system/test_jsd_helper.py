@@ -477,10 +477,10 @@ def test_every_decision_is_a_line_of_roots_in_the_authentication_log(helper: Hel
     assert {(line["SYSLOG_FACILITY"], line["_UID"]) for line in lines} == {("10", "0")}
     rhea = machine.look_up_account("rhea").uid
     assert [line["MESSAGE"] for line in lines] == [
-        f"caller=rhea({rhea}) target=zoe action=systemd-run:jsu-zoe.service code=not_permitted",
-        f"caller=rhea({rhea}) target=zoe action=systemd-run:jsu-zoe.service code=ok",
-        f"caller=rhea({rhea}) target=? action=stop:jsu-zoe.service code=ok",
-        f"caller=rhea({rhea}) target=root action=systemd-run:jsu-zoe.service code=target_is_root",
+        f"caller={rhea} target=zoe action=systemd-run:jsu-zoe.service code=not_permitted",
+        f"caller={rhea} target=zoe action=systemd-run:jsu-zoe.service code=ok",
+        f"caller={rhea} target=? action=stop:jsu-zoe.service code=ok",
+        f"caller={rhea} target=root action=systemd-run:jsu-zoe.service code=target_is_root",
     ]
 
 

@@ -40,19 +40,21 @@ pub struct Plan {
 
 impl Plan {
     /// Becomes the server. Returns only on failure. Whatever here waits for a file server, waits in a process that
-    /// the mediator can give up.
+    /// the mediator can give up. `settle` prepares the rest of the server's surroundings.
     ///
     /// # Errors
-    /// Those of [`Executable::find`] and [`Executable::execute`].
+    /// Those of [`Executable::find`], `settle` and [`Executable::execute`].
     pub fn execute(
         &self,
         policy: &Policy,
         mode: Mode,
+        settle: impl FnOnce() -> Result<(), Errno>,
         wire: &mut Wire,
         proof: &Unprivileged,
     ) -> Result<Infallible, Error> {
         let executable = Executable::find(policy, mode, proof)?;
         wire.send(&Report::Found);
+        settle().map_err(Error::at("the server's surroundings"))?;
         executable.execute(&self.args, &self.environment.variables, &self.directory, wire, proof)
     }
 

@@ -20,9 +20,8 @@ use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, getppid, pipe2, read};
 
 use super::plan::Plan;
-use crate::cli::start_logging_as_asked;
 use crate::error::Error;
-use crate::lowered::log_lowered_limits;
+use crate::lowered::report_lowered_limits;
 use crate::mode::Mode;
 use crate::supervisor::inherited::{Inherited, LogPlace};
 use ground::report::Report;
@@ -67,8 +66,6 @@ pub fn become_supervisor_of(
     inherited_umask: FileMode,
     proof: &Unprivileged,
 ) -> Report {
-    start_logging_as_asked();
-    log_lowered_limits(policy, proof);
     let Err(error) = Plan::read(request, policy, proof).and_then(|plan| {
         become_supervisor(wire, &plan, Mode::Root, policy, inherited_umask, proof)
     });
@@ -85,6 +82,7 @@ fn become_supervisor(
     inherited_umask: FileMode,
     proof: &Unprivileged,
 ) -> Result<Infallible, Error> {
+    report_lowered_limits(policy, wire, proof);
     let wanted = policy.server.umask.map(|Umask(bits)| FileMode::from_bits_truncate(bits));
     umask(wanted.unwrap_or(inherited_umask));
     let (output, server_output) = pipe2(OFlag::O_CLOEXEC).map_err(Error::at("pipe"))?;
@@ -100,10 +98,8 @@ fn become_supervisor(
             if getppid() != supervisor {
                 system_calls::exit_now(1);
             }
-            let Err(error) = dup2_stdout(&server_output)
-                .and(dup2_stderr(&server_output))
-                .map_err(Error::at("dup2"))
-                .and_then(|()| plan.execute(policy, mode, wire, proof));
+            let settle = || dup2_stdout(&server_output).and(dup2_stderr(&server_output));
+            let Err(error) = plan.execute(policy, mode, settle, wire, proof);
             wire.send(&Report::Failed(error.into()));
             system_calls::exit_now(127)
         }

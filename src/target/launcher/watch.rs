@@ -127,6 +127,7 @@ impl Watch {
                     Report::Denied(_) if self.server.is_some() && self.place == Place::Process => {}
                     Report::Hook(_) | Report::Server(_) if self.server.is_some() => {}
                     Report::Hook(result) => self.announce_hook(result),
+                    Report::Warning(sentence) => log::warn!("{sentence}"),
                     Report::Server(pid) => self.announce_server(Pid::from_raw(pid)),
                     Report::Found => self.has_found = true,
                     Report::Entered(ticks) => self.begin_to_wait(ticks),
