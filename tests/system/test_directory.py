@@ -296,6 +296,32 @@ def test_a_start_that_waits_for_the_directory_delays_nobody_else(
     assert last.get("ready"), last
 
 
+def test_many_starts_that_wait_for_the_directory_take_few_threads_of_the_hub(
+    directory_hub: Hub, directory: Directory
+) -> None:
+    hub, machine = directory_hub, directory.machine
+
+    def count_threads() -> int:
+        return len(machine.run(["ls", f"/proc/{hub.pid}/task"]).stdout.split())
+
+    directory.begin_afresh(DIGITS, QUALIFIED)
+    machine.run(["sudo", "-nH", "-u", "zoe", BINARY, "--help"], user="rhea")
+    names = [f"server-{number}" for number in range(12)]
+    before = count_threads()
+    with directory.held_up():
+        for name in names:
+            hub.request("POST", f"/hub/api/users/{DOTTED.name}/servers/{name}")
+        pending = [(hub.find_server(DOTTED.name, name) or {})["pending"] for name in names]
+        taken = count_threads() - before
+        hub.start_server("zoe")
+        hub.stop_server("zoe")
+        for name in names:
+            hub.stop_server(DOTTED.name, name)
+    assert pending == ["spawn"] * 12
+    # Four look-ups of one account; the others are the Hub's own.
+    assert taken <= 6
+
+
 def test_a_hub_keeps_its_servers_while_the_directory_is_down(
     directory_hub: Hub, directory: Directory
 ) -> None:
