@@ -15,6 +15,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 import sudospawner
+from sudospawner.account import is_name
 
 
 def test_no_private_name_of_jupyterhub_is_used_for_something_else():
@@ -162,6 +163,13 @@ async def test_a_name_that_sudo_would_take_for_something_else_is_refused(make_sp
     spawner.user.name = name
     with pytest.raises(HTTPError, match="cannot be the name of an account"):
         await spawner.start()
+
+
+@pytest.mark.parametrize(
+    "name", ["zoe", "domain user", "jdoe@ad.example", "AD\\jdoe", "20150123", "pöttering", "z#-+%"]
+)
+def test_a_name_of_a_directory_is_the_name_of_an_account(name):
+    assert is_name(name)
 
 
 async def test_an_account_that_does_not_exist_is_named(make_spawner):

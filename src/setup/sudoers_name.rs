@@ -14,7 +14,7 @@ pub enum Dialect {
     Sudo,
     /// sudo-rs, which records nothing, never asks for a terminal, and warns of any setting about these.
     SudoRs,
-    /// sudo-rs before version 0.2.9, which reads fewer names.
+    /// sudo-rs before version 0.2.9: what every version reads.
     EarlySudoRs,
 }
 
@@ -47,19 +47,15 @@ impl Dialect {
         if name.contains('"') || name.ends_with('\\') {
             return Some("quotes cannot hold a double quote, or a backslash at the end");
         }
-        let is_read = match self {
-            Self::Sudo => true,
-            Self::SudoRs => {
-                let is_read = |c: char| c.is_alphanumeric() || "._-@\\=!() ".contains(c);
-                !name.starts_with('@')
-                    && name.strip_suffix('$').unwrap_or(name).chars().all(is_read)
-            }
-            Self::EarlySudoRs => {
-                let is_read = |c: char| c.is_ascii_alphanumeric() || "._-\\=!()".contains(c);
-                !name.starts_with('_') && !DIRECTIVES.contains(&name) && name.chars().all(is_read)
-            }
-        };
-        (!is_read).then_some("the sudo-rs of this machine does not read it")
+        if self != Self::Sudo && !is_read_by_sudo_rs(name) {
+            return Some("sudo-rs does not read it");
+        }
+        let is_early = |c: char| c.is_ascii_alphanumeric() || "._-\\=!()".contains(c);
+        let is_read_early = name.chars().all(is_early) && !name.starts_with('_');
+        if self == Self::EarlySudoRs && (!is_read_early || DIRECTIVES.contains(&name)) {
+            return Some("not every sudo-rs before version 0.2.9 reads it");
+        }
+        None
     }
 
     /// A name as it stands in sudoers, or a number after `#`. The prefix `%` is for a group.
@@ -80,6 +76,11 @@ impl Dialect {
         let quote = if is_quoted || DIRECTIVES.contains(&name) { "\"" } else { "" };
         Ok(format!("{quote}{prefix}{name}{quote}"))
     }
+}
+
+fn is_read_by_sudo_rs(name: &str) -> bool {
+    let is_read = |c: char| c.is_alphanumeric() || "._-@\\=!() ".contains(c);
+    !name.starts_with('@') && name.strip_suffix('$').unwrap_or(name).chars().all(is_read)
 }
 
 /// Whether sudo takes each character as it is.
