@@ -98,8 +98,11 @@ fn become_supervisor(
             if getppid() != supervisor {
                 system_calls::exit_now(1);
             }
-            let settle = || dup2_stdout(&server_output).and(dup2_stderr(&server_output));
-            let Err(error) = plan.execute(policy, mode, settle, wire, proof);
+            // First: what waits for a file server may stay, and must not hold the Hub's log.
+            let Err(error) = dup2_stdout(&server_output)
+                .and(dup2_stderr(&server_output))
+                .map_err(Error::at("dup2"))
+                .and_then(|()| plan.execute(policy, mode, || Ok(()), wire, proof));
             wire.send(&Report::Failed(error.into()));
             system_calls::exit_now(127)
         }
