@@ -102,6 +102,8 @@ class Model:
     uids: dict[str, int]
     units: bool
     """Whether servers live in units. Otherwise each has its supervisor."""
+    hooked: bool
+    """Whether each server has a daemon of a hook's; beside the Hub, with a keeper."""
     signals: dict[str, list[int]]
     """What each account's stranger has got."""
     servers: list[Server] = field(default_factory=list)
@@ -121,6 +123,10 @@ class Model:
         found = [f"this call has not ended: {process}" for process in seen["calls"]]
         for user in self.uids:
             found += self._compare_processes(user, seen["processes"][user])
+        daemons = len([one for one in self.servers if self.hooked and one.runs])
+        hooks = {"keepers": 0 if self.units else daemons, "daemons": daemons}
+        if hooks != (there := {name: seen[name] for name in hooks}):
+            found.append(f"of hooks there have to be {hooks}, and are {there}")
         units = {
             server.unit: ["active", server.pid] if server.runs else ["failed", 0]
             for server in self.servers
@@ -149,14 +155,14 @@ class Model:
             yield f"{user} has to have {count} processes, and has {seen}"
 
 
-def check_form(action: str, reply: dict[str, Any], *, units: bool) -> None:
+def check_form(action: str, reply: dict[str, Any], *, units: bool, hooked: bool) -> None:
     """A reply has exactly the keys that docs/protocol.md gives it, with values of their types."""
     form: dict[str, Any] = {"ok": bool}
     how_it_ended = {"exit": int | None, "signal": int | None}
     if not reply["ok"]:
         form |= {"code": str, "error": str}
         if reply["code"] == "exited_early":
-            form |= {**how_it_ended, "stderr": str}
+            form |= {**how_it_ended, "stderr": str, **({"hooks": list} if hooked else {})}
     elif action == "spawn":
         form |= {"pid": int, "started": str, "listening": bool, "hooks": list, "dropped_env": list}
         form |= {"unit": str, "limits": dict} if units else {}

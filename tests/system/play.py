@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from hypothesis import note
+from hypothesis import currently_in_test_context, note
 from hypothesis.stateful import RuleBasedStateMachine
 
 from system.model import (
@@ -40,7 +40,7 @@ class Play(RuleBasedStateMachine):
         if not stage.is_clear:
             stage.do("reset")
         stage.is_clear = False
-        self.model = Model(stage.uids, stage.units, stage.do("list_signals"))
+        self.model = Model(stage.uids, stage.units, stage.hooked, stage.do("list_signals"))
         self.story: list[str] = []
 
     # Calls
@@ -68,15 +68,20 @@ class Play(RuleBasedStateMachine):
         *answers, log = self.stage.do("call", calls=calls) or [{"log": []}]
         for user, request, answer in itertools.zip_longest(crowd, requests, answers):
             self.story.append(f"{end}: {user}, {request}\n    {answer}")
-            note(str(answer))
+            # Not if a sequence is played that was printed.
+            if currently_in_test_context():
+                note(str(answer))
         self.story += log["log"]
         return answers
 
     def read(self, action: str, answer: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
         """The reply in what came back from a call, and the exit status."""
         *events, reply = [json.loads(line) for line in answer["lines"]]
-        assert all(event["event"] == "started" for event in events)
-        check_form(action, reply, units=self.stage.units)
+        expected = ["hook", "hook", "started"] if self.stage.hooked else ["started"]
+        assert [event["event"] for event in events] in ([], expected)
+        check_form(action, reply, units=self.stage.units, hooked=self.stage.hooked)
+        hooks = [hook["status"] for hook in reply.get("hooks", [])]
+        assert hooks == ["ok"] * len(hooks)
         return reply, answer["status"]
 
     def ask(
@@ -119,7 +124,8 @@ class Play(RuleBasedStateMachine):
         reply, status = self.read("spawn", answer)
         assert reply["ok"], reply
         assert status in (0, None)
-        assert (reply["listening"], reply["hooks"], reply["dropped_env"]) == (True, [], [])
+        assert (reply["listening"], reply["dropped_env"]) == (True, [])
+        assert len(reply["hooks"]) == (1 if self.stage.hooked else 0)
         assert reply.get("unit") == (name_unit(user, name) if self.stage.units else None)
         assert STARTED.fullmatch(reply["started"]), reply
         self.model.spawn(user, name)
@@ -151,7 +157,9 @@ class Play(RuleBasedStateMachine):
             assert reply["alive"] is server.is_for(user, fits)
             if reply["alive"]:
                 assert reply["uid"] == self.stage.uids[user]
-                assert reply["processes"] == 1 + server.kind.children
+                # A unit has the hook's daemon, too.
+                daemons = 1 if self.stage.units and self.stage.hooked else 0
+                assert reply["processes"] == 1 + server.kind.children + daemons
             elif user == server.user and fits and server.end and self.stage.units:
                 told = End(reply["exit"], reply["signal"])
                 assert told in list_tellings(server.end, units=True)

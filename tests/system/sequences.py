@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, multiple, rule
+from hypothesis.stateful import Bundle, MultipleResults, initialize, multiple, precondition, rule
 
 from system.model import ENDS, KINDS, WORDS, End, Server, list_tellings
 from system.play import AT_ONCE, WRONG, Play
@@ -23,6 +23,23 @@ moments = st.integers(0, 30).map(lambda number: number / 200)
 actions = st.sampled_from(("kill", "status", "stop"))
 
 
+def has_running(play: Play) -> bool:
+    """Whether there is a server that runs."""
+    return any(server.runs for server in play.model.servers)
+
+
+def can_lose_its_supervisor(play: Play, server: Server) -> bool:
+    """Whether it has one, and what becomes of the server without it is certain."""
+    # Without a keeper, nobody would end the children of a server that ends by itself after that.
+    is_certain = play.stage.hooked or not server.kind.children
+    return server.runs and server.is_supervised and not play.stage.units and is_certain
+
+
+def has_units(play: Play) -> bool:
+    """Whether servers live in units."""
+    return play.stage.units
+
+
 class Calls(Play):
     """A Hub, three users and their servers; each rule is one thing that somebody does.
 
@@ -33,6 +50,11 @@ class Calls(Play):
     servers = Bundle("servers")
 
     # Spawns
+
+    @initialize(target=servers, name=names, kind=kinds)
+    def begin(self, name: str, kind: str) -> MultipleResults[Server]:
+        """Everybody has a server, so that there is something to happen to."""
+        return self.spawn(crowd=list(ACCOUNTS), name=name, kind=kind, events=False)
 
     @rule(target=servers, crowd=crowds, name=names, kind=kinds, events=st.booleans())
     def spawn(
@@ -70,7 +92,7 @@ class Calls(Play):
 
     @rule(user=users, name=names, kind=quick_kinds, end=st.sampled_from(("die", "close")))
     def spawn_unread(self, user: str, name: str, kind: str, end: str) -> None:
-        """The server runs and does not listen yet when the Hub dies, or closes stdout."""
+        """The server, or its hook, runs when the Hub dies, or closes stdout."""
         request = self.describe_spawn(name, *KINDS[kind].words, "say")
         self.call_for([user], [{**request, "events": True}], f"{end} once started")
         self.model.spawn(user, name)
@@ -87,7 +109,7 @@ class Calls(Play):
 
     @rule(user=users, name=names, dies=st.booleans())
     def spawn_by_half(self, user: str, name: str, dies: bool) -> None:
-        """Stdin ends in the middle of the request: the Hub has closed it, or is dead."""
+        """Stdin ends in the middle of the request: the Hub has closed it, or dies."""
         end = "die unheard" if dies else "reply"
         for answer in self.call_for([user], [self.describe_spawn(name)], end, cut=True):
             reply, status = self.read("spawn", answer)
@@ -119,25 +141,28 @@ class Calls(Play):
         if server.user in crowd and fits:
             server.stop()
 
+    @precondition(has_running)
     @rule(seconds=st.none() | moments)
     def stop_everything(self, seconds: float | None) -> None:
         """The Hub stops all servers at once. If it dies meanwhile, the next one does so again."""
         running = [server for server in self.model.servers if server.runs]
-        if running and seconds is not None:
+        if seconds is not None:
             requests = [self.describe_stop(server) for server in running]
             self.call_for([one.user for one in running], requests, "die later", seconds)
         self.end(running)
 
+    @precondition(has_units)
     @rule(server=servers, user=users, action=actions)
     def ask_for_another_unit(self, server: Server, user: str, action: str) -> None:
         """The Hub names the unit of another user's server."""
-        if self.stage.units and user != server.user:
+        if user != server.user:
             about = {"server_name": server.name, "pid": server.pid, "unit": server.unit}
             about |= {"signal": 9} if action == "kill" else {}
             [answer] = self.call_for([user], [{"action": action, **about}])
             reply, status = self.read(action, answer)
             assert (reply["ok"], reply["code"], status) == (False, "unit_not_permitted", 1)
 
+    @precondition(has_running)
     @rule(server=servers, number=ends)
     def die(self, server: Server, number: int) -> None:
         """A server's owner sends it a signal."""
@@ -146,18 +171,24 @@ class Calls(Play):
             if server.receive(number):
                 self.stage.do("wait_for_end", pid=server.pid, ticks=server.ticks)
 
+    @precondition(
+        lambda play: any(can_lose_its_supervisor(play, one) for one in play.model.servers)
+    )
     @rule(server=servers)
     def lose_the_supervisor(self, server: Server) -> None:
-        """A server's owner kills its supervisor, and the server goes on."""
-        # If it had children, nobody would end them when it ends by itself.
-        has_one = server.runs and server.is_supervised and not self.stage.units
-        if has_one and not server.kind.children:
-            theirs = self.stage.do("look", units=False)["processes"][server.user]
-            [pid] = [one["parent"] for one in theirs if one["pid"] == server.pid]
-            self.stage.do("signal", account=server.user, pid=pid, number=9)
+        """A server's owner kills its supervisor. A keeper ends the server then; else it goes on."""
+        if not can_lose_its_supervisor(self, server):
+            return
+        theirs = self.stage.do("look", units=False)["processes"][server.user]
+        [pid] = [one["parent"] for one in theirs if one["pid"] == server.pid]
+        self.stage.do("signal", account=server.user, pid=pid, number=9)
+        if self.stage.hooked:
+            self.stage.do("wait_for_end", pid=server.pid, ticks=server.ticks)
+            server.stop()
+        else:
             server.is_supervised = False
 
-    # Strangers, and the Hub itself
+    # Strangers
 
     @rule(
         user=users,
@@ -183,8 +214,3 @@ class Calls(Play):
         more |= {"started": f"{'0' * 36}:{WRONG}"} if of in crowd else {}
         about = {"server_name": name, "pid": self.stage.do("list_strangers")[of], **more}
         assert not any(reply["alive"] for _, reply in self.ask(crowd, action, **about))
-
-    @rule()
-    def restart_the_hub(self) -> None:
-        """The Hub is killed between two calls, and the servers' log pipe with it."""
-        self.stage.do("replace_hub")

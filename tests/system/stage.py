@@ -14,16 +14,19 @@ from system.mediator import Mediator
 
 SCRIPTS = [Path(__file__).with_name(name) for name in ("stagehand.py", "players.py")]
 PLACE = Path("/opt/stage")
+HOOK = "#!/bin/sh\nsetsid sleep 7781 >/dev/null 2>&1 &\n"
 ACCOUNTS = ("zoe", "wash", "mal")
 
 
 class Stage:
     """The stage of one mediator. Use `stage_for`."""
 
-    def __init__(self, mediator: Mediator, *, units: bool) -> None:
+    def __init__(self, mediator: Mediator, *, units: bool, hooked: bool) -> None:
         self.mediator = mediator
         self.units = units
         """Whether servers live in units."""
+        self.hooked = hooked
+        """Whether there is `HOOK`."""
         self.is_clear = True
         """Whether nothing is there but Hub and strangers."""
         self.has_failed = False
@@ -56,11 +59,11 @@ class Stage:
 
 
 @contextmanager
-def stage_for(mediator: Mediator, *, units: bool) -> Iterator[Stage]:
+def stage_for(mediator: Mediator, *, units: bool, hooked: bool) -> Iterator[Stage]:
     """A stage of which nothing is left."""
     for script in SCRIPTS:
         mediator.machine.write(PLACE / script.name, script.read_text())
-    stage = Stage(mediator, units=units)
+    stage = Stage(mediator, units=units, hooked=hooked)
     try:
         yield stage
     finally:

@@ -28,6 +28,9 @@ PATIENCE = 120
 LAST = signal.SIGRTMAX
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 SUPERVISOR = "sudospawner-supervisor"
+KEEPER = "sudospawner-keeper"
+# What a hook leaves: see `stage.HOOK`.
+DAEMON = ["sleep", "7781"]
 # What a call consists of while it lasts.
 PARTS_OF_CALLS = {"sudo", "sudospawner", "systemd-run", "systemctl", "journalctl"}
 UNITS = "jupyter-*.service"
@@ -91,13 +94,13 @@ class Stage:
         return self.signals
 
     def list_calls(self) -> list[dict]:
-        """The processes of calls, whosever they are; a supervisor may stay after its call."""
-        return [
-            one
-            for one in list_processes()
-            if one["name"] in PARTS_OF_CALLS
-            and not (one["line"][:1] == [SUPERVISOR] and one["uids"][0] in self.accounts.values())
-        ]
+        """The processes of calls, whosever they are, without those that may stay after a call."""
+        found = [one for one in list_processes() if one["name"] in PARTS_OF_CALLS]
+        return [one for one in found if not self.is_supervisor(one) and not is_keeper(one)]
+
+    def is_supervisor(self, process: dict) -> bool:
+        """Whether it is a supervisor, and not root's."""
+        return process["line"][:1] == [SUPERVISOR] and process["uids"][0] in self.accounts.values()
 
     def look(self, units: bool) -> dict:
         """What there is: the processes of calls, those of each account, and units."""
@@ -108,6 +111,8 @@ class Stage:
                 name: [one for one in found if uid in one["uids"]]
                 for name, uid in self.accounts.items()
             },
+            "keepers": len([one for one in found if is_keeper(one)]),
+            "daemons": len([one for one in found if is_daemon(one)]),
             "units": show_units() if units else {},
         }
 
@@ -123,7 +128,12 @@ class Stage:
     def kill_processes(self) -> bool:
         """Kill what is left; whether nothing was."""
         uids = {*self.accounts.values()}
-        left = [one for one in list_processes() if uids & {*one["uids"]}] + self.list_calls()
+        left = [
+            one
+            for one in list_processes()
+            if uids & {*one["uids"]} or is_keeper(one) or is_daemon(one)
+        ]
+        left += self.list_calls()
         for process in left:
             with suppress(ProcessLookupError):
                 os.kill(process["pid"], signal.SIGKILL)
@@ -136,8 +146,7 @@ class Stage:
 
 
 COMMANDS = {
-    *("call", "replace_hub", "signal", "wait_for_end"),
-    *("list_strangers", "list_signals", "look", "reset"),
+    *("call", "signal", "wait_for_end", "list_strangers", "list_signals", "look", "reset"),
 }
 
 
@@ -212,6 +221,16 @@ def list_processes() -> list[dict]:
                     process | {"name": name, "line": line[:-1], "uids": [int(uid) for uid in uids]}
                 )
     return found
+
+
+def is_keeper(process: dict) -> bool:
+    """Whether it is a keeper of root's."""
+    return process["line"][:1] == [KEEPER] and process["uids"] == [0, 0, 0]
+
+
+def is_daemon(process: dict) -> bool:
+    """Whether it is what a hook has left."""
+    return process["line"] == DAEMON and process["uids"] == [0, 0, 0]
 
 
 def call_systemctl(*words: str) -> str:
