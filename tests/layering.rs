@@ -11,7 +11,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1050),
     ("root", &["ground"], 1900),
     ("target", &["ground", "root"], 3140),
-    ("setup", &["ground", "root", "target"], 3410),
+    ("setup", &["ground", "root", "target"], 3870),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];

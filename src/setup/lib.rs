@@ -14,12 +14,12 @@ use std::process::ExitCode;
 
 use ground::wire::{stdout_to_caller, write_text};
 use nix::unistd::getuid;
-use root::account::{Account, Caller};
+use root::account::Caller;
 use root::policy::file::Policy;
 use root::trusted_file::{check_trusted, open_trusted};
 use target::mode::Mode;
 
-use check::{Question, find_dialect, look_at_machine, read_policy_text, render};
+use check::{Question, find_dialect, find_own, look_at_machine, read_policy_text, render};
 use mediator::find_mediator;
 use sudoers_fragment::{Fragment, Whom};
 use words::Words;
@@ -56,16 +56,15 @@ pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Says which account this runs as, where people may expect root.
 fn log_who_called() {
     let own = getuid();
-    match (Caller::identify(), Account::by_uid(own)) {
-        (Ok(caller), Some(account))
-            if is_called_by_sudo() && caller.uid == own && !own.is_root() =>
-        {
-            log::info!(
-                "this is done as {}, who called, and not as root; for root itself, put `env -u SUDO_UID` in front",
-                account.name
-            );
-        }
-        _ => {}
+    let is_caller = Caller::identify().is_ok_and(|caller| caller.uid == own);
+    if !is_called_by_sudo() || !is_caller || own.is_root() {
+        return;
+    }
+    if let Ok(Some(account)) = find_own() {
+        log::info!(
+            "this is done as {}, who called, and not as root; for root itself, put `env -u SUDO_UID` in front",
+            account.name
+        );
     }
 }
 
