@@ -19,7 +19,9 @@ use root::policy::file::Policy;
 use root::trusted_file::{check_trusted, open_trusted};
 use target::mode::Mode;
 
-use check::{Question, find_dialect, find_own, look_at_machine, read_policy_text, render};
+use check::{
+    Question, find_dialect, find_own, look_at_denied, look_at_machine, read_policy_text, render,
+};
 use mediator::find_mediator;
 use sudoers_fragment::{Fragment, Whom};
 use words::Words;
@@ -143,9 +145,15 @@ fn run_policy(mut words: Words) -> Result<ExitCode, String> {
 /// Says whether a file is a policy, and warns if it would not be trusted at its path.
 fn check_policy(file: &Path) -> Result<ExitCode, String> {
     let shown = file.display();
-    if let Err(reason) = read_policy_text(file).and_then(|text| Policy::parse(&text)) {
-        log::error!("{shown} is no policy: {reason}");
-        return Ok(ExitCode::FAILURE);
+    let policy = match read_policy_text(file).and_then(|text| Policy::parse(&text)) {
+        Ok(policy) => policy,
+        Err(reason) => {
+            log::error!("{shown} is no policy: {reason}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for finding in look_at_denied(&policy) {
+        log::warn!("here {}", finding.sentence);
     }
     let absolute = std::path::absolute(file).map_err(|error| error.to_string())?;
     if let Err(distrust) = open_trusted(&absolute) {

@@ -1,4 +1,7 @@
-"""Members of `targets.deny_groups` have no servers, whoever asks."""
+"""Members of `targets.deny_groups` have no servers, whoever asks.
+
+`sudospawner check` warns of targets who can become root until they are denied.
+"""
 
 from __future__ import annotations
 
@@ -86,3 +89,66 @@ def test_jsd_helper_starts_no_unit_for_a_member_of_a_denied_group(
             assert not helper.is_running()
     finally:
         helper.remove_all()
+
+
+def check(mediator: Mediator, viewer: str, *options: str) -> dict[str, list[dict[str, str]]]:
+    """What the check warns about and finds wrong, by code."""
+    mode = "root" if isinstance(mediator, RootMediator) else "user"
+    words = [mediator.path, "check", "--json", f"--mode={mode}", "--hub-user=rhea", "--pam=no"]
+    run = mediator.machine.run([*words, *options], user=viewer, check=False)
+    found: dict[str, list[dict[str, str]]] = {}
+    for finding in json.loads(run.stdout)["findings"]:
+        if finding["level"] != "ok":
+            found.setdefault(finding["code"], []).append(finding)
+    return found
+
+
+@pytest.mark.parametrize("mediator", ["user", "root"], indirect=True)
+@pytest.mark.parametrize("viewer", ["root", "rhea"])
+def test_the_check_warns_of_targets_who_can_become_root_until_they_are_denied(
+    mediator: Mediator, member: str, viewer: str
+) -> None:
+    area = "policy" if isinstance(mediator, RootMediator) else "sudo"
+    assert [one["area"] for one in check(mediator, viewer, "--user=zoe")["becomes_root"]] == [area]
+    found = check(mediator, viewer, "--user=io")["becomes_root"]
+    of_all, of_io = sorted(found, key=lambda finding: finding["area"] == "target")
+    assert (of_all["area"], of_all["level"]) == (area, "warning")
+    assert f"{member} (disk)" in of_all["sentence"]
+    assert (of_io["area"], of_io["level"]) == ("target", "warning")
+    assert "read and write whole disks" in of_io["sentence"]
+    if isinstance(mediator, RootMediator):
+        mediator.machine.run(["sh", "-c", of_io["remedy"]])
+        assert "it is in the group disk" in mediator.spawn(target=member).reply["error"]
+    else:
+        # A policy would change more than this.
+        assert "remedy" not in of_io and "remedy" not in of_all
+        deny(mediator, "disk")
+    found = check(mediator, viewer, "--user=io")
+    assert "becomes_root" not in found
+    [refused] = found["target_not_permitted"]
+    assert "is in disk, one of targets.deny_groups" in refused["sentence"]
+    assert refused["remedy"] == "gpasswd --delete io disk"
+    # Nor is such an account an example of one that has a server.
+    assert "target_not_permitted" not in check(mediator, viewer)
+
+
+@pytest.mark.parametrize("mediator", ["user", "root"], indirect=True)
+@pytest.mark.parametrize(
+    "groups", ["['disk', 'd.ik', \"sudo\"]", '[\n  "disk",\n  # Old.\n  "d.ik"\n]']
+)
+def test_a_denied_group_that_is_not_known_is_found_and_taken_out(
+    mediator: Mediator, groups: str
+) -> None:
+    machine, policy = mediator.machine, RootMediator.POLICY
+    machine.write(policy, f'hub_users = ["rhea"]\n{TARGETS}deny_groups = {groups}\n')
+    tried = machine.run([mediator.path, "policy", "--check", policy], check=False)
+    assert "targets.deny_groups names d.ik, and there is no such group" in tried.stderr
+    [found] = check(mediator, "root", "--user=zoe")["targets_group"]
+    assert found["level"] == "problem"
+    machine.run(["sh", "-c", found["remedy"]])
+    assert "targets_group" not in check(mediator, "root", "--user=zoe")
+    kept = machine.read(policy)
+    assert "disk" in kept and "d.ik" not in kept
+    spawned = mediator.spawn()
+    assert spawned.reply["ok"], spawned
+    assert mediator.stop(spawned)["alive"] is False

@@ -105,12 +105,12 @@ fn judge(scene: &Scene, text: &str, policy: &Policy) -> Vec<Finding> {
         && !hub.uid.is_root()
     {
         let sentence = format!("hub_users does not name {}: every call is refused", hub.name);
-        let remedy = add_to_list(text, "", "hub_users", &hub.name);
+        let remedy = add_to_list(text, "", "hub_users", &[&hub.name]);
         findings.push(Finding::problem(Area::Policy, "hub_users", sentence, remedy));
     }
     if policy.targets.groups.is_empty() && policy.targets.users.is_empty() {
         let sentence = "[targets] names nobody: no one may have a server";
-        let remedy = add_to_list(text, "targets", "groups", "jupyterhub");
+        let remedy = add_to_list(text, "targets", "groups", &["jupyterhub"]);
         findings.push(Finding::problem(Area::Policy, "targets", sentence, remedy));
     }
     for name in &policy.targets.users {
@@ -167,13 +167,15 @@ fn judge_limits(policy: &Policy) -> Option<Finding> {
     Some(Finding::problem(Area::Policy, code, sentence, remedy))
 }
 
-/// Adds a string to a list of the policy.
-fn add_to_list(text: &str, section: &str, key: &str, value: &str) -> String {
+/// Adds strings to a list of the policy.
+pub fn add_to_list(text: &str, section: &str, key: &str, values: &[&str]) -> String {
+    let values: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
+    let values = values.join(", ");
     if has_key(text, section, key) {
-        let script = format!("/^ *{key} *= *\\[/s/\\[/[\"{value}\", /");
+        let script = format!("/^ *{key} *= *\\[/s/\\[/[{values}, /");
         return format!("sed -i {} {POLICY_PATH}", quote(script));
     }
-    set_key(text, section, key, &format!("[\"{value}\"]"))
+    set_key(text, section, key, &format!("[{values}]"))
 }
 
 /// Sets a key of the policy: in place, below its section's header, or at the end.
@@ -225,6 +227,6 @@ mod tests {
         assert!(set("targets", "min_uid").contains("/a min_uid = 7"));
         assert!(set("limits", "tasks").starts_with("printf"));
         assert!(set("", "other").contains("1i other"));
-        assert!(add_to_list(text, "targets", "groups", "b").contains("s/\\[/[\"b\", /"));
+        assert!(add_to_list(text, "targets", "groups", &["b"]).contains("s/\\[/[\"b\", /"));
     }
 }

@@ -207,18 +207,36 @@ impl Scene {
         }
     }
 
-    /// An account that the rules permit.
-    fn find_example(&self) -> Option<String> {
-        let named = match (self.mode, &self.policy) {
+    /// The accounts that may have servers whatever their groups.
+    pub fn permitted_users(&self) -> Vec<String> {
+        match (self.mode, &self.policy) {
             (Mode::Root, Some(policy)) => policy.targets.users.clone(),
             (Mode::Root, None) => Vec::new(),
             (Mode::User, _) => self.listing.target_users(&self.own),
+        }
+    }
+
+    /// Whether sudo lets the Hub start a server for any account.
+    pub fn permits_everyone(&self) -> bool {
+        self.mode == Mode::User && self.listing.permits_everyone(&self.own)
+    }
+
+    /// Whether this is the name of the Hub's account.
+    pub fn is_hub(&self, name: &str) -> bool {
+        self.hub.as_ref().is_some_and(|hub| hub.name == name)
+    }
+
+    /// An account that the rules permit.
+    fn find_example(&self) -> Option<String> {
+        let members = |group: &String| {
+            find_group(group).ok().flatten().map(|group| group.members).unwrap_or_default()
         };
-        let members = self.permitted_groups().into_iter().flat_map(|group| {
-            find_group(&group).ok().flatten().map(|group| group.members).unwrap_or_default()
-        });
-        let is_hub = |name: &String| self.hub.as_ref().is_some_and(|hub| hub.name == *name);
-        named.into_iter().chain(members).find(|name| !is_hub(name))
+        let denied = self.policy.iter().flat_map(|policy| &policy.targets.deny_groups);
+        let denied: Vec<String> = denied.flat_map(members).collect();
+        let permitted = self.permitted_groups();
+        let permitted =
+            self.permitted_users().into_iter().chain(permitted.iter().flat_map(members));
+        permitted.into_iter().find(|name| !self.is_hub(name) && !denied.contains(name))
     }
 }
 

@@ -15,6 +15,7 @@ use super::hearsay::{Told, accept};
 use super::mending::find_remedy;
 use super::policy::set_key;
 use super::policy_file;
+use super::powerful;
 use super::remedy::quote;
 use super::scene::{Asked, Scene, Viewpoint, server_directory};
 use super::server;
@@ -46,6 +47,7 @@ fn look_at_account(scene: &Scene, asked: &Asked) -> Vec<Finding> {
         Err(silence) => return vec![say_silent(Area::Target, silence, "passwd")],
     };
     let mut findings = look_from_outside(scene, &account, &asked.groups);
+    findings.extend(powerful::judge(scene, asked));
     if let Err(silence) = &asked.groups {
         // Without its groups no process can become the account.
         findings.push(say_silent(Area::Target, silence, "group"));
