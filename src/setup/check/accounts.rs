@@ -31,7 +31,7 @@ struct Entry {
 
 /// A group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Team {
+pub struct KnownGroup {
     /// Its name.
     pub name: String,
     /// Its number.
@@ -85,16 +85,18 @@ fn find(
 ///
 /// # Errors
 /// A sentence if there is no answer in time.
-pub fn find_group(name: &str) -> Result<Option<Team>, Silence> {
-    ask("group", name, || Group::from_name(name).ok().flatten().map(Team::from))
+pub fn find_group(name: &str) -> Result<Option<KnownGroup>, Silence> {
+    ask("group", name, || Group::from_name(name).ok().flatten().map(KnownGroup::from))
 }
 
 /// The group with this number.
 ///
 /// # Errors
 /// A sentence if there is no answer in time.
-pub fn find_group_by_gid(gid: Gid) -> Result<Option<Team>, Silence> {
-    ask("group", &format!("gid {gid}"), || Group::from_gid(gid).ok().flatten().map(Team::from))
+pub fn find_group_by_gid(gid: Gid) -> Result<Option<KnownGroup>, Silence> {
+    ask("group", &format!("gid {gid}"), || {
+        Group::from_gid(gid).ok().flatten().map(KnownGroup::from)
+    })
 }
 
 /// All groups of an account, with their names if they have one. Every service is asked for them, even for an account of
@@ -140,7 +142,7 @@ fn ask<T: Serialize + DeserializeOwned>(
     })
 }
 
-impl From<Group> for Team {
+impl From<Group> for KnownGroup {
     fn from(group: Group) -> Self {
         Self { name: group.name, gid: group.gid.as_raw(), members: group.mem }
     }
