@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1060),
+    ("ground", &[], 1110),
     ("root", &["ground"], 1900),
     ("target", &["ground", "root"], 3320),
-    ("setup", &["ground", "root", "target"], 3560),
+    ("setup", &["ground", "root", "target"], 4000),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];

@@ -10,6 +10,7 @@ pub mod output;
 pub mod program;
 pub mod escape;
 pub mod script;
+pub mod mounts;
 pub mod server_name;
 pub mod unit_name;
 pub mod denial;

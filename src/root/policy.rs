@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group, Uid};
 
 use crate::account::{Account, Caller, NOBODY};
 use crate::trusted_file::check_trusted;
-use file::Policy;
+use file::{Policy, Targets};
 
 /// An account that root may start a server for. Only [`Policy::admit_target`] makes one.
 #[derive(Debug, Clone)]
@@ -69,27 +69,17 @@ impl Policy {
         let account = Account::by_name(asked)
             .ok_or_else(|| Denial::TargetUnknown { asked: format!("the name {asked:?}") })?;
         let targets = &self.targets;
-        check_account(&account, targets.min_uid)?;
-        if self.is_hub_user(account.uid) {
-            return Err(refuse(&account, "it is one of hub_users"));
-        }
-        if account.uid.as_raw() == NOBODY {
-            return Err(refuse(&account, "it is nobody, as whom requests are read"));
-        }
-        let groups = known.map_or_else(|| list_groups(&account), Ok)?;
-        let mut permitted = targets.groups.iter().filter_map(|name| Group::from_name(name).ok()?);
-        let is_member = permitted.any(|group| groups.contains(&group.gid));
-        if !targets.users.contains(&account.name) && !is_member {
-            let reason = "it is neither in targets.users nor, as the account database answers, in one of targets.groups";
-            return Err(refuse(&account, reason));
-        }
-        if account.is_closed() && !targets.allow_nologin {
-            let reason = "its shell lets nobody log in, and targets.allow_nologin is false";
-            return Err(refuse(&account, reason));
-        }
-        if account.has_expired() {
-            return Err(refuse(&account, "it has expired (chage --list tells when)"));
-        }
+        let groups = check_account(&account, targets, known)?;
+        require(&account, !self.is_hub_user(account.uid), "it is one of hub_users")?;
+        let is_person = account.uid.as_raw() != NOBODY;
+        require(&account, is_person, "it is nobody, as whom requests are read")?;
+        let mut gids = targets.groups.iter().filter_map(|name| find_gid(name));
+        let is_in = targets.users.contains(&account.name) || gids.any(|gid| groups.contains(&gid));
+        let reason = "it is neither in targets.users nor, as the account database answers, in one of targets.groups";
+        require(&account, is_in, reason)?;
+        let reason = "its shell lets nobody log in, and targets.allow_nologin is false";
+        require(&account, targets.allow_nologin || !account.is_closed(), reason)?;
+        require(&account, !account.has_expired(), "it has expired (chage --list tells when)")?;
         Ok(Target { account, groups })
     }
 
@@ -99,31 +89,41 @@ impl Policy {
     }
 }
 
-/// The part of check 4 that applies in both modes. `least` is the lowest uid that may have a server.
+/// The part of check 4 that applies in both modes. Returns the account's groups, which are `known` if root has just
+/// looked them up.
 ///
 /// # Errors
 /// [`Denial::TargetIsRoot`] and [`Denial::TargetNotPermitted`].
-pub fn check_account(account: &Account, least: u32) -> Result<(), Denial> {
+pub fn check_account(
+    account: &Account,
+    targets: &Targets,
+    known: Option<Vec<Gid>>,
+) -> Result<Vec<Gid>, Denial> {
     if account.uid.is_root() {
         return Err(Denial::TargetIsRoot);
     }
     // Hooks and the policy build paths from the name.
-    if [".", ".."].contains(&account.name.as_str()) {
-        return Err(refuse(account, "its name is no name of a file"));
+    let is_name = ![".", ".."].contains(&account.name.as_str());
+    require(account, is_name, "its name is no name of a file")?;
+    require(account, account.uid.as_raw() >= targets.min_uid, "its uid is below targets.min_uid")?;
+    let groups = known.map_or_else(|| account.list_groups(account.gid), Ok);
+    let groups = groups.map_err(|_| refuse(account, "its groups cannot be looked up"))?;
+    for name in &targets.deny_groups {
+        // A directory that does not answer knows no group, and may have the account in this one.
+        let reason = format!("the account database knows no group {name} (targets.deny_groups)");
+        let gid = find_gid(name).ok_or_else(|| refuse(account, &reason))?;
+        let reason = format!("it is in the group {name} (targets.deny_groups)");
+        require(account, !groups.contains(&gid), &reason)?;
     }
-    if account.uid.as_raw() < least {
-        return Err(refuse(account, "its uid is below targets.min_uid"));
-    }
-    Ok(())
+    Ok(groups)
 }
 
-/// The groups of an account that is to become a target.
-///
-/// # Errors
-/// [`Denial::TargetNotPermitted`].
-pub fn list_groups(account: &Account) -> Result<Vec<Gid>, Denial> {
-    let groups = account.list_groups(account.gid);
-    groups.map_err(|_| refuse(account, "its groups cannot be looked up"))
+fn find_gid(group: &str) -> Option<Gid> {
+    Some(Group::from_name(group).ok()??.gid)
+}
+
+fn require(account: &Account, holds: bool, reason: &str) -> Result<(), Denial> {
+    if holds { Ok(()) } else { Err(refuse(account, reason)) }
 }
 
 fn refuse(account: &Account, reason: &str) -> Denial {

@@ -3,6 +3,7 @@
 //! A [`Finding`] is a value. Each file below `check/` covers one area: its probes read the machine, and pure
 //! functions decide what follows from that. Nothing here changes anything or is part of a spawn.
 
+mod accounts;
 mod apart;
 mod binary;
 mod commands;
@@ -17,6 +18,7 @@ mod limits;
 mod mending;
 mod policy;
 mod policy_file;
+mod powerful;
 mod program_path;
 mod properties;
 mod remedy;
@@ -32,13 +34,16 @@ mod target;
 mod unit;
 mod viewpoint;
 
+pub use accounts::find_own;
 pub use finding::{Area, Finding, Level};
 pub use policy_file::read_text as read_policy_text;
+pub use powerful::look_at_denied;
 pub use render::{Report, render};
 pub use scene::Question;
 pub use sudo::find_dialect;
 
 use scene::Scene;
+use viewpoint::report;
 
 /// Looks at everything that the question concerns, as this process's account.
 ///
@@ -50,16 +55,18 @@ pub fn look_at_machine(question: &Question) -> Result<Report, String> {
         return Ok(Report::new(None, None, findings));
     }
     let scene = Scene::find(question)?;
-    let mut findings = binary::look(&scene);
+    let mut findings = scene.silences.clone();
+    findings.extend(binary::look(&scene));
     findings.extend(program_path::look(&scene));
     findings.extend(policy::look(&scene));
+    findings.extend(powerful::look(&scene));
     findings.extend(hooks::look(&scene));
     findings.extend(hub::look(&scene));
     findings.extend(unit::look(&scene));
     findings.extend(sudo::look(&scene));
     findings.extend(target::look(&scene));
     findings.extend(limits::look(&scene));
-    findings.extend(selinux::look());
+    findings.extend(report(Area::Selinux, selinux::AUDIT_LOG.as_ref(), selinux::look));
     findings.extend(sudo_call::call_really(&scene, &findings));
     findings.sort_by_key(|finding| finding.area);
     let hub_user = scene.hub.as_ref().map(|hub| hub.name.clone());

@@ -16,12 +16,14 @@ use std::process::ExitCode;
 
 use ground::wire::{stdout_to_caller, write_text};
 use nix::unistd::getuid;
-use root::account::{Account, Caller, is_name};
+use root::account::{Caller, is_name};
 use root::policy::file::Policy;
 use root::trusted_file::{check_trusted, open_trusted};
 use target::mode::Mode;
 
-use check::{Question, find_dialect, look_at_machine, read_policy_text, render};
+use check::{
+    Question, find_dialect, find_own, look_at_denied, look_at_machine, read_policy_text, render,
+};
 use mediator::find_mediator;
 use sudoers_fragment::{Fragment, Whom};
 use words::Words;
@@ -58,16 +60,15 @@ pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Says which account this runs as, where people may expect root.
 fn log_who_called() {
     let own = getuid();
-    match (Caller::identify(), Account::by_uid(own)) {
-        (Ok(caller), Some(account))
-            if is_called_by_sudo() && caller.uid == own && !own.is_root() =>
-        {
-            log::info!(
-                "this is done as {}, who called, and not as root; for root itself, put `env -u SUDO_UID` in front",
-                account.name
-            );
-        }
-        _ => {}
+    let is_caller = Caller::identify().is_ok_and(|caller| caller.uid == own);
+    if !is_called_by_sudo() || !is_caller || own.is_root() {
+        return;
+    }
+    if let Ok(Some(account)) = find_own() {
+        log::info!(
+            "this is done as {}, who called, and not as root; for root itself, put `env -u SUDO_UID` in front",
+            account.name
+        );
     }
 }
 
@@ -149,9 +150,15 @@ fn run_policy(mut words: Words) -> Result<ExitCode, String> {
 /// Says whether a file is a policy, and warns if it would not be trusted at its path.
 fn check_policy(file: &Path) -> Result<ExitCode, String> {
     let shown = file.display();
-    if let Err(reason) = read_policy_text(file).and_then(|text| Policy::parse(&text)) {
-        log::error!("{shown} is no policy: {reason}");
-        return Ok(ExitCode::FAILURE);
+    let policy = match read_policy_text(file).and_then(|text| Policy::parse(&text)) {
+        Ok(policy) => policy,
+        Err(reason) => {
+            log::error!("{shown} is no policy: {reason}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for finding in look_at_denied(&policy) {
+        log::warn!("here {}", finding.sentence);
     }
     let absolute = std::path::absolute(file).map_err(|error| error.to_string())?;
     if let Err(distrust) = open_trusted(&absolute) {

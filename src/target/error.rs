@@ -116,7 +116,7 @@ pub enum Error {
     },
     /// The server's process waits for its directory: a file server or an automounter does not answer.
     #[error(
-        "the directory {home}, where {target}'s server starts, has not answered within {seconds} s: look at its file server or automounter, and start the server again"
+        "the directory {home}, where {target}'s server starts, has not answered within {seconds} s{mount}: look at its file server or automounter, and start the server again"
     )]
     HomeUnresponsive {
         /// The directory that the server starts in.
@@ -125,16 +125,20 @@ pub enum Error {
         target: String,
         /// How long was waited.
         seconds: u64,
+        /// Where it is mounted from, in parentheses, or empty.
+        mount: String,
     },
     /// The server's process waits for the directory that has the server's file.
     #[error(
-        "the directory {directory}, where the server's program is, has not answered within {seconds} s: look at its file server or automounter, and start the server again"
+        "the directory {directory}, where the server's program is, has not answered within {seconds} s{mount}: look at its file server or automounter, and start the server again"
     )]
     ServerUnresponsive {
         /// The directory.
         directory: PathBuf,
         /// How long was waited.
         seconds: u64,
+        /// Where it is mounted from, in parentheses, or empty.
+        mount: String,
     },
     /// A process that acts for the target gives no answer.
     #[error(

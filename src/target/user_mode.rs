@@ -3,8 +3,8 @@
 use ground::denial::Denial;
 use nix::unistd::getuid;
 use root::account::Account;
+use root::policy::check_account;
 use root::policy::file::{Launcher, Limits, Policy};
-use root::policy::{check_account, list_groups};
 use root::privileges::{
     Unprivileged, check_groups, close, leave_keyring_of_caller, prove, set_limits,
 };
@@ -30,8 +30,7 @@ pub fn admit(asked: Option<&str>) -> Result<(Policy, Unprivileged), Error> {
         }
         _ => {}
     }
-    check_account(&account, policy.targets.min_uid)?;
-    let groups = list_groups(&account)?;
+    let groups = check_account(&account, &policy.targets, None)?;
     set_limits(&policy.limits)?;
     leave_keyring_of_caller()?;
     // sudo -P keeps the caller's groups.

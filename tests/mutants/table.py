@@ -12,6 +12,7 @@ UNITS = "system/test_systemd_launcher.py::test_"
 SURVIVAL = "system/test_mediator_survival.py::test_"
 HOSTILE = "system/test_hostile_target.py::test_"
 HOMES = "system/test_hanging_homes.py::test_"
+DENIED = "system/test_deny_groups.py::test_"
 INHERITED = "system/test_what_is_inherited.py::test_"
 BLANKS = "system/test_blank_names.py::test_"
 
@@ -111,16 +112,26 @@ MUTANTS = [
            "if account.uid.is_root() {", "if false && account.uid.is_root() {",
            COMMAND_LINE, only="toor"),
     mutant("4", "the least uid", "src/root/policy.rs",
-           "account.uid.as_raw() < least", "false && account.uid.as_raw() < least",
+           "account.uid.as_raw() >= targets.min_uid,", "true,",
            COMMAND_LINE, only="daemon"),
+    mutant("4", "denied groups", "src/root/policy.rs",
+           "require(account, !groups.contains(&gid), &reason)?;", "let _ = (gid, reason);",
+           DENIED + "a_member_of_a_denied_group_has_no_server_and_everyone_else_has", only="root"),
+    mutant("4", "denied groups, for jsd-helper", "src/root/policy.rs",
+           "require(account, !groups.contains(&gid), &reason)?;", "let _ = (gid, reason);",
+           DENIED + "jsd_helper_starts_no_unit_for_a_member_of_a_denied_group"),
+    mutant("4", "refusal of everyone where a denied group is not known", "src/root/policy.rs",
+           "find_gid(name).ok_or_else(|| refuse(account, &reason))?;",
+           "find_gid(name).unwrap_or(Gid::from_raw(u32::MAX));",
+           DENIED + "a_denied_group_that_is_not_known_refuses_everyone", only="root"),
     mutant("4", "groups and lists", "src/root/policy.rs",
-           "if !targets.users.contains(", "if false && !targets.users.contains(",
+           "require(&account, is_in, reason)?;", "let _ = (is_in, reason);",
            COMMAND_LINE, only="mal"),
     mutant("4", "refusal of the Hub's own account", "src/root/policy.rs",
-           "if self.is_hub_user(account.uid) {", "if false && self.is_hub_user(account.uid) {",
+           "!self.is_hub_user(account.uid),", "true,",
            COMMAND_LINE, only="rhea"),
     mutant("4", "refusal of shells that let nobody in", "src/root/policy.rs",
-           "if account.is_closed() &&", "if false && account.is_closed() &&",
+           "targets.allow_nologin || !account.is_closed()", "true",
            COMMAND_LINE, only="closed"),
     mutant("4", "refusal of root without --user", "src/main.rs",
            "find_options(&words) else {",
@@ -492,10 +503,10 @@ MUTANTS = [
            "        Some(Err(distrust)) => Err(distrust),",
            "        Some(Err(_)) => Ok((file, stat)),", EXECUTABLE, only="change7 or change8"),
     mutant("4", "refusal of accounts that have expired", "src/root/policy.rs",
-           "if account.has_expired() {", "if false && account.has_expired() {",
+           "!account.has_expired(),", "true,",
            INHERITED + "an_account_that_has_expired_has_no_server"),
     mutant("4", "refusal of names that lead to another directory", "src/root/policy.rs",
-           'if [".", ".."].contains(&account.name.as_str())', "if account.name.is_empty()",
+           '![".", ".."].contains(&account.name.as_str())', "!account.name.is_empty()",
            INHERITED + "an_account_whose_name_leads_to_another_directory_has_no_server"),
     mutant("11", "a name without a blank", "src/root/audit.rs",
            ".replace(' ', \"\\\\x20\")", "",

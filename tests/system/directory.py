@@ -157,6 +157,22 @@ class Directory:
             self.begin_afresh()
 
     @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """In this context sssd is stopped by SIGSTOP and answers nobody; nothing is cached."""
+        self._forget()
+        # What answers begins with the first question.
+        wait_until(lambda: self.knows(QUALIFIED.name), "an answer")
+        self.machine.run(["systemctl", "kill", "--signal=STOP", "sssd-nss"])
+        pid = ["systemctl", "show", "--value", "--property=MainPID", "sssd-nss"]
+        status = f"/proc/{self.machine.run(pid).stdout.strip()}/status"
+        wait_until(lambda: "State:\tT" in self.machine.read(status), "its stop")
+        try:
+            yield
+        finally:
+            self.machine.run(["systemctl", "kill", "--signal=CONT", "sssd-nss"], check=False)
+            self.begin_afresh()
+
+    @contextmanager
     def slow(self, seconds: float = 2) -> Iterator[None]:
         """In this context each answer of the server is so many seconds late; nothing is cached."""
         self.machine.write("/run/slow-proxy", PROXY.read_text(), mode=0o755)

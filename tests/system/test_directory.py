@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -188,6 +188,33 @@ def test_the_check_makes_no_account_because_the_directory_does_not_answer(
             # Not useradd and groupadd: these show whether the directory answers again.
             shown = mediator.machine.run(["sh", "-c", finding["remedy"]]).stdout
             assert "jane.doe" in shown or "jdoe" in shown
+
+
+# What the check looks at without asking for anybody's groups.
+OTHER_AREAS = ("binary", "policy", "hooks", "unit", "limits", "selinux")
+
+
+def test_the_check_goes_on_where_the_directory_never_answers_and_says_how_it_does_again(
+    directory: Directory,
+) -> None:
+    zoe = Entry("zoe", directory.machine.look_up_account("zoe").uid)
+    with mediator_for("root", directory) as mediator, ExitStack() as stack:
+        before = check(mediator, "root", "root", zoe)["findings"]
+        stack.enter_context(directory.frozen())
+        after = check(mediator, "root", "root", zoe, DOTTED)["findings"]
+        silences = [one for one in after if one["code"] == "unanswered"]
+        # Even the groups of local accounts are asked for there.
+        for finding, whose in zip(silences, ("rhea", "zoe", DOTTED.name), strict=True):
+            assert finding["level"] == "problem"
+            assert whose in finding["sentence"]
+            assert "did not answer within" in finding["sentence"]
+            assert "it asks sss (/etc/nsswitch.conf)" in finding["sentence"]
+        others, others_before = (
+            [one for one in findings if one["area"] in OTHER_AREAS] for findings in (after, before)
+        )
+        assert others == others_before
+        directory.machine.run(["sh", "-c", silences[0]["remedy"]])
+        wait_until(lambda: directory.knows(DOTTED.name), "the directory's answer")
 
 
 def test_a_directory_that_is_down_is_named_and_no_server_is_taken_for_dead(

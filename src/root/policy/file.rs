@@ -36,6 +36,8 @@ pub struct Targets {
     pub groups: Vec<String>,
     /// Accounts that may have servers.
     pub users: Vec<String>,
+    /// Groups whose members may not, whatever stands above.
+    pub deny_groups: Vec<String>,
     /// No account with a lower uid may.
     pub min_uid: u32,
     /// Whether accounts whose shell lets nobody in may.
@@ -151,7 +153,8 @@ pub struct Limits {
 
 impl Default for Targets {
     fn default() -> Self {
-        Self { groups: Vec::new(), users: Vec::new(), min_uid: 1000, allow_nologin: false }
+        let [groups, users, deny_groups] = Default::default();
+        Self { groups, users, deny_groups, min_uid: 1000, allow_nologin: false }
     }
 }
 
@@ -246,6 +249,8 @@ mod tests {
             ("hub_users = []\nhub_user = []", "line 2"),
             ("[targets]\nmin_uid = 0", "targets.min_uid"),
             ("[targets]\nmin_uids = 0", "min_uids"),
+            ("[targets]\ndeny_group = ['sudo']", "deny_group"),
+            ("[targets]\ndeny_groups = 'sudo'", "line 2"),
             ("[hooks]\ndir = 'hooks.d'", "line 2: a path has to be absolute (dir)"),
             ("[server]\ndirectory = 'bin'", "(directory)"),
             ("[hooks]\ntimeout_seconds = 0", "(timeout_seconds)"),

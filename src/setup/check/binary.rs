@@ -1,18 +1,26 @@
 //! The mediator's own file, and the program sudo.
 
+use ground::mounts::find_mount_with;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::commands::find_program;
 use super::finding::{Area, Finding};
-use super::remedy::{find_mount_with, quote, restore_trust};
+use super::remedy::{quote, restore_trust};
 use super::scene::Scene;
+use super::viewpoint::report;
 use root::trusted_file::{Distrust, check_trusted};
 
 /// Looks at who could replace the mediator, and whether sudo can give privileges at all.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let own = scene.own.as_path();
+    let mut findings = report(Area::Binary, own, || look_at_own(own));
+    findings.extend(report(Area::Sudo, Path::new("/usr/bin/sudo"), || vec![look_at_sudo()]));
+    findings
+}
+
+fn look_at_own(own: &Path) -> Vec<Finding> {
     let mut findings = vec![judge_trust(own, check_trusted(own).err())];
     if let Some(mode) = fs::metadata(own).ok().map(|file| file.mode())
         && mode & 0o6000 != 0
@@ -23,7 +31,6 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
         findings.push(Finding::problem(Area::Binary, "setuid", sentence, remedy));
     }
     findings.push(look_at_mode(own));
-    findings.push(look_at_sudo());
     findings
 }
 
@@ -71,8 +78,7 @@ fn look_at_sudo() -> Finding {
         let remedy = format!("chown root:root {0} && chmod 4755 {0}", quote(&sudo));
         return Finding::problem(Area::Sudo, code, sentence, remedy);
     }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    if let Some(place) = find_mount_with(&mounts, &sudo, "nosuid") {
+    if let Some(place) = find_mount_with(&sudo, "nosuid") {
         let sentence = format!(
             "{shown} is on {}, which is mounted with nosuid: sudo gives no rights",
             place.display()

@@ -7,15 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::apart::{Silence, run_apart};
-use super::viewpoint::become_if_root;
+use super::viewpoint::{LIMIT, become_if_root, look_apart};
 use root::account::Account;
 
 /// Where to look for programs.
 const DIRECTORIES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// How long a program may take.
-const LIMIT: Duration = Duration::from_secs(5);
 /// How long sudo may take. It asks PAM, and perhaps a directory service, about each account.
 const LIMIT_OF_SUDO: Duration = Duration::from_secs(20);
 
@@ -54,8 +52,9 @@ pub fn ask_as(
     words: &[&str],
     input: &str,
 ) -> Result<Answer, Silence> {
-    let path =
-        find_program(program).ok_or_else(|| Silence(format!("{program} is not installed")))?;
+    let who = format!("what looks for {program}");
+    let path = look_apart(&who, LIMIT, || Some(find_program(program)))?;
+    let path = path.ok_or_else(|| Silence(format!("{program} is not installed")))?;
     let limit = if program == "sudo" { LIMIT_OF_SUDO } else { LIMIT };
     let said = run_apart(program, limit, input.as_bytes(), |ends| {
         if account.is_some_and(|account| become_if_root(account).is_err()) {

@@ -1,11 +1,13 @@
 //! A finding of a look at a machine. It is a value, and does not look at anything.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use ground::escape::{Lines, escape_control_characters};
 
 /// What a finding is about. Findings are shown in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Area {
     /// The mediator's own file.
@@ -45,12 +47,12 @@ pub enum Level {
 }
 
 /// One thing that was checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What it is about.
     pub area: Area,
     /// Its stable name, for programs and for docs/check.md.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// How much it matters.
     pub level: Level,
     /// One sentence for a person.
@@ -98,6 +100,6 @@ impl Finding {
     ) -> Self {
         // Sentences contain names of files and words of other programs.
         let sentence = escape_control_characters(sentence.as_bytes(), Lines::One);
-        Self { area, code, level, sentence, remedy }
+        Self { area, code: code.into(), level, sentence, remedy }
     }
 }

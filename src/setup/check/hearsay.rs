@@ -16,13 +16,14 @@ const MAX_WORDS: usize = 300;
 const MAX_FINDINGS: usize = 32;
 
 /// The codes for what an account sees of its own server, and their areas.
-const CODES: [(&str, Area); 10] = [
+const CODES: [(&str, Area); 11] = [
     ("home_missing", Area::Target),
     ("home_closed", Area::Target),
     ("home_unresponsive", Area::Target),
     ("target_unknown", Area::Target),
     ("binary_closed", Area::Sudo),
     ("policy_unreadable", Area::Policy),
+    ("server_unresponsive", Area::Server),
     ("server_missing", Area::Server),
     ("server_untrusted", Area::Server),
     ("server_not_executable", Area::Server),

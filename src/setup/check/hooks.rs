@@ -1,12 +1,15 @@
 //! Root's hooks: which ones would run, in which order, and what would prevent one from running.
 
-use std::fs::File;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::finding::{Area, Finding};
 use super::remedy::{quote, restore_trust};
 use super::scene::Scene;
+use super::viewpoint::{look_at, report, say_unanswered};
 use root::trusted_file::{Distrust, TrustedDirectory};
 use target::mode::Mode;
 
@@ -15,38 +18,65 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     let Some(policy) = scene.policy.as_ref().filter(|_| scene.mode == Mode::Root) else {
         return Vec::new();
     };
-    let folder = match TrustedDirectory::open(&policy.hooks.dir) {
+    let folder = look_at(&policy.hooks.dir, || Folder::open(&policy.hooks.dir));
+    let Folder { mut findings, hooks } = match folder {
         Ok(folder) => folder,
-        Err(distrust) => return vec![explain_folder(&distrust)],
+        Err(silence) => return vec![say_unanswered(Area::Hooks, &silence)],
     };
-    let names = match folder.list() {
-        Ok(names) => names,
-        Err(distrust) => return vec![explain_folder(&distrust)],
-    };
-    let mut findings = Vec::new();
-    let mut order: Vec<String> = Vec::new();
-    for name in names {
-        let path = policy.hooks.dir.join(&name);
-        match folder.open_file(&name) {
-            Err(Distrust::Kind(..)) => {}
-            Err(distrust) => findings.push(explain_hook(&distrust)),
-            Ok((_, stat)) if stat.st_mode & 0o111 == 0 => {
-                let sentence = format!("{} is not executable, and so is not run", path.display());
-                let remedy = Some(format!("chmod a+x {}", quote(&path)));
-                findings.push(Finding::warning(Area::Hooks, "hook_off", sentence, remedy));
-            }
-            Ok((file, _)) => {
-                order.push(name.display().to_string());
-                findings.extend(look_at_beginning(&path, file));
-            }
-        }
+    let Some(hooks) = hooks else { return findings };
+    for (name, head) in &hooks {
+        let path = policy.hooks.dir.join(name);
+        findings.extend(head.iter().flat_map(|head| look_at_beginning(&path, head)));
     }
+    let order: Vec<String> =
+        hooks.iter().map(|(name, _)| Path::new(name).display().to_string()).collect();
     let sentence = match order.as_slice() {
         [] => format!("there are no hooks in {}", policy.hooks.dir.display()),
         _ => format!("hooks run in this order: {}", order.join(", ")),
     };
     findings.push(Finding::ok(Area::Hooks, "hooks", sentence));
     findings
+}
+
+/// What is in the directory.
+#[derive(Serialize, Deserialize)]
+struct Folder {
+    findings: Vec<Finding>,
+    /// The hooks that run, in order, each with its beginning if that can be read; `None` if they cannot be
+    /// listed.
+    hooks: Option<Vec<(OsString, Option<Vec<u8>>)>>,
+}
+
+impl Folder {
+    fn open(dir: &Path) -> Self {
+        let opened = TrustedDirectory::open(dir).and_then(|opened| Ok((opened.list()?, opened)));
+        let (names, opened) = match opened {
+            Ok(opened) => opened,
+            Err(distrust) => {
+                return Self { findings: vec![explain_folder(&distrust)], hooks: None };
+            }
+        };
+        let (mut findings, mut hooks) = (Vec::new(), Vec::new());
+        for name in names {
+            let path = dir.join(&name);
+            match opened.open_file(&name) {
+                Err(Distrust::Kind(..)) => {}
+                Err(distrust) => findings.push(explain_hook(&distrust)),
+                Ok((_, stat)) if stat.st_mode & 0o111 == 0 => {
+                    let sentence =
+                        format!("{} is not executable, and so is not run", path.display());
+                    let remedy = Some(format!("chmod a+x {}", quote(&path)));
+                    findings.push(Finding::warning(Area::Hooks, "hook_off", sentence, remedy));
+                }
+                Ok((file, _)) => {
+                    let mut head = Vec::new();
+                    let is_read = file.take(256).read_to_end(&mut head).is_ok();
+                    hooks.push((name.into(), is_read.then_some(head)));
+                }
+            }
+        }
+        Self { findings, hooks: Some(hooks) }
+    }
 }
 
 fn explain_folder(distrust: &Distrust) -> Finding {
@@ -78,38 +108,41 @@ fn explain_hook(distrust: &Distrust) -> Finding {
 }
 
 /// Whether the kernel can execute the file.
-fn look_at_beginning(path: &Path, file: File) -> Option<Finding> {
-    let mut head = Vec::new();
-    file.take(256).read_to_end(&mut head).ok()?;
+fn look_at_beginning(path: &Path, head: &[u8]) -> Vec<Finding> {
     let shown = path.display();
     let quoted = quote(path);
-    let (sentence, remedy) = match judge_beginning(&head)? {
-        Mistake::NoFirstLine => (
+    let problem = |sentence: String, remedy: String| {
+        vec![Finding::problem(Area::Hooks, "hook_not_executable", sentence, remedy)]
+    };
+    match judge_beginning(head) {
+        None => Vec::new(),
+        Some(Mistake::NoFirstLine) => problem(
             format!("{shown} does not begin with #!, and cannot be executed"),
             format!("sed -i '1i #!/bin/sh' {quoted}"),
         ),
-        Mistake::WindowsLines => (
+        Some(Mistake::WindowsLines) => problem(
             format!("the lines of {shown} end as on Windows: its interpreter is not found"),
             format!("sed -i 's/\\r$//' {quoted}"),
         ),
-        Mistake::Interpreter(interpreter) if interpreter.is_file() => return None,
-        Mistake::Interpreter(interpreter) => {
-            let sentence = format!(
-                "{shown} names the interpreter {}, which is not there",
-                interpreter.display()
-            );
+        Some(Mistake::Interpreter(interpreter)) => report(Area::Hooks, &interpreter, || {
+            if interpreter.is_file() {
+                return Vec::new();
+            }
+            let named = interpreter.display();
+            let sentence = format!("{shown} names the interpreter {named}, which is not there");
             let name = interpreter.file_name().map(PathBuf::from).unwrap_or_default();
-            let remedy = match super::commands::find_program(&name.to_string_lossy()) {
-                Some(found) => {
-                    let script = format!("1s|{}|{}|", interpreter.display(), found.display());
-                    format!("sed -i {} {quoted}", quote(script))
-                }
-                None => format!("chmod a-x {quoted}"),
-            };
-            (sentence, remedy)
-        }
-    };
-    Some(Finding::problem(Area::Hooks, "hook_not_executable", sentence, remedy))
+            problem(
+                sentence,
+                match super::commands::find_program(&name.to_string_lossy()) {
+                    Some(found) => {
+                        let script = format!("1s|{named}|{}|", found.display());
+                        format!("sed -i {} {quoted}", quote(script))
+                    }
+                    None => format!("chmod a-x {quoted}"),
+                },
+            )
+        }),
+    }
 }
 
 /// What the beginning of a file says about executing it.

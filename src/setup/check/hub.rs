@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::Gid;
 
+use super::accounts::find_group_by_gid;
 use super::finding::{Area, Finding};
 use super::remedy::quote;
 use super::scene::Scene;
@@ -33,23 +34,23 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
         if scene.hub_is_assumed { ": who runs this, --hub-user names another" } else { "" };
     let sentence = format!("the Hub's account is {}, uid {}{assumed}", hub.name, hub.uid);
     let mut findings = vec![Finding::ok(Area::Hub, "hub_user", sentence)];
-    if scene.pam != Some(false) {
-        findings.push(look_at_shadow(scene, hub, scene.pam.is_some()));
+    if let (true, Ok(groups)) = (scene.pam != Some(false), &scene.hub_groups) {
+        findings.push(look_at_shadow(scene, hub, groups, scene.pam.is_some()));
     }
     findings
 }
 
 /// PAM's pam_unix compares passwords with /etc/shadow. Only an account that can read this file may check
 /// passwords of accounts other than its own.
-fn look_at_shadow(scene: &Scene, hub: &Account, is_pam: bool) -> Finding {
+fn look_at_shadow(scene: &Scene, hub: &Account, hub_groups: &[Gid], is_pam: bool) -> Finding {
     let code = "shadow";
     let Ok(shadow) = fs::metadata("/etc/shadow") else {
         return Finding::ok(Area::Hub, code, "there is no /etc/shadow");
     };
     let group = Gid::from_raw(shadow.gid());
-    let group_name = nix::unistd::Group::from_gid(group).ok().flatten().map(|group| group.name);
+    let group_name = find_group_by_gid(group).ok().flatten().map(|group| group.name);
     let group_reads = shadow.mode() & 0o040 != 0 && group.as_raw() != 0;
-    let is_member = hub.list_groups(hub.gid).is_ok_and(|groups| groups.contains(&group));
+    let is_member = hub_groups.contains(&group);
     let restart = match &scene.unit {
         Some(unit) if scene.program.is_running() => {
             format!(" && systemctl restart {}", quote(unit))

@@ -9,11 +9,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::properties::{Properties, read_properties, read_search_path};
-use nix::unistd::{Uid, getppid};
+use nix::unistd::{Pid, Uid};
 use root::account::{Account, parse_id};
+use serde::{Deserialize, Serialize};
 
 /// The Hub's program, as far as known.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct HubProgram {
     /// Its process, if it is running.
     pid: Option<u32>,
@@ -29,9 +30,9 @@ pub struct HubProgram {
 
 impl HubProgram {
     /// Finds a process of this account, which is also our own, whose command line is a JupyterHub's. Prefers
-    /// the process that started us.
-    pub fn find_own(uid: Uid) -> Option<Self> {
-        let parent = u32::try_from(getppid().as_raw()).ok();
+    /// the process that started the check.
+    pub fn find_own(uid: Uid, starter: Pid) -> Option<Self> {
+        let parent = u32::try_from(starter.as_raw()).ok();
         parent.into_iter().chain(list_processes()).find_map(|pid| Self::recognise(pid, uid))
     }
 

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use nix::unistd::{Gid, Group, getgrouplist};
-
 use super::finding::{Area, Finding};
 use super::policy::set_key;
 use super::properties::read_version;
@@ -19,9 +17,13 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     let mut findings = vec![look_at_systemd()];
     if let Some(policy) = scene.policy.as_ref().filter(|_| scene.mode == Mode::Root) {
         let lines = read_limits();
-        for name in &scene.targets {
-            if let Some(account) = Account::by_name(name) {
-                findings.extend(find_lost(&lines, &account, policy, &scene.policy_text));
+        for asked in &scene.targets {
+            if let Ok(Some(account)) = &asked.account {
+                // Without an answer, those for its groups are not known.
+                let groups = asked.groups.as_deref().unwrap_or_default();
+                let groups: Vec<&str> =
+                    groups.iter().filter_map(|(_, name)| name.as_deref()).collect();
+                findings.extend(find_lost(&lines, account, &groups, policy, &scene.policy_text));
             }
         }
     }
@@ -79,11 +81,15 @@ fn parse_limits(text: &str) -> Vec<Limit> {
 
 /// What limits.conf sets for an account and the policy does not. Root mode opens no PAM session of the
 /// target, so this does not reach the server.
-fn find_lost(lines: &[Limit], account: &Account, policy: &Policy, text: &str) -> Vec<Finding> {
-    let name = std::ffi::CString::new(account.name.as_str()).unwrap_or_default();
-    let groups = getgrouplist(&name, account.gid).unwrap_or_default();
+fn find_lost(
+    lines: &[Limit],
+    account: &Account,
+    groups: &[&str],
+    policy: &Policy,
+    text: &str,
+) -> Vec<Finding> {
     let mut lost: Vec<(String, u64)> = Vec::new();
-    for limit in lines.iter().filter(|limit| concerns(&limit.domain, account, &groups)) {
+    for limit in lines.iter().filter(|limit| concerns(&limit.domain, account, groups)) {
         let Some(value) = convert(&limit.item, &limit.value) else { continue };
         let is_said = policy.limits.rlimits.contains_key(&limit.item)
             || (limit.item == "nofile" && policy.limits.open_files.is_some());
@@ -108,17 +114,14 @@ fn find_lost(lines: &[Limit], account: &Account, policy: &Policy, text: &str) ->
     vec![Finding::warning(Area::Limits, "limits_conf", sentence, Some(remedy))]
 }
 
-fn concerns(domain: &str, account: &Account, groups: &[Gid]) -> bool {
+fn concerns(domain: &str, account: &Account, groups: &[&str]) -> bool {
     let in_range = |range: &str, id: u32| {
         let (least, most) = range.split_once(':').unwrap_or((range, range));
         let within = |bound: &str, other: u32| bound.parse().unwrap_or(other);
         range.contains(':') && id >= within(least, 0) && id <= within(most, u32::MAX)
     };
     match domain.strip_prefix(['@', '%']) {
-        Some(group) if domain.starts_with('@') => {
-            let group = Group::from_name(group).ok().flatten();
-            group.is_some_and(|group| groups.contains(&group.gid))
-        }
+        Some(group) if domain.starts_with('@') => groups.contains(&group),
         Some(_) => false,
         None => domain == "*" || domain == account.name || in_range(domain, account.uid.as_raw()),
     }

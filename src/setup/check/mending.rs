@@ -1,17 +1,16 @@
 //! Remedies for what an account has reported about its own server. Root finds the remedy by its own look, whatever
 //! the account says, and changes nothing on a path where others could have placed something.
 
-use std::fs;
+use ground::mounts::find_mount_with;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
 use super::policy;
-use super::remedy::{
-    End, Way, find_mount_with, mend_as_owner, quote, restore_trust, run_as, run_as_owner, walk,
-};
+use super::remedy::{End, Way, mend_as_owner, quote, restore_trust, run_as, run_as_owner, walk};
 use super::scene::{Scene, server_directory};
+use super::viewpoint::SHOW_MOUNTS;
 use ground::script::read_interpreter_of;
 use root::account::Account;
 use root::policy::reading::POLICY_PATH;
@@ -25,8 +24,7 @@ pub fn find_remedy(code: &str, account: &Account, scene: &Scene) -> Option<Strin
     let mut servers = SIBLINGS.iter().map(|name| directory.join(name));
     match code {
         "home_missing" | "home_closed" => mend_home(account),
-        // No command mends a file server. This one says which it is, and does not ask it.
-        "home_unresponsive" => Some("findmnt --list --output TARGET,SOURCE,FSTYPE".to_owned()),
+        "home_unresponsive" | "server_unresponsive" => Some(SHOW_MOUNTS.to_owned()),
         "binary_closed" => open_to(account, &scene.own, "a+x"),
         "policy_unreadable" => Some(policy::open_to_all()),
         "server_missing" => install_server(&directory),
@@ -83,8 +81,7 @@ fn open_to(account: &Account, path: &Path, mode: &str) -> Option<String> {
             if file.find_lacking(account).is_some() {
                 return Some(format!("chmod {mode} {}", quote(&real)));
             }
-            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-            let place = find_mount_with(&mounts, &real, "noexec")?;
+            let place = find_mount_with(&real, "noexec")?;
             Some(format!("mount -o remount,bind,exec {}", quote(&place)))
         }
         (End::Theirs { owner, .. }, _) => {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use super::accounts::{find_by_name, find_group};
 use super::directory::name_directories;
 use super::finding::{Area, Finding};
 use super::policy_file::read_from;
 use super::remedy::{quote, restore_trust};
 use super::scene::{Scene, Viewpoint};
+use super::viewpoint::report;
 use ground::control_group::Limit;
-use root::account::Account;
 use root::policy::file::{Launcher, Policy};
 use root::policy::reading::POLICY_PATH;
 use root::trusted_file::{Distrust, open_trusted};
@@ -16,24 +17,30 @@ use target::mode::Mode;
 
 /// Looks at the file and its contents.
 pub fn look(scene: &Scene) -> Vec<Finding> {
+    let mut findings = report(Area::Policy, Path::new(POLICY_PATH), || vec![look_at_file(scene)]);
+    if let Some(policy) = &scene.policy {
+        findings.extend(judge(scene, &scene.policy_text, policy));
+    }
+    findings
+}
+
+fn look_at_file(scene: &Scene) -> Finding {
     match open_trusted(Path::new(POLICY_PATH)) {
-        Err(Distrust::Missing(_)) => vec![explain_missing(scene)],
-        Err(Distrust::Closed(path, errno)) => {
-            vec![explain_closed(scene, &path, &errno.to_string())]
-        }
+        Err(Distrust::Missing(_)) => explain_missing(scene),
+        Err(Distrust::Closed(path, errno)) => explain_closed(scene, &path, &errno.to_string()),
         Err(distrust) => {
             let sentence = format!(
                 "every call is refused for the policy, look at what is in it first: {distrust}"
             );
             let remedy = restore_trust(&distrust).unwrap_or_default();
-            vec![Finding::problem(Area::Policy, "policy_untrusted", sentence, remedy)]
+            Finding::problem(Area::Policy, "policy_untrusted", sentence, remedy)
         }
-        Ok((file, _)) => match read_from(file).and_then(|text| {
-            let policy = Policy::parse(&text)?;
-            Ok((text, policy))
-        }) {
-            Err(reason) => vec![explain_malformed(&reason)],
-            Ok((text, policy)) => judge(scene, &text, &policy),
+        Ok((file, _)) => match read_from(file).and_then(|text| Policy::parse(&text)) {
+            Err(reason) => explain_malformed(&reason),
+            Ok(_) => {
+                let sentence = format!("{POLICY_PATH} is in force");
+                Finding::ok(Area::Policy, "policy_malformed", sentence)
+            }
         },
     }
 }
@@ -89,8 +96,7 @@ fn find_mistake(reason: &str) -> Option<String> {
 
 /// What a readable policy means for this Hub.
 fn judge(scene: &Scene, text: &str, policy: &Policy) -> Vec<Finding> {
-    let mut findings =
-        vec![Finding::ok(Area::Policy, "policy_malformed", format!("{POLICY_PATH} is in force"))];
+    let mut findings = Vec::new();
     if scene.mode == Mode::User {
         return findings;
     }
@@ -99,22 +105,22 @@ fn judge(scene: &Scene, text: &str, policy: &Policy) -> Vec<Finding> {
         && !hub.uid.is_root()
     {
         let sentence = format!("hub_users does not name {}: every call is refused", hub.name);
-        let remedy = add_to_list(text, "", "hub_users", &hub.name);
+        let remedy = add_to_list(text, "", "hub_users", &[&hub.name]);
         findings.push(Finding::problem(Area::Policy, "hub_users", sentence, remedy));
     }
     if policy.targets.groups.is_empty() && policy.targets.users.is_empty() {
         let sentence = "[targets] names nobody: no one may have a server";
-        let remedy = add_to_list(text, "targets", "groups", "jupyterhub");
+        let remedy = add_to_list(text, "targets", "groups", &["jupyterhub"]);
         findings.push(Finding::problem(Area::Policy, "targets", sentence, remedy));
     }
     for name in &policy.targets.users {
-        if Account::by_name(name).is_none() {
+        if find_by_name(name) == Ok(None) {
             let sentence = format!("targets.users names {name}, and there is no such account");
             findings.push(Finding::warning(Area::Policy, "targets", sentence, None));
         }
     }
     for name in &policy.targets.groups {
-        if !nix::unistd::Group::from_name(name).is_ok_and(|group| group.is_some()) {
+        if find_group(name).is_ok_and(|group| group.is_none()) {
             let sentence = format!("targets.groups names {name}, and there is no such group");
             let (sentence, remedy) = match name_directories("group") {
                 None => (sentence, format!("groupadd {}", quote(name))),
@@ -161,13 +167,15 @@ fn judge_limits(policy: &Policy) -> Option<Finding> {
     Some(Finding::problem(Area::Policy, code, sentence, remedy))
 }
 
-/// Adds a string to a list of the policy.
-fn add_to_list(text: &str, section: &str, key: &str, value: &str) -> String {
+/// Adds strings to a list of the policy.
+pub fn add_to_list(text: &str, section: &str, key: &str, values: &[&str]) -> String {
+    let values: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
+    let values = values.join(", ");
     if has_key(text, section, key) {
-        let script = format!("/^ *{key} *= *\\[/s/\\[/[\"{value}\", /");
+        let script = format!("/^ *{key} *= *\\[/s/\\[/[{values}, /");
         return format!("sed -i {} {POLICY_PATH}", quote(script));
     }
-    set_key(text, section, key, &format!("[\"{value}\"]"))
+    set_key(text, section, key, &format!("[{values}]"))
 }
 
 /// Sets a key of the policy: in place, below its section's header, or at the end.
@@ -219,6 +227,6 @@ mod tests {
         assert!(set("targets", "min_uid").contains("/a min_uid = 7"));
         assert!(set("limits", "tasks").starts_with("printf"));
         assert!(set("", "other").contains("1i other"));
-        assert!(add_to_list(text, "targets", "groups", "b").contains("s/\\[/[\"b\", /"));
+        assert!(add_to_list(text, "targets", "groups", &["b"]).contains("s/\\[/[\"b\", /"));
     }
 }

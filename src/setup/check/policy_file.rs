@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use super::viewpoint::look_at;
 use root::policy::file::Policy;
 use root::policy::reading::POLICY_PATH;
 use root::trusted_file::open_trusted;
@@ -13,8 +14,8 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// Reads the policy's text, if only root can have written it, and parses it if possible.
 pub fn read() -> (String, Option<Policy>) {
-    let opened = open_trusted(Path::new(POLICY_PATH)).ok();
-    let text = opened.and_then(|(file, _)| read_from(file).ok());
+    let path = Path::new(POLICY_PATH);
+    let text = look_at(path, || read_from(open_trusted(path).ok()?.0).ok()).ok().flatten();
     let policy = text.as_ref().and_then(|text| Policy::parse(text).ok());
     (text.unwrap_or_default(), policy)
 }

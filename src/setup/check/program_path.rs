@@ -7,6 +7,7 @@ use super::hearsay::show_words;
 use super::hub_files::{Namesake, Seen};
 use super::remedy::{find_owner, quote, run_as};
 use super::scene::Scene;
+use super::viewpoint::report;
 use root::trusted_file::open_trusted;
 
 /// Looks at the Hub's setting, and at the Hub's PATH.
@@ -18,15 +19,19 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
             return vec![Finding::warning(Area::Path, "sudospawner_path", sentence, None)];
         }
     };
-    let mut findings = vec![look_at_setting(scene, seen)];
+    let file = scene.program.configuration.as_deref().unwrap_or(&scene.own);
+    let mut findings = report(Area::Path, file, || vec![look_at_setting(scene, seen)]);
     let mut is_first = true;
     for (directory, namesake) in scene.program.directories.iter().zip(&seen.namesakes) {
         let path = directory.join("sudospawner");
         match namesake {
             Namesake::None => {}
             Namesake::This => is_first = false,
-            Namesake::Python => findings.push(judge_python(&path, scene, is_first)),
-            Namesake::Other => findings.push(judge_other(&path, scene)),
+            Namesake::Python => findings
+                .extend(report(Area::Path, &path, || vec![judge_python(&path, scene, is_first)])),
+            Namesake::Other => {
+                findings.extend(report(Area::Path, &path, || vec![judge_other(&path, scene)]));
+            }
         }
     }
     findings

@@ -172,25 +172,6 @@ pub fn add_to_unit(unit: &str, name: &str, lines: &[String]) -> String {
     )
 }
 
-/// The directory of the nearest file system above a path, if it is mounted with this option. `mountinfo` is
-/// the text of /proc/self/mountinfo, proc(5).
-pub fn find_mount_with(mountinfo: &str, path: &Path, option: &str) -> Option<PathBuf> {
-    let mut best: Option<(PathBuf, bool)> = None;
-    for line in mountinfo.lines() {
-        let mut fields = line.split(' ').skip(4);
-        let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
-        let place = PathBuf::from(place.replace("\\040", " "));
-        // A later line hides an earlier one with the same directory.
-        let is_nearer = best
-            .as_ref()
-            .is_none_or(|(known, _)| place.as_os_str().len() >= known.as_os_str().len());
-        if path.starts_with(&place) && is_nearer {
-            best = Some((place, options.split(',').any(|word| word == option)));
-        }
-    }
-    best.filter(|(_, has_option)| *has_option).map(|(place, _)| place)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,15 +199,5 @@ mod tests {
         }
         let missing = Path::new("/etc/no-such-file");
         assert_eq!(run_as_owner(&[missing], "true").as_deref(), Some("true"));
-    }
-
-    #[test]
-    fn the_nearest_file_system_decides() {
-        let mounts = "1 0 8:1 / / rw,nosuid - ext4 d rw\n2 1 8:2 / /usr rw - ext4 d rw\n\
-                      3 2 8:3 / /usr/bin rw,nosuid shared:1 - ext4 d rw\n";
-        let find = |path: &str| find_mount_with(mounts, Path::new(path), "nosuid");
-        assert_eq!(find("/usr/bin/sudo"), Some(PathBuf::from("/usr/bin")));
-        assert_eq!(find("/usr/sbin/sudo"), None);
-        assert_eq!(find("/usrlocal"), Some(PathBuf::from("/")));
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::finding::{Area, Finding};
 
+/// Where the kernel's denials are.
+pub const AUDIT_LOG: &str = "/var/log/audit/audit.log";
 /// How much of the end of the audit log is read, in bytes.
 const TAIL: u64 = 4 * 1024 * 1024;
 /// The programs of a spawn, with names cut by the kernel to 15 characters.
@@ -19,7 +21,7 @@ pub fn look() -> Vec<Finding> {
     };
     let mode = if enforcing.trim() == "1" { "enforcing" } else { "permissive" };
     let mut findings = vec![Finding::ok(Area::Selinux, "selinux", format!("SELinux is {mode}"))];
-    let denied = read_tail(Path::new("/var/log/audit/audit.log")).map(|text| find_denied(&text));
+    let denied = read_tail(Path::new(AUDIT_LOG)).map(|text| find_denied(&text));
     for program in denied.unwrap_or_default() {
         let sentence = format!("SELinux has denied something to {program}");
         let remedy = format!(

@@ -1,5 +1,6 @@
 //! The server executables, as seen by the account that has to execute them.
 
+use ground::mounts::find_mount_with;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +10,6 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::hearsay::Told;
-use super::remedy::find_mount_with;
 use ground::script::read_interpreter_of;
 use root::trusted_file::Distrust;
 use root::trusted_file::program::open_trusted_program;
@@ -97,10 +97,9 @@ fn explain_access(path: &Path, errno: Errno) -> String {
     if let Some(directory) = find_closed_directory(path) {
         return format!("the directory {} is closed to it", directory.display());
     }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let lacks_bit = fs::metadata(&real).is_ok_and(|file| file.mode() & 0o001 == 0);
-    match find_mount_with(&mounts, &real, "noexec").filter(|_| !lacks_bit) {
+    match find_mount_with(&real, "noexec").filter(|_| !lacks_bit) {
         Some(place) => format!("{} is mounted with noexec", place.display()),
         None => errno.desc().to_owned(),
     }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::accounts::find_group;
 use super::commands::ask;
 use super::finding::{Area, Finding};
 use super::hearsay::show_words;
@@ -21,7 +22,7 @@ const INCLUDED: &str = "$(ls -d /etc/sudoers.d/*)";
 /// Looks at rules and settings, using sudo's own list.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let own = scene.own.as_path();
-    let mut findings = vec![look_at_version()];
+    let mut findings = vec![look_at_version(scene)];
     let Some(hub) = &scene.hub else { return findings };
     if scene.viewpoint == Viewpoint::Other {
         let sentence = format!("only {} and root can look at the rules of {}", hub.name, hub.name);
@@ -77,8 +78,13 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     findings
 }
 
-fn look_at_version() -> Finding {
-    Finding::ok(Area::Sudo, "sudo_version", read_version())
+fn look_at_version(scene: &Scene) -> Finding {
+    // Even for its version, sudo asks for groups.
+    let version = match &scene.hub_groups {
+        Ok(_) => read_version(),
+        Err(silence) => format!("sudo was not asked for its version: {silence}"),
+    };
+    Finding::ok(Area::Sudo, "sudo_version", version)
 }
 
 fn read_version() -> String {
@@ -102,9 +108,8 @@ pub fn install_rules(scene: &Scene) -> String {
     let hub_user = scene.hub.as_ref().map_or("rhea", |hub| hub.name.as_str()).to_owned();
     let groups = scene.permitted_groups();
     let mut users = scene.listing.target_users(&scene.own);
-    users.extend(
-        scene.targets.iter().filter(|target| !users.contains(target)).cloned().collect::<Vec<_>>(),
-    );
+    let others = scene.targets.iter().map(|asked| &asked.name);
+    users.extend(others.filter(|name| !users.contains(name)).cloned().collect::<Vec<_>>());
     let whom = match (scene.mode, groups.first()) {
         (Mode::Root, _) => Whom::Root,
         (Mode::User, Some(group)) => Whom::Group(group.clone()),
@@ -180,10 +185,7 @@ fn look_for_other_rules(scene: &Scene, hub: &Account) -> Vec<Finding> {
 pub fn remove_rules(hub: &Account, file: Option<&str>, is_all: bool) -> String {
     let powerful = ["sudo", "wheel", "admin"].map(str::to_owned);
     let group = powerful.iter().find(|group| {
-        nix::unistd::Group::from_name(group)
-            .ok()
-            .flatten()
-            .is_some_and(|g| g.mem.contains(&hub.name))
+        find_group(group).ok().flatten().is_some_and(|group| group.members.contains(&hub.name))
     });
     if let (true, Some(group)) = (is_all, group) {
         return format!("gpasswd --delete {} {group}", quote(&hub.name));

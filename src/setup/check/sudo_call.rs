@@ -10,7 +10,7 @@ use super::finding::{Area, Finding, Level};
 use super::hearsay::show_words;
 use super::hub_program::read_status_field;
 use super::remedy::quote;
-use super::scene::{Scene, Viewpoint};
+use super::scene::{Asked, Scene, Viewpoint};
 use super::sudo::{install_rules, remove_rules};
 use super::sudo_listing::Entry;
 use super::sudo_refusal::Refusal;
@@ -35,8 +35,18 @@ pub fn call_really(scene: &Scene, others: &[Finding]) -> Vec<Finding> {
         return Vec::new();
     }
     let is_explained = others.iter().any(|finding| finding.level == Level::Problem);
-    let targets = scene.targets.iter().filter(|target| Account::by_name(target).is_some());
-    targets.flat_map(|target| call_for(scene, hub, target, is_explained)).collect()
+    let targets = scene.targets.iter().filter(|asked| matches!(asked.account, Ok(Some(_))));
+    let call = |asked: &Asked| {
+        // sudo asks for the groups of both accounts.
+        match scene.hub_groups.as_ref().err().or(asked.groups.as_ref().err()) {
+            Some(silence) => {
+                let sentence = format!("no real call for {} was made: {silence}", asked.name);
+                vec![Finding::warning(Area::Sudo, "call", sentence, None)]
+            }
+            None => call_for(scene, hub, &asked.name, is_explained),
+        }
+    };
+    targets.flat_map(call).collect()
 }
 
 fn call_for(scene: &Scene, hub: &Account, target: &str, is_explained: bool) -> Vec<Finding> {

@@ -147,6 +147,11 @@ impl Listing {
         words.filter(is_name).filter(|word| *word != "root").map(ToOwned::to_owned).collect()
     }
 
+    /// Whether the command may run as any account.
+    pub fn permits_everyone(&self, program: &Path) -> bool {
+        self.list_run_as(program).any(|word| word == "ALL")
+    }
+
     fn list_run_as(&self, program: &Path) -> impl Iterator<Item = &str> {
         let is_exact = self.entries.iter().any(|entry| entry.names(program));
         let entries = self

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, Group, access, chdir, getuid};
+use nix::unistd::{AccessFlags, Gid, access, chdir, getuid};
 
+use super::accounts::{find_own, say_silent};
 use super::apart::Silence;
 use super::commands::ask;
 use super::directory::name_directories;
@@ -14,10 +15,11 @@ use super::hearsay::{Told, accept};
 use super::mending::find_remedy;
 use super::policy::set_key;
 use super::policy_file;
+use super::powerful;
 use super::remedy::quote;
-use super::scene::{Scene, Viewpoint, server_directory};
+use super::scene::{Asked, Scene, Viewpoint, server_directory};
 use super::server;
-use super::viewpoint::{LIMIT, look_apart, look_as};
+use super::viewpoint::{LIMIT, look_apart, look_as, look_at, name_mount};
 use crate::mediator::find_mediator;
 use root::account::Account;
 use root::policy::file::Policy;
@@ -25,8 +27,8 @@ use root::policy::reading::POLICY_PATH;
 use root::trusted_file::{Distrust, open_trusted};
 use target::mode::Mode;
 
-/// How long an account's look may take, of which its home may take the usual time.
-const LIMIT_WITH_HOME: Duration = LIMIT.saturating_mul(2);
+/// How long an account's look may take, of which its home and its servers may take the usual time each.
+const LIMIT_IN_ALL: Duration = LIMIT.saturating_mul(3);
 
 /// Looks at every account that is asked about.
 pub fn look(scene: &Scene) -> Vec<Finding> {
@@ -34,22 +36,33 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
         let sentence = "the rules permit no account that could be looked at: name one with --user";
         return vec![Finding::warning(Area::Target, "target", sentence, None)];
     }
-    scene.targets.iter().flat_map(|name| look_at(scene, name)).collect()
+    scene.targets.iter().flat_map(|asked| look_at_account(scene, asked)).collect()
 }
 
-fn look_at(scene: &Scene, name: &str) -> Vec<Finding> {
-    let Some(account) = Account::by_name(name) else {
-        return vec![explain_missing(scene, name)];
+fn look_at_account(scene: &Scene, asked: &Asked) -> Vec<Finding> {
+    let name = asked.name.as_str();
+    let account = match &asked.account {
+        Ok(Some(account)) => account.clone(),
+        Ok(None) => return vec![explain_missing(scene, name)],
+        Err(silence) => return vec![say_silent(Area::Target, silence, "passwd")],
     };
-    let mut findings = look_from_outside(scene, &account);
+    let mut findings = look_from_outside(scene, &account, &asked.groups);
+    findings.extend(powerful::judge(scene, asked));
+    if let Err(silence) = &asked.groups {
+        // Without its groups no process can become the account.
+        findings.push(say_silent(Area::Target, silence, "group"));
+        return findings;
+    }
     if account.uid.is_root() {
         return findings;
     }
     let told = match (scene.viewpoint, scene.mode) {
-        (Viewpoint::Root, mode) => {
-            look_as(&account, LIMIT_WITH_HOME, || look_from_inside(mode, scene.policy.as_ref()))
+        (Viewpoint::Root, mode) => look_as(&account, LIMIT_IN_ALL, || {
+            look_from_inside(&account, mode, scene.policy.as_ref())
+        }),
+        (_, mode) if account.uid == getuid() => {
+            Ok(look_from_inside(&account, mode, scene.policy.as_ref()))
         }
-        (_, mode) if account.uid == getuid() => Ok(look_from_inside(mode, scene.policy.as_ref())),
         (Viewpoint::Hub, Mode::User) => ask_through_sudo(scene, name),
         _ => {
             let sentence = format!(
@@ -117,15 +130,34 @@ fn ask_through_sudo(scene: &Scene, name: &str) -> Result<Vec<Told>, Silence> {
 pub fn look_at_self(mode: Mode) -> Vec<Finding> {
     let (_, policy) = policy_file::read();
     let own = find_mediator();
-    let name = Account::by_uid(getuid()).map_or_else(|| getuid().to_string(), |own| own.name);
-    let told = look_from_inside(mode, policy.as_ref());
-    accept(&told, &name, &look_again(&own, &name), |_| None)
+    let account = match find_own() {
+        Ok(Some(account)) => account,
+        Ok(None) => {
+            let sentence = format!("uid {} has no account", getuid());
+            let told = [Told::problem("target_unknown", sentence)];
+            let name = getuid().to_string();
+            return accept(&told, &name, &look_again(&own, &name), |_| None);
+        }
+        Err(silence) => return vec![say_silent(Area::Target, &silence, "passwd")],
+    };
+    let name = &account.name;
+    let told = look_from_inside(&account, mode, policy.as_ref());
+    accept(&told, name, &look_again(&own, name), |_| None)
 }
 
-fn look_from_outside(scene: &Scene, account: &Account) -> Vec<Finding> {
+fn look_from_outside(
+    scene: &Scene,
+    account: &Account,
+    groups: &Result<Vec<(Gid, Option<String>)>, Silence>,
+) -> Vec<Finding> {
     let Account { name, uid, .. } = account;
-    let groups = list_groups(account);
-    let sentence = format!("{name} has uid {uid} and is in {}", groups.join(", "));
+    let groups = groups
+        .as_ref()
+        .map(|groups| groups.iter().filter_map(|(_, name)| name.clone()).collect::<Vec<String>>());
+    let sentence = match &groups {
+        Ok(groups) => format!("{name} has uid {uid} and is in {}", groups.join(", ")),
+        Err(_) => format!("{name} has uid {uid}"),
+    };
     let mut findings = vec![Finding::ok(Area::Target, "target", sentence)];
     let problem = |code, sentence: String, remedy: String| {
         Finding::problem(Area::Target, code, sentence, remedy)
@@ -144,7 +176,8 @@ fn look_from_outside(scene: &Scene, account: &Account) -> Vec<Finding> {
             findings.push(problem("min_uid", sentence, remedy));
         }
         if scene.mode == Mode::Root {
-            findings.extend(judge_by_policy(policy, &scene.policy_text, account, &groups));
+            let groups = groups.as_deref().ok();
+            findings.extend(judge_by_policy(policy, &scene.policy_text, account, groups));
         }
     }
     if scene.hub.as_ref().is_some_and(|hub| hub.uid == *uid) {
@@ -167,13 +200,14 @@ fn judge_by_policy(
     policy: &Policy,
     text: &str,
     account: &Account,
-    groups: &[String],
+    groups: Option<&[String]>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (name, user) = (&account.name, quote(&account.name));
     let targets = &policy.targets;
-    let is_member = targets.groups.iter().any(|group| groups.contains(group));
-    if !is_member && !targets.users.contains(name) {
+    let may_be_member =
+        groups.is_none_or(|groups| targets.groups.iter().any(|group| groups.contains(group)));
+    if !may_be_member && !targets.users.contains(name) {
         let sentence = format!("the policy does not let {name} have a server");
         let remedy = match targets.groups.first() {
             Some(group) => format!("usermod --append --groups {} {user}", quote(group)),
@@ -196,24 +230,16 @@ fn judge_by_policy(
     findings
 }
 
-fn list_groups(account: &Account) -> Vec<String> {
-    let groups = account.list_groups(account.gid).unwrap_or_default();
-    let name_of = |gid| Group::from_gid(gid).ok().flatten().map(|group| group.name);
-    groups.into_iter().filter_map(name_of).collect()
-}
-
 /// What this process, as the target, sees: its home, the policy, the mediator, the server executables.
-fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
-    let Some(account) = Account::by_uid(getuid()) else {
-        return vec![Told::problem("target_unknown", format!("uid {} has no account", getuid()))];
-    };
+fn look_from_inside(account: &Account, mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
     let name = &account.name;
     let own = find_mediator();
     // The home may be on a file server that does not answer. The rest has to be seen all the same.
     let shown = format!("the home of {name}, {},", account.home.display());
-    let home = look_apart(&shown, LIMIT, || Some(look_at_home(&account, mode, policy)));
+    let home = look_apart(&shown, LIMIT, || Some(look_at_home(account, mode, policy)));
     let mut told = vec![home.unwrap_or_else(|silence| {
-        let sentence = format!("{silence}: its file server or automounter hangs");
+        let Silence(sentence) = name_mount(silence, &account.home);
+        let sentence = format!("{sentence}; its file server or automounter hangs");
         Told::problem("home_unresponsive", sentence)
     })];
     if mode == Mode::User {
@@ -229,7 +255,11 @@ fn look_from_inside(mode: Mode, policy: Option<&Policy>) -> Vec<Told> {
     }
     let directory = server_directory(&own, policy);
     let is_named = policy.is_some_and(|policy| policy.server.directory.is_some());
-    told.extend(server::look(&directory, mode, is_named, name));
+    let servers = look_at(&directory, || server::look(&directory, mode, is_named, name));
+    told.extend(servers.unwrap_or_else(|silence| {
+        let sentence = format!("{silence}: no server can be started");
+        vec![Told::problem("server_unresponsive", sentence)]
+    }));
     told
 }
 

@@ -19,6 +19,7 @@ use crate::server::choose_directory;
 use crate::supervisor::relay::TAIL_BYTES;
 use ground::denial::Denial;
 use ground::escape::{Lines, escape_control_characters};
+use ground::mounts::describe_mount;
 use ground::report::{End, HookResult, HookStatus, Report};
 use ground::waiting::wait_for_any;
 use ground::wire::{Link, stdout_to_caller};
@@ -157,13 +158,7 @@ impl Watch {
                 }
             } else if !self.has_entered {
                 if left.is_zero() {
-                    let (target, seconds) = (whom.name.clone(), limit.as_secs());
-                    return Err(if self.has_found {
-                        Error::HomeUnresponsive { home: directory.to_owned(), target, seconds }
-                    } else {
-                        let directory = choose_directory(grant.policy());
-                        Error::ServerUnresponsive { directory, seconds }
-                    });
+                    return Err(self.explain_silence(directory, limit, grant));
                 }
             } else if let (Some(wait), Some(pid)) =
                 (self.wait, self.server.as_ref().map(|server| server.pid))
@@ -177,6 +172,20 @@ impl Watch {
             } else if left.is_zero() {
                 return Ok(None);
             }
+        }
+    }
+
+    /// Why the server's process goes no further.
+    fn explain_silence(&self, directory: &Path, limit: Duration, grant: Grant<'_>) -> Error {
+        let seconds = limit.as_secs();
+        let describe =
+            |path: &Path| describe_mount(path).map_or(String::new(), |mount| format!(" ({mount})"));
+        if self.has_found {
+            let (home, target) = (directory.to_owned(), grant.whom().name.clone());
+            Error::HomeUnresponsive { mount: describe(&home), home, target, seconds }
+        } else {
+            let directory = choose_directory(grant.policy());
+            Error::ServerUnresponsive { mount: describe(&directory), directory, seconds }
         }
     }
 
