@@ -15,7 +15,7 @@ import pytest
 from machine.caches import Cache
 from machine.machine import Machine
 from system.homes import HOME, FileServer, wait_for_the_end
-from system.mediator import Mediator, RootMediator
+from system.mediator import Mediator, RootMediator, wait_until
 from system.units import mediator_in
 
 PLACE = "/srv/slow"
@@ -98,6 +98,11 @@ def server(silence: Silence, mediator: Mediator) -> Iterator[FileServer]:
         yield server
         server.resume()
         wait_for_the_end(mediator)
+        # Of whichever account: what waited has been killed, and now can end.
+        looks = ["pgrep", "--full", str(mediator.path)]
+        wait_until(
+            lambda: mediator.machine.run(looks, check=False).stdout == "", "the end of all looks"
+        )
     finally:
         server.unmount()
 
