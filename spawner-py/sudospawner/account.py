@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import shlex
 import unicodedata
 from typing import Any, Callable
 
