@@ -89,7 +89,8 @@ pub fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
 /// # Errors
 /// [`Denial::PrivilegesLeft`].
 pub fn leave_keyring_of_caller() -> Result<(), Denial> {
-    system_calls::join_new_session_keyring().map_err(failed("a session keyring"))
+    system_calls::join_new_session_keyring()
+        .map_err(failed("a session keyring (for EDQUOT raise kernel.keys.maxkeys)"))
 }
 
 /// Checks that this process has no group but these.

@@ -154,6 +154,22 @@ def test_a_hook_that_takes_too_long_can_clean_up_in_its_trap(root_mediator: Root
     root_mediator.stop(spawned)
 
 
+def test_a_limit_that_cannot_be_raised_is_said_once_for_a_spawn_and_for_nothing_else(
+    root_mediator: RootMediator,
+) -> None:
+    # The kernel lets nobody have so many (fs.nr_open).
+    root_mediator.set_policy("[limits]\nopen_files = 4000000000\n")
+    spawned = root_mediator.spawn()
+    asked = {"pid": spawned.reply["pid"]}
+    calls = [
+        root_mediator.call({"action": "status", **asked}),
+        root_mediator.call({"action": "kill", "signal": 0, **asked}),
+        root_mediator.call({"action": "stop", "interrupt_seconds": 0, **asked}),
+    ]
+    assert spawned.log.count("RLIMIT_NOFILE stays at") == 1
+    assert [call.log for call in calls] == ["", "", ""]
+
+
 def test_a_flood_of_output_is_cut_and_ends_with_the_hook(root_mediator: RootMediator) -> None:
     root_mediator.set_policy("[hooks]\ntimeout_seconds = 5\n")
     root_mediator.add_hook("10-flood", "#!/bin/sh\nyes 0123456789\n")
