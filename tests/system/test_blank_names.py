@@ -109,7 +109,7 @@ def test_the_line_about_it_has_no_field_that_the_name_has_made(mediator: Mediato
     wait_until(read_on, "the line")
     machine.run(["rm", "/run/read-so-far"])
     caller = machine.look_up_account("rhea").uid
-    assert lines == [f"caller={caller} target=domain\\x20user action=kill code=ok"]
+    assert lines == [f"caller=rhea({caller}) target=domain\\x20user action=kill code=ok"]
 
 
 @pytest.mark.parametrize("mediator", ["root", "unit"], indirect=True)

@@ -173,12 +173,12 @@ def test_a_start_in_a_home_that_hangs_ends_with_an_error_that_names_it(
     wait_for_the_end(mediator)
 
 
-@pytest.mark.parametrize("mediator", ["unit"], indirect=True)
 def test_a_directory_of_the_servers_program_that_hangs_is_named_in_time(
     mediator: Mediator,
 ) -> None:
     machine, programs, place = mediator.machine, "/srv/source", "/srv/programs"
     machine.write(f"{programs}/sudospawner-singleuser", SERVER.read_text(), mode=0o755)
+    machine.run(["mkdir", "--parents", place])
     server = FileServer(machine, home=place, source=programs)
     set_server(mediator, f'directory = "{place}"')
     try:
@@ -195,6 +195,7 @@ def test_a_directory_of_the_servers_program_that_hangs_is_named_in_time(
         server.unmount()
 
 
+@pytest.mark.parametrize("mediator", ["unit"], indirect=True)
 def test_a_unit_with_a_process_that_the_kernel_keeps_is_in_the_way_of_the_next_start(
     mediator: UnitMediator, home: FileServer
 ) -> None:
