@@ -135,7 +135,9 @@ impl Work<'_> {
         self.wire.send(&Report::Admitted(account.uid.as_raw(), account.home.display().to_string()));
         let told = read_words(decision, &self.wire.delivered, MAX_DECISION, LONGEST_DECISION);
         let text = std::str::from_utf8(&told).ok().filter(|text| !text.is_empty());
-        let text = text.map_or_else(|| describe_undecided(self.order.options), str::to_owned);
+        // A missing decision is about what the command line asked for.
+        let asked = self.order.options.action.filter(|it| ACTIONS.contains(it)).unwrap_or("?");
+        let text = text.map_or_else(|| format!("{asked}\n{UNDECIDED}"), str::to_owned);
         let mut words = text.splitn(4, '\n').chain([""; 4]);
         let mut next = || words.next().unwrap_or_default();
         let (action, code, name, limits) = (next(), next(), next(), next());
@@ -214,12 +216,6 @@ impl Work<'_> {
             supervise(&mut self.wire, &mut self.request, policy, inherited_umask, &proof)
         })
     }
-}
-
-/// The words of a missing decision: what the command line asked for.
-fn describe_undecided(options: RootOptions<'_>) -> String {
-    let action = options.action.filter(|action| ACTIONS.contains(action)).unwrap_or("?");
-    format!("{action}\n{UNDECIDED}")
 }
 
 /// Reads what comes through a pipe at once, at most `most` bytes. Empty at the end of the pipe, if it takes too

@@ -21,9 +21,10 @@ use ground::unit_name::UnitName;
 const RUN: &str = "/usr/bin/systemd-run";
 const CONTROL: &str = "/usr/bin/systemctl";
 const JOURNAL: &str = "/usr/bin/journalctl";
-/// Part of systemd since version 255. With it, on cgroup v2, a unit's first process starts in its control
-/// group and does not have to be moved.
-const EXECUTOR: &str = "/usr/lib/systemd/systemd-executor";
+/// Part of systemd since version 255, and a file of cgroup v2. With both, a unit's first process starts in its
+/// control group and does not have to be moved.
+const UNMOVED: [&str; 2] =
+    ["/usr/lib/systemd/systemd-executor", "/sys/fs/cgroup/cgroup.controllers"];
 /// Where the units' control groups are, on cgroup v2 and v1, cgroups(7).
 pub const HIERARCHIES: [&str; 3] =
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
@@ -273,7 +274,7 @@ fn wait_for(child: Pid, output: &mut Output) -> Result<Option<bool>, Errno> {
 /// unit's start. Soon after one move the next need not wait, so the wait begins here, while systemd-run is
 /// still loading. If this process may not write there, PID 1 waits.
 fn begin_grace_period() {
-    if Path::new(EXECUTOR).exists() {
+    if UNMOVED.iter().all(|path| Path::new(path).exists()) {
         return;
     }
     let own_pid = Pid::this().to_string();
