@@ -15,7 +15,7 @@ use root::account::Caller;
 use root::monitor::{Monitor, Order};
 use root::options::{RootOptions, find_options};
 use root::policy::file::Policy;
-use root::privileges::{become_nobody, give_back_ids};
+use root::privileges::{Unprivileged, become_nobody, give_back_ids};
 use root::{foreground, keeper, subcommand};
 use target::answer::{Call, deny};
 use target::foreground::become_server;
@@ -43,13 +43,18 @@ fn mediate() -> ExitCode {
             .map_or(ExitCode::FAILURE, |()| deny(&words, Denial::BinarySetuid, Ok(())));
     }
     if let Some(sentence) = subcommand::execute_if_asked(&words) {
-        diagnostics::start_logging("sudospawner", LevelFilter::Info);
-        return say(&sentence, ExitCode::from(subcommand::REFUSED));
+        return say_at_start(&sentence, ExitCode::from(subcommand::REFUSED));
     }
     let caller = Caller::identify();
     system_calls::clear_environment();
     let call = Call { words, caller, target: None, action: None, monitor: None, inherited_umask };
     if geteuid().is_root() { give_up_root(call) } else { call.answer_in_user_mode() }
+}
+
+/// For a process that cannot even reply.
+fn say_at_start(sentence: &str, status: ExitCode) -> ExitCode {
+    diagnostics::start_logging("sudospawner", LevelFilter::Info);
+    say(sentence, status)
 }
 
 fn say(sentence: &str, status: ExitCode) -> ExitCode {
@@ -61,17 +66,21 @@ fn say(sentence: &str, status: ExitCode) -> ExitCode {
 fn give_up_root(mut call: Call) -> ExitCode {
     let words = call.words.clone();
     let Some(options) = find_options(&words) else {
-        return become_nobody()
-            .map_or(ExitCode::FAILURE, |proof| call.answer_without_target(&proof));
+        return become_nobody_and(|proof| call.answer_without_target(&proof));
     };
     let started = start_monitor(&mut call, options);
     // Written while this process is still root, so that the line is root's.
     let written = started.as_ref().map_or_else(|it| call.audit(it.classify().0), |_| Ok(()));
-    match (become_nobody(), started) {
-        (Ok(proof), Ok(policy)) => call.answer_in_root_mode(options.user, &policy, &proof),
-        (Ok(_), Err(denial)) => deny(&words, denial, written),
-        (Err(_), _) => ExitCode::FAILURE,
-    }
+    become_nobody_and(|proof| match started {
+        Ok(policy) => call.answer_in_root_mode(options.user, &policy, &proof),
+        Err(denial) => deny(&words, denial, written),
+    })
+}
+
+/// Where this fails, for instance in a user namespace without nobody's uid, root says so itself.
+fn become_nobody_and(answer: impl FnOnce(Unprivileged<()>) -> ExitCode) -> ExitCode {
+    become_nobody()
+        .map_or_else(|denial| say_at_start(&denial.to_string(), ExitCode::FAILURE), answer)
 }
 
 /// Check 2 and the policy. The monitor does everything else that is done as root.
