@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use ground::denial::Denial;
+use ground::system_calls::afresh::refresh_limits;
 use ground::{diagnostics, system_calls};
 use log::LevelFilter;
 use nix::unistd::{getegid, geteuid, getgid, getuid};
@@ -86,12 +87,15 @@ fn become_nobody_and(answer: impl FnOnce(Unprivileged<()>) -> ExitCode) -> ExitC
 /// Check 2 and the policy. The monitor does everything else that is done as root.
 fn start_monitor(call: &mut Call, options: RootOptions<'_>) -> Result<Policy, Denial> {
     let caller = call.caller.as_ref().map_err(Clone::clone)?;
+    // First: by its limits the caller could have root find nothing, or end root's part halfway.
+    let limits = refresh_limits()?;
     let policy = Policy::load_for_root()?;
     let order = Order {
         policy: &policy,
         options,
         caller,
         inherited_umask: call.inherited_umask,
+        inherited_limits: &limits,
         supervise: launcher::process::become_supervisor_of,
         act: agent::act_for_monitor,
     };

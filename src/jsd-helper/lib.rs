@@ -23,6 +23,7 @@ use execution::execute;
 use ground::control_group::Limit;
 use ground::denial::Denial;
 use ground::server_name::ServerName;
+use ground::system_calls::afresh::refresh_limits;
 use ground::system_calls::clear_environment;
 use nix::unistd::{geteuid, getuid};
 use options::{Order, Run};
@@ -77,6 +78,8 @@ impl Call {
         clear_environment();
         // From here on the caller cannot signal us, and the log line is root's word.
         become_wholly_root().map_err(|errno| format!("becoming root: {errno}"))?;
+        // First: by its limits the caller could have root find nothing, or end it halfway.
+        refresh_limits()?;
         let order = Order::parse(words)?;
         self.action = Some(order.describe());
         let policy = Policy::load_for_root()?;

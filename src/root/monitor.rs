@@ -24,7 +24,7 @@ use ground::pidfd::Pidfd;
 use ground::report::Report;
 use ground::server_name::ServerName;
 use ground::system_calls;
-use ground::system_calls::afresh::{Limit, refresh_limits, set_limit};
+use ground::system_calls::afresh::{Limit, set_limit};
 use ground::waiting::wait_for_any;
 use ground::wire::{DELIVERED, Link, Wire};
 use nix::errno::Errno;
@@ -79,6 +79,8 @@ pub struct Order<'a> {
     pub caller: &'a Caller,
     /// The caller's umask.
     pub inherited_umask: FileMode,
+    /// The caller's limits. This process has others by now, with which root's part cannot be starved.
+    pub inherited_limits: &'a [Limit],
     /// What a child does for a spawn after it has become the target: reads the request, starts the server and
     /// becomes its supervisor. Returns only on failure, with the reason.
     pub supervise: fn(&mut Wire, &mut File, &Policy, FileMode, &Unprivileged) -> Report,
@@ -178,8 +180,6 @@ impl Work<'_> {
 
     /// Runs the hooks, and has a child give up root and become the server's supervisor.
     fn start_beside(&mut self, target: Target, name: &ServerName) -> Result<Launch, Denial> {
-        // A caller's limit could end this process between two hooks. The server gets the limits back.
-        let limits = refresh_limits();
         let report = |result| self.wire.send(&Report::Hook(result));
         let prepared = run_hooks(target, &self.order.policy.hooks, name, report)?;
         if self.wire.is_abandoned() {
@@ -194,7 +194,7 @@ impl Work<'_> {
             ForkResult::Child => {
                 drop(deliver);
                 self.wire.delivered = delivered;
-                let report = self.become_supervisor(prepared, &limits);
+                let report = self.become_supervisor(prepared);
                 self.wire.send(&report);
                 system_calls::exit_now(1)
             }
@@ -202,11 +202,12 @@ impl Work<'_> {
     }
 
     /// Gives up root and becomes the server's supervisor. Returns only on failure.
-    fn become_supervisor(&mut self, prepared: Prepared, limits: &[Limit]) -> Report {
-        let Order { policy, inherited_umask, supervise, .. } = *self.order;
+    fn become_supervisor(&mut self, prepared: Prepared) -> Report {
+        let Order { policy, inherited_umask, inherited_limits, supervise, .. } = *self.order;
         // Its own session, so that no signal to the monitor's session reaches it.
         let proof = self.wire.detach().and_then(|()| {
-            let mut limits = limits.iter();
+            // The server gets the caller's limits back, unless the policy has others.
+            let mut limits = inherited_limits.iter();
             limits
                 .try_for_each(|(resource, soft, hard)| set_limit(*resource, *soft, *hard))
                 .map_err(Denial::at("setrlimit"))?;

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use rustix::process::setpriority_process;
 
 use super::{call, join_new_session_keyring};
+use crate::denial::Denial;
 
 /// The limits of setrlimit(2), soft and hard, that a systemd service begins with. A limit that the kernel
 /// does not enforce for root is infinite here.
@@ -57,14 +58,25 @@ pub fn settle() {
 /// A limit of setrlimit(2), soft and hard.
 pub type Limit = (Resource, u64, u64);
 
+/// With fewer open files than this, a look-up may have no room, and then says that there is nothing: modules of
+/// the account database keep files open.
+const FEWEST_FILES: u64 = 64;
+const TOO_FEW_FILES: &str = "too few files may be open (raise LimitNOFILE= of the Hub's unit)";
+
 /// Gives this process the limits of a fresh one, as far as it may have them. Returns the old limits.
-pub fn refresh_limits() -> Vec<Limit> {
+///
+/// # Errors
+/// [`Denial::LaunchFailed`] if too few files may be open even so, as in a container without CAP_SYS_RESOURCE.
+pub fn refresh_limits() -> Result<Vec<Limit>, Denial> {
     let find = |resource| getrlimit(resource).map(|(soft, hard)| (resource, soft, hard));
     let inherited = FRESH_LIMITS.iter().filter_map(|(one, ..)| find(*one).ok()).collect();
     for (resource, soft, hard) in FRESH_LIMITS {
         let _ = set_limit(resource, soft, hard);
     }
-    inherited
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((files, _)) if files >= FEWEST_FILES => Ok(inherited),
+        _ => Err(Denial::at(TOO_FEW_FILES)(Errno::EMFILE)),
+    }
 }
 
 /// Sets a limit. If raising the hard limit is not permitted (without privilege, or in a container without
