@@ -57,6 +57,14 @@ fn the_protocol_lists_every_code_and_no_other() {
 }
 
 #[test]
+fn the_class_knows_every_code_and_no_other() {
+    let class = read("spawner-py/sudospawner/reply.py");
+    let (_, rest) = class.split_once("_CODES = \"\"\"").unwrap();
+    let (listed, _) = rest.split_once("\"\"\"").unwrap();
+    assert_eq!(listed.split_whitespace().map(ToOwned::to_owned).collect::<BTreeSet<_>>(), codes());
+}
+
+#[test]
 fn every_code_has_its_paragraph_in_the_troubleshooting() {
     let headings: BTreeSet<String> = read("docs/troubleshooting.md")
         .lines()

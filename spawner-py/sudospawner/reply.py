@@ -28,6 +28,18 @@ _ATTEMPT = 128
 # A text with more brackets than this is not decoded: it would take too long to build the objects.
 _BRACKETS = 32 * 1024
 _TAIL = 4096
+# The codes of docs/protocol.md. The Hub's metrics keep a series for each code that a start failed
+# with, and its log has the code as it is.
+_CODES = """
+    usage option_refused malformed_request request_too_large request_timeout server_name_too_long
+    caller_unknown caller_not_permitted policy_missing policy_untrusted policy_unreadable
+    policy_malformed binary_setuid binary_untrusted server_untrusted target_unknown account_timeout
+    target_not_permitted limit_not_enforceable limit_exceeds_policy unit_not_permitted
+    target_is_root target_mismatch privileges_left hook_failed server_missing server_not_executable
+    home_missing home_unresponsive server_unresponsive target_unresponsive exec_failed exited_early
+    port_taken already_running launcher_unavailable launch_failed system_error kernel_unsupported
+    caller_gone
+"""
 
 _Reader = Callable[[Any], Any]
 
@@ -44,6 +56,10 @@ def _number(highest: float) -> _Reader:
 
 def _text(limit: int) -> _Reader:
     return lambda value: value if isinstance(value, str) and len(value) <= limit else None
+
+
+def _code(value: Any) -> str | None:
+    return value if isinstance(value, str) and value in _CODES.split() else None
 
 
 def _boolean(value: Any) -> bool | None:
@@ -80,7 +96,7 @@ _FIELDS = {
     "exit": _HOOK["exit"],
     "signal": _HOOK["signal"],
     "seconds": _HOOK["seconds"],
-    "code": _text(64),
+    "code": _code,
     "error": _text(32 * 1024),
     "stderr": _text(32 * 1024),
     "result": _text(64),
@@ -132,6 +148,7 @@ class ReplyParser:
     def feed(self, data: bytes) -> None:
         """Parse the next piece; ``reply`` is set as soon as its line is complete."""
         self._received += data
+        self._effort -= _ATTEMPT  # Also a byte that comes alone costs the Hub something.
         # Jump from brace to brace: lines without one are skipped.
         while not self.is_exhausted:
             start = self._received.find(b"{", self._position)

@@ -121,13 +121,21 @@ def test_a_megabyte_of_anything_costs_little_time(beginning, stdout):
     assert len(events) <= 2 * HOOK_LIMIT + 1
 
 
+def test_bytes_that_come_one_by_one_are_soon_too_many():
+    parser, pieces = ReplyParser(lambda event: None), 0
+    while not parser.is_exhausted:
+        parser.feed(b"x")
+        pieces += 1
+    assert 1000 < pieces < 10_000
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
         ("pid", [0, -1, 10**30, 2**31, 1.5, True, "7", [7], {}]),
         ("started", [7, ["a"], "a" * 500]),
         ("unit", [7, {"a": 1}, "a" * 500]),
-        ("code", [7, ["usage"]]),
+        ("code", [7, ["usage"], "usage\n[C Hub] down", "a_code_of_my_own", ""]),
         ("error", [7, {}, "a" * 100_000]),
         ("stderr", [7, [1], "a" * 100_000]),
         ("result", [7, {}]),
