@@ -67,7 +67,8 @@ def _open_pipe(opened: ExitStack) -> tuple[io.FileIO, io.FileIO]:
 
 
 async def _connect_reader(pipe: io.FileIO) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader()
+    # With the lowest limit, the loop reads from the pipe only when what it has read is wanted.
+    reader = asyncio.StreamReader(limit=1)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), pipe
     )

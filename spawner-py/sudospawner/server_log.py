@@ -23,8 +23,8 @@ _LINES_AT_ONCE = 1000
 _LINE = 256
 # Seconds between two remarks about dropped lines.
 _REMARK_INTERVAL = 5.0
-# The capacity of a pipe in bytes, and the pause in seconds after a full one is read. So a server
-# that floods its log takes little of the Hub's time.
+# The capacity of a pipe in bytes, and the pause in seconds between two reads. So a server that
+# floods its log takes little of the Hub's time, also if it writes each byte by itself.
 _CHUNK = 64 * 1024
 _PAUSE = 0.05
 
@@ -55,7 +55,7 @@ class ServerLog:
         self._buffer = bytearray()
         self._tail = bytearray()
         self._ended = False
-        self._was_full = False
+        self._pause = 0.0  # Before the next read; none before the first.
         self._allowance = float(_LINES_AT_ONCE)
         self._allowed_at = self._clock()
         self._left_out = 0
@@ -146,14 +146,13 @@ class ServerLog:
 
     async def _read_more(self) -> None:
         """Read at least one byte; none only at the end, or when a remark is due."""
-        if self._was_full:
-            await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(self._pause)
+        self._pause = _PAUSE
         wait = max(0.0, self._remark_at - self._clock()) if self._left_out else None
         try:
             chunk = await asyncio.wait_for(self._reader.read(_CHUNK), wait)
         except asyncio.TimeoutError:
             return
-        self._was_full = len(chunk) == _CHUNK
         self._ended = not chunk
         self._buffer += chunk
         self._tail += chunk

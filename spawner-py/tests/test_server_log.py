@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import time
 
 import pytest
 from conftest import LIMIT
@@ -118,6 +120,31 @@ async def test_what_was_left_out_is_said_though_nothing_more_comes(monkeypatch):
     reader.feed_data(b"x\n" * 5000)
     while not REMARK.match(await asyncio.wait_for(log.read_until(b"\n"), LIMIT)):
         pass
+
+
+async def test_bytes_that_are_written_one_by_one_wake_the_hub_seldom(monkeypatch):
+    feeds, feed_data = 0, asyncio.StreamReader.feed_data
+
+    def count_and_feed(reader: asyncio.StreamReader, data: bytes) -> None:
+        nonlocal feeds
+        feeds += 1
+        feed_data(reader, data)
+
+    def write() -> None:
+        for _ in range(30_000):
+            os.write(pipes.child_stderr.fileno(), b"x")
+        pipes.close_child_ends()
+
+    monkeypatch.setattr(asyncio.StreamReader, "feed_data", count_and_feed)
+    pipes = await Pipes.open()
+    began = time.monotonic()
+    writing = asyncio.ensure_future(asyncio.to_thread(write))
+    pieces, left_out = await read_all(pipes.stderr)
+    pauses = (time.monotonic() - began) / server_log._PAUSE
+    await writing
+    pipes.close()
+    assert (len(b"".join(pieces)), left_out) == (30_000, 0)
+    assert feeds <= 4 * (2 + pauses)
 
 
 async def test_between_two_lines_that_are_there_the_others_have_their_turn():
