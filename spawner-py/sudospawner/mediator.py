@@ -71,7 +71,7 @@ async def call(
     time_limit: float,
     relay_log: Callable[[ServerLog], Awaitable[None]] = read_and_forget,
     on_event: Callable[[dict[str, Any]], None] = ignore_event,
-    outlives_call: bool = False,
+    forgotten: asyncio.Event | None = None,
     preexec_fn: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Send one request to a mediator and return its reply, whether it is ``ok`` or not.
@@ -85,13 +85,14 @@ async def call(
     :param time_limit: the time limit in seconds.
     :param relay_log: a coroutine function that receives stderr and reads it.
     :param on_event: called with each event that precedes the reply.
-    :param outlives_call: whether stderr is a server's log. After an ``ok`` reply it is then read to
-        its end, long after the call, and the process is not ended.
+    :param forgotten: for a call that starts a server, whose log stderr then is: set when the Hub
+        forgets the server. After an ``ok`` reply the process is not ended, and stderr is read to
+        its end, long after the call, but not much longer than until then.
     :param preexec_fn: called in the child before the program is executed.
     :raises MediatorError: if there is no reply.
     """
     with explained_shortage():
-        require_descriptors(LEFT_BY_STARTS if outlives_call else TAKEN_BY_CALL)
+        require_descriptors(TAKEN_BY_CALL if forgotten is None else LEFT_BY_STARTS)
         pipes = await Pipes.open()
         try:
             process = await _start(command, pipes, preexec_fn)
@@ -110,8 +111,10 @@ async def call(
         reading.cancel()
         conversation.give_up()
         raise
-    lives_on = outlives_call and reply["ok"]
-    _run_in_background(conversation.leave_running() if lives_on else conversation.end())
+    if forgotten is not None and reply["ok"]:
+        _run_in_background(conversation.leave_running(forgotten))
+    else:
+        _run_in_background(conversation.end())
     return reply
 
 
@@ -204,10 +207,20 @@ class _Conversation:
         self._signal("terminate")
         _run_in_background(self._kill_after_grace())
 
-    async def leave_running(self) -> None:
-        """Drain stdout and wait: a wrapper in place of the mediator may itself be the server."""
-        await self._pipes.drain_stdout()
-        await asyncio.wait({self._exit})
+    async def leave_running(self, forgotten: asyncio.Event) -> None:
+        """Drain stdout and wait: a wrapper in place of the mediator may itself be the server.
+
+        What still holds the pipes GRACE after the server is forgotten loses them: its user could
+        keep it for ever, and so take a descriptor of the Hub's with each start.
+        """
+        draining = asyncio.ensure_future(self._pipes.drain_stdout())
+        forgetting = asyncio.ensure_future(forgotten.wait())
+        ending = asyncio.ensure_future(asyncio.wait({draining, self._exit, self._relaying}))
+        await asyncio.wait({ending, forgetting}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ending}, timeout=GRACE)
+        for task in (draining, forgetting, ending):
+            task.cancel()
+        self.give_up()
 
     async def end(self) -> None:
         """End the process after its reply, unless it ends by itself within GRACE."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import pwd
@@ -23,6 +24,7 @@ from .failures import make_failed_start, make_failure
 from .identity import Liveness
 from .look_up import find_account
 from .mediator import call, limit_call
+from .printable import escape_control_characters
 from .progress import Progress
 from .reply import get_error
 from .server_log import ServerLog, read_lines
@@ -109,6 +111,8 @@ class SudoSpawner(LocalProcessSpawner):
         self._latest_start = self._prepare_start()
         # The user's account, as the current start has found it.
         self._account: pwd.struct_passwd | None = None
+        # Set when the server of the current start, or the last one, is forgotten.
+        self._forgotten = asyncio.Event()
         self._chosen_port = 0
         self._stopping = False
 
@@ -124,7 +128,7 @@ class SudoSpawner(LocalProcessSpawner):
         warn_about_ignored_settings(self, self.mode)
         if self.check_on_start:
             check_once(self.sudospawner_path, self.mode, self.log)
-        self._watch.forget()
+        self._forget_server()
         self._watch.forget_ending()
         self._progress = self._progress.renew()
         self._latest_start = self._prepare_start()
@@ -279,7 +283,7 @@ class SudoSpawner(LocalProcessSpawner):
             await self._complain_if_alive()
         elif reply.get("leftovers_killed"):
             count = reply["leftovers_killed"]
-            self.log.info("%s left %s processes behind, which were ended", self._log_name, count)
+            self._tell(logging.INFO, f"its server left {count} processes, which were ended")
 
     async def _complain_if_alive(self) -> None:
         """Log an error if the server is still alive: the Hub now forgets it."""
@@ -310,8 +314,13 @@ class SudoSpawner(LocalProcessSpawner):
     def clear_state(self) -> None:
         """Forget the server, and what was told of its start."""
         super().clear_state()
-        self._watch.forget()
+        self._forget_server()
         self._progress = self._progress.renew()
+
+    def _forget_server(self) -> None:
+        self._watch.forget()
+        self._forgotten.set()
+        self._forgotten = asyncio.Event()
 
     # --- The mediator ---
 
@@ -334,7 +343,7 @@ class SudoSpawner(LocalProcessSpawner):
             log_level=self.mediator_log_level,
             server_name=kwargs.get("server_name") or "",
         )
-        self.log.debug("%s: calling %s for %s", self._log_name, list(command.argv), action)
+        self._tell(logging.DEBUG, f"calling {list(command.argv)} for {action}")
         is_spawn = action == "spawn"
         return await call(
             command,
@@ -342,7 +351,7 @@ class SudoSpawner(LocalProcessSpawner):
             time_limit=self._latest_start.find_time_left() if is_spawn else limit_call(kwargs),
             relay_log=self.relog_stderr,
             on_event=self._take_event,
-            outlives_call=is_spawn,
+            forgotten=self._forgotten if is_spawn else None,
             preexec_fn=self.make_preexec_fn(),
         )
 
@@ -366,7 +375,8 @@ class SudoSpawner(LocalProcessSpawner):
 
     def _tell(self, level: int, sentence: str) -> None:
         """Write a sentence about this server to the Hub's log, at a logging level."""
-        self.log.log(level, "%s: %s", self._log_name, sentence)
+        # JupyterHub before 6 lets users choose any name for a server.
+        self.log.log(level, "%s: %s", escape_control_characters(self._log_name), sentence)
 
     def _warn(self, sentence: str) -> None:
         self._tell(logging.WARNING, sentence)

@@ -104,7 +104,7 @@ async def test_a_call_that_stops_a_server_needs_less_than_a_start_leaves(program
     with only(descriptors.LEFT_BY_STARTS - 1):
         assert (await call(program))["ok"]
         with pytest.raises(MediatorError, match="too few are left"):
-            await call(program, outlives_call=True)
+            await call(program, forgotten=asyncio.Event())
     await settle()
 
 

@@ -70,10 +70,35 @@ async def test_the_log_goes_on_when_the_call_has_ended(programs, call, life_line
         while True:
             await lines.put(await stderr.read_until(b"\n"))
 
-    assert await call(program, relay_log=relay, outlives_call=True) == {"ok": True}
+    assert await call(program, relay_log=relay, forgotten=asyncio.Event()) == {"ok": True}
     assert await asyncio.wait_for(lines.get(), LIMIT) == b"at once\n"
     await life_line.wait_for_start()
     assert await asyncio.wait_for(lines.get(), LIMIT) == b"later\n"
+
+
+@pytest.mark.parametrize("descriptor", [1, 2])
+async def test_what_holds_a_pipe_of_a_server_that_is_forgotten_loses_it(
+    programs, call, life_line, monkeypatch, descriptor
+):
+    monkeypatch.setattr(mediator, "GRACE", 0.1)
+    program = programs.write(
+        "if os.fork() == 0:\n"
+        f"    os.close({3 - descriptor})\n    "
+        + life_line.HOLD
+        + "    try:\n"
+        + f"        while True: os.write({descriptor}, b'x')\n"
+        + "    except BrokenPipeError:\n"
+        + "        os._exit(0)\n"
+        "else:\n"
+        """    print('{"ok": true}')"""
+    )
+    before, forgotten = count_descriptors(), asyncio.Event()
+    assert await call(program, forgotten=forgotten) == {"ok": True}
+    await life_line.wait_for_start()
+    forgotten.set()
+    await life_line.wait_for_end()
+    await asyncio.gather(*mediator._background)
+    assert count_descriptors() - before == Counter()
 
 
 async def test_a_relay_that_fails_does_not_block_the_writer(programs, call):
@@ -150,7 +175,7 @@ async def test_a_line_of_3_megabytes_in_the_log_holds_nobody_up(programs, call):
                 sizes.append(len(await stderr.read_until(b"\n")))
         ended.set()
 
-    assert await call(program, relay_log=relay, outlives_call=True) == {"ok": True}
+    assert await call(program, relay_log=relay, forgotten=asyncio.Event()) == {"ok": True}
     await asyncio.wait_for(ended.wait(), LIMIT)
     assert max(sizes) == LINE_LIMIT
 

@@ -8,10 +8,10 @@ import os
 import pwd
 
 import pytest
-from conftest import LIMIT, RECORD
+from conftest import LIMIT, RECORD, UnderTest
 from tornado.web import HTTPError
 
-from sudospawner import identity
+from sudospawner import identity, mediator
 
 
 async def test_state_of_another_spawner_is_taken_up_by_pid_and_owner(programs, make_spawner, child):
@@ -122,6 +122,38 @@ async def test_of_a_server_that_is_gone_nothing_is_said_though_its_stop_failed(
     spawner.load_state({"pid": child.pid})
     await spawner.stop()
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_of_a_server_that_is_forgotten_nothing_is_read_for_long(
+    programs, make_spawner, child, life_line, monkeypatch
+):
+    monkeypatch.setattr(mediator, "GRACE", 0.1)
+    program = programs.write(
+        f"if os.fork() == 0:\n    {life_line.HOLD}    while True: os.write(2, b'x')\n"
+        f"print(json.dumps({{'ok': True, 'pid': {child.pid}}}))"
+    )
+    spawner = make_spawner(program)
+    await spawner.start()
+    await life_line.wait_for_start()
+    child.kill()
+    await child.wait()
+    assert await spawner.poll() == 0
+    await life_line.wait_for_end()
+
+
+async def test_a_name_of_a_server_is_one_line_in_the_log(programs, make_spawner, caplog):
+    class Named(UnderTest):
+        _log_name = "zoe:a\n[C Hub] down"
+
+    spawner = make_spawner(programs.write("sys.exit('a\\rline')"), kind=Named)
+    spawner.log.propagate = True
+    spawner.log.setLevel("DEBUG")
+    with pytest.raises(HTTPError):
+        await spawner.start()
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("down: calling" in line for line in lines)
+    assert any("down: a\\rline" in line for line in lines)
+    assert "\n" not in "".join(lines)
 
 
 async def test_a_signal_is_sent_with_the_identity(programs, make_spawner, child):

@@ -1,16 +1,32 @@
-"""A Hub that runs out of descriptors says what to do, and still answers and stops servers."""
+"""A Hub that runs out of descriptors says what to do, and still answers and stops servers.
+
+What a user stops and leaves behind takes none.
+"""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from websocket import WebSocketException
 
 from machine.hub import USER, Hub, HubError
+from machine.kernel import Kernel
 from system.mediator import wait_until
 
 pytestmark = pytest.mark.parametrize("hub", ["hub6"], indirect=True)
+
+# A cell that stops its server's supervisor, which writes the Hub's log, and ends the server.
+STOP_THE_SUPERVISOR = """
+import os, pathlib, signal
+server = os.getppid()
+stat = pathlib.Path(f"/proc/{server}/stat").read_text()
+supervisor = int(stat.rpartition(")")[2].split()[1])
+os.kill(supervisor, signal.SIGSTOP)
+os.kill(server, signal.SIGKILL)
+"""
 
 # How many connections take the Hub's descriptors, and how many are left: enough for the requests of
 # a test, and less than a start leaves.
@@ -62,3 +78,22 @@ def test_servers_can_be_stopped_and_started_again_when_there_is_room(full_hub: H
     assert full_hub.machine.run(["pgrep", "--uid", "zoe"], check=False).stdout == ""
     set_limit(full_hub, 1024)
     full_hub.start_server("zoe")
+
+
+def test_a_supervisor_that_its_user_stops_keeps_no_descriptor_of_the_hub(hub: Hub) -> None:
+    before = count_logs(hub)
+    hub.start_server("zoe")
+    assert count_logs(hub) == before + 1
+    with suppress(WebSocketException), Kernel(hub, "zoe") as kernel:
+        kernel.run(STOP_THE_SUPERVISOR)
+    hub.wait_until_gone("zoe")
+    [supervisor] = hub.machine.run(["pgrep", "-u", "zoe", "-x", "sudospawner"]).stdout.split()
+    wait_until(lambda: count_logs(hub) == before, "the end of the server's log")
+    assert hub.machine.read(f"/proc/{supervisor}/stat").split()[2] == "T"
+    hub.machine.run(["pkill", "-KILL", "--uid", "zoe"])
+
+
+def count_logs(hub: Hub) -> int:
+    """How many pipes the Hub's process reads from."""
+    ends = hub.machine.run(f"find /proc/{hub.pid}/fd -lname 'pipe:*' -perm -u+r ! -perm -u+w")
+    return len(ends.stdout.split())
