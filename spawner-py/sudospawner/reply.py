@@ -28,6 +28,8 @@ _ATTEMPT = 128
 # A text with more brackets than this is not decoded: it would take too long to build the objects.
 _BRACKETS = 32 * 1024
 _TAIL = 4096
+# How much is told of an error, in characters.
+_ERROR = 4096
 # The codes of docs/protocol.md. The Hub's metrics keep a series for each code that a start failed
 # with, and its log has the code as it is.
 _CODES = """
@@ -222,8 +224,12 @@ def _is_reply(found: dict[str, Any]) -> bool:
 
 
 def get_error(reply: dict[str, Any]) -> str:
-    """Return the error of a reply that is not ``ok``, with control characters escaped."""
-    return escape_control_characters(str(reply.get("error") or "the mediator gave no reason"))
+    """Return the error of a reply that is not ``ok``, with control characters escaped.
+
+    A page and several lines of the Hub's log have it, so it is cut.
+    """
+    error = str(reply.get("error") or "the mediator gave no reason")
+    return escape_control_characters(error)[:_ERROR]
 
 
 def describe_hooks_left_out() -> str:

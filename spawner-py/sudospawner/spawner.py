@@ -216,10 +216,13 @@ class SudoSpawner(LocalProcessSpawner):
         This calls sudo once when a server in a unit has ended, and once if /proc hides a process
         that this Hub did not start.
         """
+        pid = self.pid
         if self._latest_start.is_under_way or await self._signal(0):
             return None
         # If stop() is ending the server, do not ask how it ended.
         ending = await self._watch.find_ending(self._identify(), may_ask=not self._stopping)
+        if self._latest_start.is_under_way or self.pid not in (0, pid):
+            return None  # The answer came late: another server has been started.
         self.clear_state()
         return ending.status
 

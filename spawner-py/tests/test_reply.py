@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sudospawner.reply import EVENT_LIMIT, HOOK_LIMIT, HOOKS_LEFT_OUT, ReplyParser
+from sudospawner.reply import EVENT_LIMIT, HOOK_LIMIT, HOOKS_LEFT_OUT, ReplyParser, get_error
 
 
 def parse(*pieces: bytes):
@@ -166,3 +166,8 @@ def test_fields_within_hooks_and_limits_are_looked_at_as_well():
     assert reply["hooks"][:2] == [hook, {"name": None, "exit": None}]
     assert len(reply["hooks"]) < HOOK_LIMIT
     assert reply["limits"] == {"memory": 1 << 30, "cpus": None}
+
+
+def test_a_long_error_is_cut_since_the_log_has_it_several_times():
+    assert len(get_error({"error": "\u202e" * 32_000})) <= 4096
+    assert get_error({"error": "x" * 4096}) == "x" * 4096

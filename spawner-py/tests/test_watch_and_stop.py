@@ -188,6 +188,26 @@ async def test_a_hidden_server_is_asked_for_once_after_a_restart_of_the_hub(
     assert await spawner.poll() == 0
 
 
+async def test_a_late_answer_about_a_server_does_not_make_the_hub_forget_the_next(
+    programs, make_spawner, child, monkeypatch, tmp_path
+):
+    boot_id = identity.read_boot_id()
+    monkeypatch.setattr(identity, "read_boot_id", lambda: boot_id)
+    monkeypatch.setattr(identity, "_PROC", tmp_path / "hidden")
+    for name in ("asked", "answer"):
+        os.mkfifo(tmp_path / name)
+    program = "(folder / 'asked').write_text(''); (folder / 'answer').read_text()\n"
+    spawner = make_spawner(programs.write(program + 'print(\'{"ok": true, "alive": false}\')'))
+    spawner.load_state({"pid": child.pid, "started": f"{boot_id}:1"})
+    polling = asyncio.ensure_future(spawner.poll())
+    await asyncio.wait_for(asyncio.to_thread((tmp_path / "asked").read_text), LIMIT)
+    spawner.clear_state()
+    spawner.load_state({"pid": os.getpid(), "started": f"{boot_id}:2"})
+    await asyncio.wait_for(asyncio.to_thread((tmp_path / "answer").write_text, ""), LIMIT)
+    assert await asyncio.wait_for(polling, LIMIT) is None
+    assert spawner.pid == os.getpid()
+
+
 async def test_a_hidden_server_of_which_nothing_can_be_learnt_is_not_called_dead(
     programs, make_spawner, child, monkeypatch, tmp_path
 ):
