@@ -137,6 +137,14 @@ def test_a_hook_that_hangs_is_ended_with_all_that_it_started(root_mediator: Root
     root_mediator.stop(spawned)
 
 
+def test_what_a_hook_that_failed_has_started_is_ended(root_mediator: RootMediator) -> None:
+    root_mediator.add_hook("10-fails", "#!/bin/sh\nsetsid sleep 7785 >/dev/null 2>&1 &\nexit 1\n")
+    spawned = root_mediator.spawn()
+    assert [hook["status"] for hook in spawned.reply["hooks"]] == ["failed"]
+    assert [line for line in root_mediator.list_processes("root") if "sleep 7785" in line] == []
+    root_mediator.stop(spawned)
+
+
 def test_a_hook_that_takes_too_long_can_clean_up_in_its_trap(root_mediator: RootMediator) -> None:
     root_mediator.set_policy("[hooks]\ntimeout_seconds = 2\n")
     # A shell runs its trap when the command that it waits for has ended, and not before.
