@@ -1,7 +1,7 @@
 """A caller that lets root open next to no files: root overlooks nothing, and writes its line.
 
-Modules of the account database keep files open, as that of sssd does. A look-up for which there is no room
-left says that there is nothing: no date of expiry, no account of the Hub's.
+Modules of the account database keep files open, as that of sssd does. A look-up for which there is
+no room left says that there is nothing: no date of expiry, no account of the Hub's.
 """
 
 from __future__ import annotations
