@@ -352,7 +352,7 @@ class SudoSpawner(LocalProcessSpawner):
             command,
             {**kwargs, "action": action},
             time_limit=self._latest_start.find_time_left() if is_spawn else limit_call(kwargs),
-            relay_log=self.relog_stderr,
+            relay_log=self._relay_log if is_spawn else self.relog_stderr,
             on_event=self._take_event,
             forgotten=self._forgotten if is_spawn else None,
             preexec_fn=self.make_preexec_fn(),
@@ -361,6 +361,16 @@ class SudoSpawner(LocalProcessSpawner):
     def make_preexec_fn(self) -> Callable[[], None] | None:
         """Return a function to call in the child before sudo is executed: by default None."""
         return None
+
+    async def _relay_log(self, stderr: ServerLog) -> None:
+        """Relay a server's log, and look whether the server has ended when the log has.
+
+        Until the Hub notices the end, it takes for the server what listens on the port: by then,
+        perhaps a process of another account. Later it looks every `poll_interval`.
+        """
+        await self.relog_stderr(stderr)
+        if self._poll_callback and not self.pending:
+            await self.poll_and_notify()
 
     async def relog_stderr(self, stderr: ServerLog) -> None:
         """Write the mediator's stderr, which becomes the server's log, to the Hub's log.

@@ -141,6 +141,23 @@ async def test_of_a_server_that_is_forgotten_nothing_is_read_for_long(
     await life_line.wait_for_end()
 
 
+async def test_the_end_of_a_server_is_noticed_when_its_log_ends(programs, make_spawner):
+    program = programs.write(
+        "pid = os.fork()\n"
+        "if pid == 0: os.close(2); signal.pause()\n"
+        "print(json.dumps({'ok': True, 'pid': pid}), flush=True)\n"
+        "os.waitpid(pid, 0)"
+    )
+    spawner = make_spawner(program, poll_interval=3600)
+    await spawner.start()
+    noticed = asyncio.Event()
+    spawner.add_poll_callback(noticed.set)
+    spawner.start_polling()
+    os.kill(spawner.pid, 9)
+    await asyncio.wait_for(noticed.wait(), LIMIT)
+    assert spawner.pid == 0
+
+
 async def test_a_name_of_a_server_is_one_line_in_the_log(programs, make_spawner, caplog):
     class Named(UnderTest):
         _log_name = "zoe:a\n[C Hub] down"

@@ -1,6 +1,7 @@
 """Whatever replies in the mediator's place, a real Hub goes on, and nobody else is concerned.
 
-In user mode the mediator is a process of the user's. Here it is a program that zoe writes.
+In user mode the mediator is a process of the user's. Here it is a program that zoe writes. And what
+has a server's port after it is not taken for it: the Hub notices the end as the log ends.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def hurry_with_hers(spawner):
     # Nothing listens there.
     spawner.http_timeout = 2 if spawner.user.name == "zoe" else 120
 c.Spawner.pre_spawn_hook = hurry_with_hers
+# What the Hub notices sooner, it has been told.
+c.Spawner.poll_interval = 3600
 """
 REPLY = """\
 #!/usr/bin/python3
@@ -112,3 +115,11 @@ def test_a_process_of_somebody_else_is_not_touched(false_hub: Hub, whose: str) -
     wait_until(lambda: false_hub.find_server("zoe") is None, "the end of what is not hers")
     assert (false_hub.pid, false_hub.find_pid("wash")) == (hub, server)
     assert false_hub.find_server("wash")["ready"]
+
+
+def test_the_end_of_a_server_is_noticed_before_others_have_its_port_for_long(
+    false_hub: Hub,
+) -> None:
+    false_hub.machine.run(["kill", "-KILL", str(false_hub.find_pid("wash"))])
+    false_hub.wait_until_gone("wash")
+    false_hub.start_server("wash")
