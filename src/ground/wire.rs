@@ -34,6 +34,8 @@ pub const ASK_JOURNAL: u8 = b'j';
 const PIPE_BUF: usize = 4096;
 /// How long a mediator may leave a full pipe unread.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);
+/// How many parts of reports are read while a server is being ended: more than hooks write, and no flood.
+const MOST_PARTS: u32 = 4096;
 /// The maximum size of a report in bytes: 4 KiB of output, escaped twice.
 const MAX_REPORT: u64 = 256 * 1024;
 
@@ -149,8 +151,8 @@ impl Link {
     pub fn wait_for_undoing(self, limit: Duration) {
         drop(self.delivery);
         let mut reports = self.reports.into_inner();
-        let mut bytes = [0; 512];
-        loop {
+        let mut bytes = [0; PIPE_BUF];
+        for _ in 0..MOST_PARTS {
             let mut watched = [PollFd::new(reports.as_fd(), PollFlags::POLLIN)];
             let events = wait_for_any(&mut watched, limit);
             let is_there = events.is_ok_and(|events| events.contains(&true));

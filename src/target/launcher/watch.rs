@@ -118,9 +118,9 @@ impl Watch {
         let silence = if self.place == Place::Unit { UNIT_SILENCE } else { LONGEST_SILENCE };
         let silence = silence.saturating_add(grant.policy().hooks.timeout);
         loop {
-            let limit = self.find_limit();
-            let left = limit.saturating_sub(self.since.elapsed());
-            if self.wait_for_report(left)? {
+            let left = self.find_limit().saturating_sub(self.since.elapsed());
+            let has_report = self.wait_for_report(left)?;
+            if has_report {
                 self.last_word = Instant::now();
                 match self.link.read_report()? {
                     // Beside the Hub, root reports nothing after the server's pid: later reports come from
@@ -139,17 +139,20 @@ impl Watch {
                     Report::Ended(End::Exited(0), _) if self.wait.is_none() => return Ok(None),
                     Report::Ended(end, tail) => {
                         let stderr = escape_control_characters(tail.as_bytes(), Lines::Many);
-                        return Err(Error::ExitedEarly {
-                            end,
-                            result: None,
-                            hint: String::new(),
-                            stderr,
-                        });
+                        let (result, hint) = (None, String::new());
+                        return Err(Error::ExitedEarly { end, result, hint, stderr });
                     }
                     // Nobody has asked for these.
                     Report::Unit(_) | Report::Admitted(..) | Report::Answer(_) => {}
                 }
-            } else if self.unit_has_ended() {
+            }
+            let (limit, passed) = (self.find_limit(), self.since.elapsed());
+            // What has come in time counts, but reports without end hold up no reply.
+            if has_report && passed < limit.saturating_add(SHORTEST_ENTRY) {
+                continue;
+            }
+            let left = limit.saturating_sub(passed);
+            if self.unit_has_ended() {
                 return self.explain_end_of_unit();
             } else if self.server.is_none() {
                 // The account may have stopped the process that gives up root for it.
@@ -267,10 +270,9 @@ impl Watch {
 
     /// Waits for a report, at most until the next look at the sockets. Returns whether there is one.
     fn wait_for_report(&self, left: Duration) -> Result<bool, Error> {
-        if self.link.has_received() {
-            return Ok(true);
-        }
+        let has_received = self.link.has_received();
         let pause = match (&self.server, self.wait) {
+            _ if has_received => Duration::ZERO,
             // Hooks are running, and have their own time limits.
             (None, _) => Duration::from_secs(60),
             (Some(_), Some(_)) if self.has_entered => left.min(self.pause),
@@ -288,6 +290,6 @@ impl Watch {
         if has_event(1) {
             return Err(Denial::CallerGone.into());
         }
-        Ok(has_event(0))
+        Ok(has_received || has_event(0))
     }
 }
