@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString, c_long};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -35,13 +36,18 @@ pub fn exit_now(status: i32) -> ! {
     std::process::abort()
 }
 
-/// Executes our own binary again, with this command line and an empty environment. Returns only on failure.
+/// Executes our own binary again, with this command line, an empty environment, and no descriptors but these and
+/// the first three: libraries may have left others open. Returns only on failure.
 ///
 /// An exec drops everything that the mediator has allocated, which a fork would keep. It does not go by the
 /// path, so a package that was just replaced, or a directory that the target cannot enter, changes nothing.
-pub fn execute_anew(argv: &[CString]) -> Errno {
+pub fn execute_anew(argv: &[CString], kept: &[BorrowedFd<'_>]) -> Errno {
+    close_descriptors_on_exec();
+    let mut kept = kept.iter().map(|one| fcntl(one, FcntlArg::F_SETFD(FdFlag::empty())));
     let no_variables: [&CStr; 0] = [];
-    execve(c"/proc/self/exe", argv, &no_variables).err().unwrap_or(Errno::ENOEXEC)
+    kept.find_map(Result::err).unwrap_or_else(|| {
+        execve(c"/proc/self/exe", argv, &no_variables).err().unwrap_or(Errno::ENOEXEC)
+    })
 }
 
 /// Takes over a descriptor that this process was started with; `None` if it is not open.

@@ -259,7 +259,7 @@ impl Launch {
             if self.leaves_something {
                 // A keeper does not use the Hub's log.
                 let _ = dup2_stderr(std::io::stdin());
-                system_calls::execute_anew(&keeper::to_argv(self.supervisor));
+                system_calls::execute_anew(&keeper::to_argv(self.supervisor), &[]);
                 keeper::keep(self.supervisor);
             }
             return;

@@ -103,6 +103,7 @@ impl Executable {
         let path = path.map_err(|_| Error::at("the server's path")(Errno::EINVAL))?;
         let mut argv = vec![path.as_c_str()];
         argv.extend(args.iter().map(CString::as_c_str));
+        system_calls::close_descriptors_on_exec();
         system_calls::reset_signals();
         execve(&path, &argv, variables).map_err(|errno| self.explain(errno, target))
     }

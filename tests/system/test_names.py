@@ -10,6 +10,7 @@ import pytest
 
 from machine.machine import Machine
 from system.mediator import RootMediator
+from system.units import POLICY
 
 SWITCH = "/etc/nsswitch.conf"
 CALL = {"action": "kill", "pid": 999999, "signal": 0}
@@ -50,3 +51,21 @@ def test_libraries_for_accounts_see_nothing_of_the_callers_environment(
     run = loose_names.run(words, env=env, input=json.dumps(CALL), check=False)
     assert json.loads(run.stdout)["code"] == "target_unknown"
     assert loose_names.run(seen, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("launcher", ["", POLICY], ids=["process", "unit"])
+def test_what_libraries_for_accounts_leave_open_reaches_neither_server_nor_hook(
+    root_mediator: RootMediator, loose_names: Machine, launcher: str
+) -> None:
+    # It is asked about zoe, too.
+    loose_names.run(["sed", "-i", "s/^passwd:.*/passwd: loose files/", SWITCH])
+    root_mediator.set_policy(launcher)
+    root_mediator.add_hook("10-daemon", "#!/bin/sh\nsetsid sleep 7785 >/dev/null 2>&1 &\n")
+    spawned = root_mediator.spawn("sleep", "0")
+    # The server, its supervisor, root's keeper, and what the hook left.
+    names = "^sudospawner-(supervisor|keeper)|sudospawner-singleuser|^sleep 7785"
+    look = f"for pid in $(pgrep -f '{names}'); do readlink /proc/$pid/exe /proc/$pid/fd/*; done"
+    seen = loose_names.run(look, check=False).stdout
+    root_mediator.stop(spawned, unit=spawned.reply.get("unit", ""))
+    assert "/dev/null" in seen
+    assert "/etc/shadow" not in seen

@@ -73,10 +73,8 @@ pub fn refresh_limits() -> Result<Vec<Limit>, Denial> {
     for (resource, soft, hard) in FRESH_LIMITS {
         let _ = set_limit(resource, soft, hard);
     }
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((files, _)) if files >= FEWEST_FILES => Ok(inherited),
-        _ => Err(Denial::at(TOO_FEW_FILES)(Errno::EMFILE)),
-    }
+    let files = getrlimit(Resource::RLIMIT_NOFILE).ok().filter(|(files, _)| *files >= FEWEST_FILES);
+    files.map(|_| inherited).ok_or(Denial::at(TOO_FEW_FILES)(Errno::EMFILE))
 }
 
 /// Sets a limit. If raising the hard limit is not permitted (without privilege, or in a container without

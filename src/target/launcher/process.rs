@@ -13,8 +13,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, getppid, pipe2, read};
@@ -116,17 +115,8 @@ fn become_supervisor(
         leftovers: policy.server.leftovers,
         log: LogPlace::choose(policy.server.log, proof, &plan.server_name),
     };
-    let kept = keep_on_exec(&output)
-        .and_then(|()| keep_on_exec(&wire.reports))
-        .and_then(|()| keep_on_exec(&wire.delivered));
-    let errno = match kept {
-        Ok(()) => system_calls::execute_anew(&inherited.to_argv()),
-        Err(errno) => errno,
-    };
+    let kept = [output.as_fd(), wire.reports.as_fd(), wire.delivered.as_fd()];
+    let errno = system_calls::execute_anew(&inherited.to_argv(), &kept);
     let _ = kill(server, Signal::SIGKILL);
     Err(Error::at("the supervisor")(errno))
-}
-
-fn keep_on_exec(descriptor: impl AsFd) -> Result<(), Errno> {
-    fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).map(drop)
 }
