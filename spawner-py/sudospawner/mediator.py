@@ -86,8 +86,8 @@ async def call(
     :param relay_log: a coroutine function that receives stderr and reads it.
     :param on_event: called with each event that precedes the reply.
     :param forgotten: for a call that starts a server, whose log stderr then is: set when the Hub
-        forgets the server. After an ``ok`` reply the process is not ended, and stderr is read to
-        its end, long after the call, but not much longer than until then.
+        forgets the server. After an ``ok`` reply the process goes on, and stderr is read to its
+        end, long after the call. GRACE after the server is forgotten, what is left of both ends.
     :param preexec_fn: called in the child before the program is executed.
     :raises MediatorError: if there is no reply.
     """

@@ -369,7 +369,7 @@ class SudoSpawner(LocalProcessSpawner):
         perhaps a process of another account. Later it looks every `poll_interval`.
         """
         await self.relog_stderr(stderr)
-        if self._poll_callback and not self.pending:
+        if self.pid and self.poll_interval > 0 and not self.pending:
             await self.poll_and_notify()
 
     async def relog_stderr(self, stderr: ServerLog) -> None:
