@@ -11,6 +11,8 @@ MEDIATOR = "system/test_mediator.py::test_"
 UNITS = "system/test_systemd_launcher.py::test_"
 SURVIVAL = "system/test_mediator_survival.py::test_"
 HOSTILE = "system/test_hostile_target.py::test_"
+FORGED = "system/test_forged_reports.py::test_"
+STARVED = "system/test_starved_look_ups.py::test_"
 HOMES = "system/test_hanging_homes.py::test_"
 DENIED = "system/test_deny_groups.py::test_"
 INHERITED = "system/test_what_is_inherited.py::test_"
@@ -457,6 +459,14 @@ MUTANTS = [
            "Err(Error::Denied(Denial::PolicyMissing)) =>",
            HOSTILE + "a_target_that_kills_what_acts_for_it_is_named_in_the_reply",
            only="process"),
+    mutant("hostile", "a limit for reports without end", "src/target/launcher/watch.rs",
+           "if has_report && passed <", "if has_report || passed <",
+           FORGED + "a_flood_of_reports_holds_up_no_reply", hangs=True),
+    mutant("hostile", "a look at the caller between reports", "src/target/launcher/watch.rs",
+           "        let has_received = self.link.has_received();\n",
+           "        let has_received = self.link.has_received();\n"
+           "        if has_received {\n            return Ok(true);\n        }\n",
+           FORGED + "a_flood_of_reports_hides_no_caller_that_has_gone", hangs=True),
     mutant("hostile", "a limit for the look-up of accounts", "src/root/monitor.rs",
            "        alarm::set(LONGEST_LOOKUP);\n", "",
            "system/test_directory.py::test_"
@@ -500,6 +510,16 @@ MUTANTS = [
            "    socket.set_write_timeout(Some(PATIENCE))?;\n",
            "    let _ = PATIENCE;\n    socket.set_nonblocking(true)?;\n",
            INHERITED + "a_flood_of_the_log_suppresses_no_decision"),
+    mutant("4", "limits with which a look-up finds what there is", "src/main.rs",
+           "    let limits = refresh_limits()?;\n", "    let limits = Vec::new();\n",
+           STARVED + "who_may_have_no_server_has_none_however_few_files_root_may_open"),
+    mutant("4", "such limits for jsd-helper", "src/jsd-helper/lib.rs",
+           "        refresh_limits()?;\n", "",
+           STARVED + "jsd_helper_overlooks_no_date_of_expiry"),
+    mutant("7", "closing what libraries have left open", "src/target/server.rs",
+           "        system_calls::close_descriptors_on_exec();\n", "",
+           "system/test_names.py::"
+           "test_what_libraries_for_accounts_leave_open_reaches_neither_server_nor_hook"),
     mutant("1", "forgetting the environment", "src/main.rs",
            "    system_calls::clear_environment();\n", "",
            "system/test_names.py::"
@@ -546,6 +566,10 @@ BEYOND = {
     "nothing_is_taken_out_of_the_processes_that_act_for_a_target":
         "the kernel's check, by the mode of the file; the flag is for other modes",
     "in_user_mode_too_nothing_is_taken_out_of_a_mediator": "as the one before",
+    "a_line_of_a_server_is_on_its_users_page_before_it_is_up_as_text":
+        "the class gives text, and JupyterHub's page shows text",
+    "no_reply_is_more_than_a_failed_start_of_her_own":
+        "many lines of the class together; its own tests have one for each",
     "root_never_reads_the_request": "of each byte, the test beside it tells the same",
     "closed_descriptors_are_no_way_to_write_elsewhere": "Rust's own start opens /dev/null",
     "a_site_that_records_sudo_has_servers_no_lasting_sudo_and_no_tokens_on_record":
