@@ -570,6 +570,7 @@ BEYOND = {
         "the class gives text, and JupyterHub's page shows text",
     "no_reply_is_more_than_a_failed_start_of_her_own":
         "many lines of the class together; its own tests have one for each",
+    "the_end_of_a_server_is_noticed_before_others_have_its_port_for_long": "as the one before",
     "root_never_reads_the_request": "of each byte, the test beside it tells the same",
     "closed_descriptors_are_no_way_to_write_elsewhere": "Rust's own start opens /dev/null",
     "a_site_that_records_sudo_has_servers_no_lasting_sudo_and_no_tokens_on_record":
