@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -23,12 +23,13 @@ impl Installed {
         let directory = tempfile::tempdir().unwrap();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(directory.path(), open).unwrap();
-        for (name, built) in [
-            ("sudospawner", env!("CARGO_BIN_EXE_sudospawner")),
-            ("sudospawner-setup", env!("CARGO_BIN_EXE_sudospawner-setup")),
-        ] {
-            std::fs::copy(built, directory.path().join(name)).unwrap();
-        }
+        // Another program copies: while another test forks, its child would hold for a moment what this
+        // process has open, and a file that is open for writing cannot be executed.
+        let copied = Command::new("cp")
+            .args([env!("CARGO_BIN_EXE_sudospawner"), env!("CARGO_BIN_EXE_sudospawner-setup")])
+            .arg(directory.path())
+            .status();
+        assert!(copied.unwrap().success());
         Self { directory }
     }
 
@@ -49,14 +50,7 @@ impl Installed {
         let mut command = self.command();
         adjust(&mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // While another test forks, its child holds for a moment the copy that we have just
-        // written, and a file that is open for writing cannot be executed.
-        let mut child = loop {
-            match command.spawn() {
-                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {}
-                spawned => break spawned.unwrap(),
-            }
-        };
+        let mut child = command.spawn().unwrap();
         // A mediator that refuses early does not read to the end.
         let _ = child.stdin.take().unwrap().write_all(request);
         child.wait_with_output().unwrap()
