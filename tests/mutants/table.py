@@ -17,11 +17,17 @@ HOMES = "system/test_hanging_homes.py::test_"
 DENIED = "system/test_deny_groups.py::test_"
 INHERITED = "system/test_what_is_inherited.py::test_"
 BLANKS = "system/test_blank_names.py::test_"
+STARVED = "system/test_starved_look_ups.py::test_"
+FORGED = "system/test_forged_reports.py::test_"
 
 COMMAND_LINE = ATTACKS + "a_command_line_that_means_anyone_else_is_refused"
 NAMES = (
     "system/test_names.py::"
     "test_a_name_that_only_the_account_database_takes_for_somebodys_is_refused"
+)
+LEFT_OPEN = (
+    "system/test_names.py::"
+    "test_what_libraries_for_accounts_leave_open_reaches_neither_server_nor_hook"
 )
 CALLER_WORDS = ATTACKS + "a_caller_in_words_that_sudo_does_not_use_is_refused"
 EXECUTABLE = ATTACKS + "an_executable_that_others_could_have_written_is_not_executed"
@@ -524,15 +530,37 @@ MUTANTS = [
            "    system_calls::clear_environment();\n", "",
            "system/test_names.py::"
            "test_libraries_for_accounts_see_nothing_of_the_callers_environment"),
+    mutant("1", "closing what libraries have left open", "src/target/server.rs",
+           "        system_calls::close_descriptors_on_exec();\n", "", LEFT_OPEN),
+    mutant("1", "closing what libraries have left open, for supervisor and keeper", SYSTEM_CALLS,
+           "    close_descriptors_on_exec();\n    let mut kept", "    let mut kept", LEFT_OPEN,
+           only="process"),
     mutant("2", "trust in the interpreter", "src/root/trusted_file/program.rs",
            "        Some(Err(distrust)) => Err(distrust),",
            "        Some(Err(_)) => Ok((file, stat)),", EXECUTABLE, only="change7 or change8"),
     mutant("4", "refusal of accounts that have expired", "src/root/policy.rs",
            "!account.has_expired(),", "true,",
            INHERITED + "an_account_that_has_expired_has_no_server"),
+    mutant("4", "limits of its own for look-ups", "src/main.rs", "refresh_limits()?;",
+           "if false { refresh_limits()? } else { Vec::new() };",
+           STARVED + "who_may_have_no_server_has_none_however_few_files_root_may_open",
+           only="io--S"),
+    mutant("4", "refusal where too few files may be open", AFRESH, ">= FEWEST_FILES",
+           ">= 0 * FEWEST_FILES",
+           STARVED + "who_may_have_no_server_has_none_however_few_files_root_may_open",
+           only="io--n"),
+    mutant("4", "limits of its own for the look-ups of jsd-helper", "src/jsd-helper/lib.rs",
+           "        refresh_limits()?;\n", "        let _ = refresh_limits;\n",
+           STARVED + "jsd_helper_overlooks_no_date_of_expiry"),
     mutant("4", "refusal of names that lead to another directory", "src/root/policy.rs",
            '![".", ".."].contains(&account.name.as_str())', "!account.name.is_empty()",
            INHERITED + "an_account_whose_name_leads_to_another_directory_has_no_server"),
+    mutant("hostile", "limits of a wait while reports come", "src/target/launcher/watch.rs",
+           "if has_report && passed < limit.saturating_add(SHORTEST_ENTRY) {", "if has_report {",
+           FORGED + "a_flood_of_reports_holds_up_no_reply", only="root"),
+    mutant("hostile", "a limit of what is read during an undoing", "src/ground/wire.rs",
+           "        for _ in 0..MOST_PARTS {", "        loop {",
+           FORGED + "a_flood_of_reports_hides_no_caller_that_has_gone", only="user"),
     mutant("11", "a name without a blank", "src/root/audit.rs",
            ".replace(' ', \"\\\\x20\")", "",
            BLANKS + "the_line_about_it_has_no_field_that_the_name_has_made", only="root"),

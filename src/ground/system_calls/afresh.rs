@@ -1,4 +1,4 @@
-//! Gives programs that root starts a fresh beginning, with nothing of the caller's.
+//! Gives root's part, and programs that root starts, a fresh beginning with nothing of the caller's.
 
 use std::ffi::c_long;
 

@@ -270,9 +270,10 @@ impl Watch {
 
     /// Waits for a report, at most until the next look at the sockets. Returns whether there is one.
     fn wait_for_report(&self, left: Duration) -> Result<bool, Error> {
-        let has_received = self.link.has_received();
+        if self.link.has_received() {
+            return Ok(true);
+        }
         let pause = match (&self.server, self.wait) {
-            _ if has_received => Duration::ZERO,
             // Hooks are running, and have their own time limits.
             (None, _) => Duration::from_secs(60),
             (Some(_), Some(_)) if self.has_entered => left.min(self.pause),
@@ -290,6 +291,6 @@ impl Watch {
         if has_event(1) {
             return Err(Denial::CallerGone.into());
         }
-        Ok(has_received || has_event(0))
+        Ok(has_event(0))
     }
 }
