@@ -159,6 +159,8 @@ def test_what_a_target_does_to_the_limits_of_its_processes_ends_no_call_without_
 
 
 def test_a_target_whose_table_of_processes_is_full_is_answered(mediator: RootMediator) -> None:
+    # The kernel looks before it counts the new process. So there have to be two others.
+    other = mediator.machine.start(["sleep", "7784"], user="zoe")
     spawned = mediator.spawn()
     unit = spawned.reply.get("unit", "")
     mediator.set_policy(
@@ -170,6 +172,8 @@ def test_a_target_whose_table_of_processes_is_full_is_answered(mediator: RootMed
     assert refused.reply["ok"] is False
     assert "EAGAIN" in refused.reply["error"], refused.reply
     assert mediator.stop(spawned, unit=unit)["alive"] is False
+    mediator.machine.run(["pkill", "-KILL", "-u", "zoe", "-x", "sleep"])
+    other.wait()
     wait_until(lambda: list_left(mediator) == [], "the end of what was started")
 
 
