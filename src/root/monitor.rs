@@ -224,10 +224,10 @@ impl Work<'_> {
 fn read_words(pipe: &OwnedFd, mediator: &OwnedFd, most: usize, limit: Duration) -> Vec<u8> {
     let mut watched =
         [pipe, mediator].map(|watched| PollFd::new(watched.as_fd(), PollFlags::POLLIN));
-    let mut words = vec![0; most];
     let is_there =
         wait_for_any(&mut watched, limit).is_ok_and(|events| events.first() == Some(&true));
-    let count = if is_there { read(pipe, &mut words).unwrap_or(0) } else { 0 };
+    let mut words = vec![0; if is_there { most } else { 0 }];
+    let count = read(pipe, &mut words).unwrap_or(0);
     words.truncate(count);
     words
 }

@@ -184,6 +184,14 @@ impl Unit {
         self.control(&["reset-failed"]).map(drop)
     }
 
+    /// The same, if the unit is ours.
+    ///
+    /// # Errors
+    /// [`Denial::LauncherUnavailable`].
+    pub fn forget_own(&self) -> Result<(), Denial> {
+        if self.is_ours(&self.show()?) { self.forget() } else { Ok(()) }
+    }
+
     /// Writes the journal's last lines of the unit, if this process has started it. Writes nothing if there
     /// is no journal.
     pub fn print_journal(&self, to: &File) {

@@ -217,6 +217,17 @@ def test_who_reads_the_request_can_be_stopped_by_neither_target_nor_caller(
     assert json.loads(output)["ok"] is True
 
 
+def test_a_caller_that_has_sudo_stop_the_call_keeps_no_process_of_roots(
+    mediator: RootMediator,
+) -> None:
+    call = start_without_request(mediator)
+    mediator.machine.run(["pkill", "-TSTP", "-x", "sudo"], user="rhea")
+    give_up(call, 0.2)
+    assert call.stdin is not None
+    call.stdin.close()
+    wait_until(lambda: list_left(mediator) == [], "the end of the call")
+
+
 @pytest.mark.parametrize("number", ["KILL", "SEGV"])
 def test_a_call_that_ends_before_its_decision_is_written_down(
     mediator: RootMediator, number: str

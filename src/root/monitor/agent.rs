@@ -13,6 +13,7 @@ use crate::hooks::Prepared;
 use crate::policy::Target;
 use crate::policy::file::Launcher;
 use crate::privileges::become_target;
+use crate::service_manager::Unit;
 
 impl Work<'_> {
     /// Has an agent act, and answers its questions about the server's unit. The target can stop and kill the
@@ -34,10 +35,9 @@ impl Work<'_> {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
                 drop(wire);
-                let policy = self.order.policy;
-                let proof = become_target(Prepared::without_hooks(target), policy);
+                let proof = become_target(Prepared::without_hooks(target), self.order.policy);
                 let report = proof.map_or_else(Report::from, |proof| {
-                    (self.order.act)(&mut link, &mut self.request, policy, &proof)
+                    (self.order.act)(&mut link, &mut self.request, self.order.policy, &proof)
                 });
                 self.wire.send(&report);
                 system_calls::exit_now(0)
@@ -45,17 +45,15 @@ impl Work<'_> {
         };
         drop(link);
         let mediator = &self.wire.delivered;
-        let last = match &unit {
-            Some(unit) => unit.answer_about(&mut wire, mediator),
-            None => Ok(Some(DELIVERED)),
-        };
+        let answer = |unit: &Unit| unit.answer_about(&mut wire, mediator);
+        let last = unit.as_ref().map_or(Ok(Some(DELIVERED)), answer);
         if matches!(last, Ok(Some(_))) {
             read_words(&wire.delivered, mediator, 1, LONGEST_CALL);
         }
         let _ = kill(agent, Signal::SIGKILL);
         match (unit, last) {
             (Some(unit), last @ (Ok(None) | Err(_))) if action == "stop" => last.and(unit.stop()),
-            (Some(unit), Ok(Some(FORGET))) if is_delivered(mediator) => unit.forget(),
+            (Some(unit), Ok(Some(FORGET))) if is_delivered(mediator) => unit.forget_own(),
             (_, last) => last.map(drop),
         }
     }
