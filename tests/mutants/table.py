@@ -455,7 +455,7 @@ MUTANTS = [
            "[_, true] if false => return Err(Denial::CallerGone.into()),",
            HOSTILE + "a_target_that_stops_what_acts_for_it_keeps_nothing_of_a_call",
            only="systemd", hangs=True),
-    mutant("hostile", "blocking the signal by which sudo's caller stops a call", "src/target/answer.rs",
+    mutant("hostile", "blocking what stops a call through sudo", "src/target/answer.rs",
            "        let _ = SigSet::from(Signal::SIGTSTP).thread_block();\n",
            "        let _ = SigSet::from(Signal::SIGTSTP);\n",
            HOSTILE + "a_caller_that_has_sudo_stop_the_call_keeps_no_process_of_roots",
