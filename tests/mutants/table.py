@@ -11,8 +11,6 @@ MEDIATOR = "system/test_mediator.py::test_"
 UNITS = "system/test_systemd_launcher.py::test_"
 SURVIVAL = "system/test_mediator_survival.py::test_"
 HOSTILE = "system/test_hostile_target.py::test_"
-FORGED = "system/test_forged_reports.py::test_"
-STARVED = "system/test_starved_look_ups.py::test_"
 HOMES = "system/test_hanging_homes.py::test_"
 DENIED = "system/test_deny_groups.py::test_"
 INHERITED = "system/test_what_is_inherited.py::test_"
@@ -470,14 +468,6 @@ MUTANTS = [
            "Err(Error::Denied(Denial::PolicyMissing)) =>",
            HOSTILE + "a_target_that_kills_what_acts_for_it_is_named_in_the_reply",
            only="process"),
-    mutant("hostile", "a limit for reports without end", "src/target/launcher/watch.rs",
-           "if has_report && passed <", "if has_report || passed <",
-           FORGED + "a_flood_of_reports_holds_up_no_reply", hangs=True),
-    mutant("hostile", "a look at the caller between reports", "src/target/launcher/watch.rs",
-           "        let has_received = self.link.has_received();\n",
-           "        let has_received = self.link.has_received();\n"
-           "        if has_received {\n            return Ok(true);\n        }\n",
-           FORGED + "a_flood_of_reports_hides_no_caller_that_has_gone", hangs=True),
     mutant("hostile", "a limit for the look-up of accounts", "src/root/monitor.rs",
            "        alarm::set(LONGEST_LOOKUP);\n", "",
            "system/test_directory.py::test_"
@@ -521,16 +511,6 @@ MUTANTS = [
            "    socket.set_write_timeout(Some(PATIENCE))?;\n",
            "    let _ = PATIENCE;\n    socket.set_nonblocking(true)?;\n",
            INHERITED + "a_flood_of_the_log_suppresses_no_decision"),
-    mutant("4", "limits with which a look-up finds what there is", "src/main.rs",
-           "    let limits = refresh_limits()?;\n", "    let limits = Vec::new();\n",
-           STARVED + "who_may_have_no_server_has_none_however_few_files_root_may_open"),
-    mutant("4", "such limits for jsd-helper", "src/jsd-helper/lib.rs",
-           "        refresh_limits()?;\n", "",
-           STARVED + "jsd_helper_overlooks_no_date_of_expiry"),
-    mutant("7", "closing what libraries have left open", "src/target/server.rs",
-           "        system_calls::close_descriptors_on_exec();\n", "",
-           "system/test_names.py::"
-           "test_what_libraries_for_accounts_leave_open_reaches_neither_server_nor_hook"),
     mutant("1", "forgetting the environment", "src/main.rs",
            "    system_calls::clear_environment();\n", "",
            "system/test_names.py::"
