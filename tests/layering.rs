@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1110),
     ("root", &["ground"], 1900),
-    ("target", &["ground", "root"], 3320),
+    ("target", &["ground", "root"], 3330),
     ("setup", &["ground", "root", "target"], 4000),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),

@@ -3,7 +3,7 @@
 //! Root's side is the [`root::monitor`], which asks systemd, and [`root::foreground`], the unit's first
 //! process.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::unistd::Pid;
@@ -16,10 +16,15 @@ use crate::process::stop::{Stopped, end_server};
 use crate::process::usage::{Usage, measure_processes};
 use crate::request::{Status, Stop};
 use ground::report::{End, Report};
+use ground::waiting::wait_for_any;
 use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, FORGET, Link};
 use root::policy::file::Leftovers;
 use root::privileges::Unprivileged;
 use root::service_manager::HIERARCHIES;
+
+/// How often, and how many times, systemd is asked for an end that it has not noticed yet.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const MOST_LOOKS: u32 = 50;
 
 /// What systemctl(1) shows of a unit.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -205,7 +210,7 @@ pub fn measure_in_unit(
 ) -> Result<Option<UnitStatus>, Error> {
     // Before asking systemd, as for a stop.
     let server = Process::open(&request.server, proof)?;
-    let state = ask_unit(link)?;
+    let mut state = ask_unit(link)?;
     let is_of_this_boot = request.server.started.as_ref().is_some_and(Started::is_of_this_boot);
     if !state.is_loaded && is_of_this_boot && request.unit.is_some() && server.is_none() {
         // systemd keeps a failed unit until somebody resets it, and forgets all others.
@@ -218,7 +223,15 @@ pub fn measure_in_unit(
         let usage = measure_processes(server.pid, &state.list_processes(), &Census::take(), proof);
         return Ok(Some(UnitStatus::Alive(usage)));
     }
-    link.send_word(FORGET).map_err(Error::at("asking the monitor"))?;
+    // systemd may not have noticed yet what the kernel shows already: how the server has ended.
+    for _ in 0..MOST_LOOKS {
+        if state.main_pid == 0 {
+            link.send_word(FORGET).map_err(Error::at("asking the monitor"))?;
+            break;
+        }
+        let _ = wait_for_any(&mut [], LOOK_INTERVAL);
+        state = ask_unit(link)?;
+    }
     Ok(Some(UnitStatus::Ended { end: state.end, result: state.result }))
 }
 
