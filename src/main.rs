@@ -11,6 +11,7 @@ use ground::denial::Denial;
 use ground::system_calls::afresh::refresh_limits;
 use ground::{diagnostics, system_calls};
 use log::LevelFilter;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getegid, geteuid, getgid, getuid};
 use root::account::Caller;
 use root::monitor::{Monitor, Order};
@@ -65,6 +66,8 @@ fn say(sentence: &str, status: ExitCode) -> ExitCode {
 
 /// Root mode: leaves everything that needs root to the monitor, and becomes nobody to answer the call.
 fn give_up_root(mut call: Call) -> ExitCode {
+    // sudo passes this signal on for the caller, and root's part would wait for a stopped process.
+    let _ = SigSet::from(Signal::SIGTSTP).thread_block();
     let words = call.words.clone();
     let Some(options) = find_options(&words) else {
         return become_nobody_and(|proof| call.answer_without_target(&proof));

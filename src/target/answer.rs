@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use ground::denial::Denial;
 use ground::wire::{Link, write_text};
-use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode as FileMode;
 use root::account::Caller;
 use root::audit::{self, Record};
@@ -73,8 +72,6 @@ impl Call {
         policy: &Policy,
         _: &Unprivileged<()>,
     ) -> ExitCode {
-        // sudo passes this signal on for the caller, and then root's part would wait for a stopped process.
-        let _ = SigSet::from(Signal::SIGTSTP).thread_block();
         let command = read_command_line(&self.words);
         let admitted = self.monitor.as_mut().map(|monitor| await_admission(monitor, user));
         // Root's answer takes precedence over a mistake in the command line.

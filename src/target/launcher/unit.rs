@@ -211,6 +211,16 @@ pub fn measure_in_unit(
     // Before asking systemd, as for a stop.
     let server = Process::open(&request.server, proof)?;
     let mut state = ask_unit(link)?;
+    let has_ended = server.as_ref().is_some_and(|server| !server.is_alive());
+    // systemd may not have noticed yet what the kernel shows already, and then cannot tell how it ended.
+    for _ in 0..MOST_LOOKS {
+        if !has_ended || state.main_pid != request.server.pid.as_raw() {
+            break;
+        }
+        let _ = wait_for_any(&mut [], LOOK_INTERVAL);
+        state = ask_unit(link)?;
+    }
+    let server = server.filter(|_| !has_ended);
     let is_of_this_boot = request.server.started.as_ref().is_some_and(Started::is_of_this_boot);
     if !state.is_loaded && is_of_this_boot && request.unit.is_some() && server.is_none() {
         // systemd keeps a failed unit until somebody resets it, and forgets all others.
@@ -219,19 +229,11 @@ pub fn measure_in_unit(
     if !state.is_of(&request.server, server.as_ref()) {
         return Ok(None);
     }
-    if let Some(server) = server.filter(Process::is_alive) {
+    if let Some(server) = server {
         let usage = measure_processes(server.pid, &state.list_processes(), &Census::take(), proof);
         return Ok(Some(UnitStatus::Alive(usage)));
     }
-    // systemd may not have noticed yet what the kernel shows already: how the server has ended.
-    for _ in 0..MOST_LOOKS {
-        if state.main_pid == 0 {
-            link.send_word(FORGET).map_err(Error::at("asking the monitor"))?;
-            break;
-        }
-        let _ = wait_for_any(&mut [], LOOK_INTERVAL);
-        state = ask_unit(link)?;
-    }
+    link.send_word(FORGET).map_err(Error::at("asking the monitor"))?;
     Ok(Some(UnitStatus::Ended { end: state.end, result: state.result }))
 }
 
