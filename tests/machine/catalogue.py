@@ -45,14 +45,19 @@ TOOLS = [
     CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
     SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),
 ]
-ARCHIVES = [
-    Archives(name, title, REQUIREMENTS / f"debian-{name}.txt", DEBIANS[NEWEST])
-    for name, title in {
-        "directory": "a directory server and its client",
-        "containers": "runc and buildah",
-    }.items()
-]
-"""What the machine of one file of tests installs, on the newest release alone."""
+ARCHIVES = {
+    release: [
+        Archives(name, title, REQUIREMENTS / f"debian-{name}.txt", debian)
+        for name, title, releases in (
+            ("directory", "a directory server and its client", [13]),
+            ("containers", "runc and buildah", [13]),
+            ("slurm", "Slurm and munge", [13, 12]),
+        )
+        if release in releases
+    ]
+    for release, debian in DEBIANS.items()
+}
+"""What the machine of one file of tests installs, on the releases that the file runs on."""
 DISK = Disk(
     "vm",
     "a disk with Debian 13, its kernel and SELinux",
@@ -64,7 +69,7 @@ CACHES = [
     *TOOLS,
     *DEBIANS.values(),
     *(cache for debian in DEBIANS.values() for cache in list_environments(debian)),
-    *ARCHIVES,
+    *(cache for archives in ARCHIVES.values() for cache in archives),
 ]
 """All of them."""
 
@@ -74,5 +79,5 @@ def cache_named(name: str, release: int = NEWEST) -> Cache:
 
     What lies in a machine has the same path in every release.
     """
-    caches = [*TOOLS, *list_environments(DEBIANS[release]), *ARCHIVES]
+    caches = [*TOOLS, *list_environments(DEBIANS[release]), *ARCHIVES[release]]
     return {cache.name: cache for cache in caches}[name]

@@ -22,6 +22,7 @@ from machine.installation import (
 from machine.machine import Machine
 from system.browser import Browser
 from system.mediator import Mediator, RootMediator, wait_until
+from system.slurm import Cluster
 
 begin_process()
 # A slow computer is no failure.
@@ -63,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # The fixtures that boot a machine.
-BOOTED = {"machine", "bare_machine", "checked"}
+BOOTED = {"machine", "bare_machine", "checked", "cluster"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -227,3 +228,19 @@ def root_mediator(machine: Machine, hub6: Cache) -> Iterator[RootMediator]:
     finally:
         mediator.kill_processes()
         mediator.remove_all()
+
+
+@pytest.fixture(scope="module")
+def booted_cluster(debian: int) -> Iterator[Cluster]:
+    """A machine of a file's own with Slurm in it."""
+    with Machine(release=debian) as machine:
+        cluster = Cluster(machine)
+        cluster.install()
+        yield cluster
+
+
+@pytest.fixture
+def cluster(booted_cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, in which no job outlives the test."""
+    yield booted_cluster
+    booted_cluster.end_jobs()

@@ -1,7 +1,8 @@
 #!/usr/bin/python3 -I
-"""Passes connections on from one port of 127.0.0.1 to another; each answer comes late.
+"""Passes connections on from one port to another of this computer; each answer comes late.
 
-Its arguments are the two ports, and by how many seconds an answer is late.
+Its arguments are the two ports, by how many seconds an answer is late, and the address where it
+listens if that is not 127.0.0.1.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from asyncio import StreamReader, StreamWriter
 
 OWN, OTHER = map(int, sys.argv[1:3])
 SECONDS = float(sys.argv[3])
+ADDRESS = sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
 
 
 async def relay(reader: StreamReader, writer: StreamWriter, seconds: float) -> None:
@@ -32,7 +34,7 @@ async def serve(client: StreamReader, to_client: StreamWriter) -> None:
 
 async def main() -> None:
     """Listen."""
-    listener = await asyncio.start_server(serve, "127.0.0.1", OWN)
+    listener = await asyncio.start_server(serve, ADDRESS, OWN)
     await listener.serve_forever()
 
 

@@ -1,0 +1,70 @@
+"""What goes wrong with a cluster, as it looks from the machine that asks it.
+
+Nodes that are full, drained or dead, a controller that is slow or does not answer, and the end of a
+job's time.
+"""
+
+from __future__ import annotations
+
+import time
+
+from system.mediator import wait_until
+from system.slurm import STUBBORN, Cluster
+from system.slurm_files import CPUS, NODES
+
+
+def test_a_full_cluster_says_why_a_job_waits_and_when_it_may_start(cluster: Cluster) -> None:
+    for node in NODES:
+        busy = ["--time=5", f"--cpus-per-task={CPUS}", f"--nodelist={node.name}"]
+        cluster.wait_for(cluster.submit("exec sleep 9999", *busy), "RUNNING")
+    job = cluster.submit("exit 0", "--time=5")
+    wait_until(lambda: cluster.look_up(job).starts > 0, "an estimate", 120)
+    waiting = cluster.look_up(job)
+    assert (waiting.state, waiting.host) == ("PENDING", "")
+    assert waiting.reason in ("Resources", "Priority")
+    assert waiting.starts > waiting.submitted
+
+
+def test_a_job_starts_on_no_node_that_is_drained(cluster: Cluster) -> None:
+    with cluster.drained(*NODES):
+        job = cluster.submit("exec sleep 9999")
+        wait_until(lambda: cluster.look_up(job).reason not in ("None", "Priority"), "a reason", 120)
+        assert cluster.look_up(job).state == "PENDING"
+    cluster.wait_for(job, "RUNNING")
+
+
+def test_a_job_of_a_node_that_dies_has_failed_and_does_not_start_again(cluster: Cluster) -> None:
+    node, other = NODES
+    again = "echo started; exec sleep 9999"
+    job = cluster.submit(again, "--no-requeue", f"--nodelist={node.name}")
+    cluster.wait_for_output(job, "started")
+    with cluster.dead(node):
+        assert cluster.look_up(job).state == "RUNNING"
+        cluster.mark_down(node)
+        assert cluster.wait_for_end(job).state == "NODE_FAIL"
+        assert cluster.list_states()[other.name] == "idle"
+    assert cluster.look_up(job).state == "NODE_FAIL"
+    assert cluster.read_output(job).splitlines().count("started") == 1
+
+
+def test_a_controller_that_is_held_up_answers_afterwards(cluster: Cluster) -> None:
+    with cluster.held_up():
+        asked = cluster.machine.start(["squeue", "--noheader"], user="rhea")
+        assert asked.poll() is None
+    assert asked.wait(120) == 0
+
+
+def test_a_slow_controller_is_a_slow_answer(cluster: Cluster) -> None:
+    with cluster.slow(1):
+        began = time.monotonic()
+        cluster.run("squeue", "--noheader", user="rhea")
+        assert time.monotonic() - began >= 1
+
+
+def test_a_signal_comes_before_the_end_of_a_jobs_time(cluster: Cluster) -> None:
+    """Slurm may send it up to a minute earlier than asked for."""
+    job = cluster.submit(STUBBORN, "--time=1", "--signal=B:TERM@1")
+    cluster.wait_for_output(job, "SIGTERM")
+    found = cluster.look_up(job)
+    assert found.state == "RUNNING"
+    assert time.time() < found.ends
