@@ -45,18 +45,15 @@ TOOLS = [
     CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
     SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),
 ]
-ARCHIVES = {
-    release: [
-        Archives(name, title, REQUIREMENTS / f"debian-{name}.txt", debian)
-        for name, title, releases in (
-            ("directory", "a directory server and its client", [13]),
-            ("containers", "runc and buildah", [13]),
-            ("slurm", "Slurm and munge", [13, 12]),
-        )
-        if release in releases
-    ]
-    for release, debian in DEBIANS.items()
-}
+ARCHIVES = [
+    Archives(name, title, REQUIREMENTS / f"debian-{name}.txt", DEBIANS[release])
+    for name, title, releases in (
+        ("directory", "a directory server and its client", [13]),
+        ("containers", "runc and buildah", [13]),
+        ("slurm", "Slurm and munge", [13, 12]),
+    )
+    for release in releases
+]
 """What the machine of one file of tests installs, on the releases that the file runs on."""
 DISK = Disk(
     "vm",
@@ -69,7 +66,7 @@ CACHES = [
     *TOOLS,
     *DEBIANS.values(),
     *(cache for debian in DEBIANS.values() for cache in list_environments(debian)),
-    *(cache for archives in ARCHIVES.values() for cache in archives),
+    *ARCHIVES,
 ]
 """All of them."""
 
@@ -79,5 +76,6 @@ def cache_named(name: str, release: int = NEWEST) -> Cache:
 
     What lies in a machine has the same path in every release.
     """
-    caches = [*TOOLS, *list_environments(DEBIANS[release]), *ARCHIVES[release]]
+    archives = [cache for cache in ARCHIVES if cache.debian == DEBIANS[release]]
+    caches = [*TOOLS, *list_environments(DEBIANS[release]), *archives]
     return {cache.name: cache for cache in caches}[name]

@@ -98,6 +98,20 @@ def test_a_job_gets_nothing_of_the_environment_but_what_is_slurms(cluster: Clust
     assert "SLURM_TOKEN=seen" in written.splitlines()
 
 
+def test_a_job_submitted_from_an_empty_environment_runs_no_profile(cluster: Cluster) -> None:
+    """With `--export=NIL`, 22.05 runs the account's login shell on the node before the job."""
+    cluster.machine.write("/home/zoe/.profile", "touch profile-was-run\n", owner="zoe")
+    script = "#!/bin/sh\nenv\n"
+    words = ["env", "--ignore-environment", "/usr/bin/sbatch", "--parsable", "--export=ALL"]
+    job = int(cluster.run(*words, input=script).stdout)
+    ended = cluster.wait_for_end(job)
+    found = cluster.machine.run("rm .profile; rm profile-was-run", user="zoe", check=False)
+    assert ended.state == "COMPLETED"
+    assert found.returncode != 0
+    written = cluster.read_output(job).splitlines()
+    assert not any(line.startswith(("HOME=", "PATH=", "USER=", "LANG=")) for line in written)
+
+
 def test_a_job_writes_its_own_comment_and_the_hub_reads_it(cluster: Cluster) -> None:
     update = 'scontrol update JobId=$SLURM_JOB_ID Comment="listening 4002" && echo written'
     job = cluster.submit(f"{update}; exec sleep 9999")
