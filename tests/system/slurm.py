@@ -35,7 +35,7 @@ FOLDER = Path("/etc/slurm")
 # A script that ends at no signal but SIGKILL, and says when SIGTERM comes.
 STUBBORN = """\
 #!/usr/bin/python3
-import signal, time
+import signal
 def say(number, frame):
     print(signal.Signals(number).name, flush=True)
 signal.signal(signal.SIGTERM, say)
@@ -77,24 +77,14 @@ class Cluster:
         self.machine.run(["systemctl", "start", *units])
         self.wait_until_idle()
 
-    def stop(self) -> None:
-        """Stop controller and nodes; jobs end with their node."""
-        nodes = [f"slurm-node@{node.name}" for node in NODES]
-        self.machine.run(["systemctl", "stop", *nodes, "slurmctld"])
-
     def is_answering(self) -> bool:
         """Whether the controller answers."""
         return self.machine.run(["scontrol", "ping"], check=False).returncode == 0
 
     def list_states(self) -> dict[str, str]:
         """The state of each node, in sinfo's words: `idle`, `mixed`, `drained`, `down*`, …"""
-        words = [
-            "sinfo",
-            "--Node",
-            "--noheader",
-            f"--partition={DEBUG}",
-            "--Format=NodeList,StateLong",
-        ]
+        sinfo = ["sinfo", "--Node", "--noheader", f"--partition={DEBUG}"]
+        words = [*sinfo, "--Format=NodeList,StateLong"]
         lines = self.machine.run(words, check=False).stdout.splitlines()
         return dict(line.split() for line in lines)
 

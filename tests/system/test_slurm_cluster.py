@@ -15,7 +15,7 @@ import pytest
 from machine.catalogue import DEBIANS as ALL
 from system.mediator import wait_until
 from system.slurm import STUBBORN, Cluster
-from system.slurm_files import KILL_WAIT, MIN_JOB_AGE, NODES, Node
+from system.slurm_files import ADDRESS, KILL_WAIT, MIN_JOB_AGE, NODES, Node
 
 DEBIANS = tuple(ALL)
 SECRET = "token-4f1b9c"
@@ -28,6 +28,11 @@ everywhere = socket.create_server(("", 4002))
 here = socket.create_server(("127.0.0.1", 4003))
 print("listening", flush=True)
 signal.pause()
+"""
+CONNECT = """\
+#!/usr/bin/python3
+import socket
+socket.create_connection(("{address}", {port}))
 """
 WAIT = f"#!/bin/sh\n# {SECRET}\necho ready\nexec sleep 9999\n"
 
@@ -61,6 +66,21 @@ def test_what_listens_on_a_node_is_reached_at_the_nodes_address_alone(cluster: C
     assert not is_reached("127.0.0.1", 4002)
     assert not is_reached(other.address, 4002)
     assert not is_reached(node.address, 4003)
+
+
+@BOTH
+def test_a_node_reaches_what_listens_on_the_machine(cluster: Cluster, node: Node) -> None:
+    """As servers reach their Hub."""
+    with cluster.machine.network():
+        listener = socket.create_server((ADDRESS, 0))
+    with listener:
+        listener.settimeout(120)
+        connect = CONNECT.format(address=ADDRESS, port=listener.getsockname()[1])
+        job = cluster.submit(connect, f"--nodelist={node.name}")
+        connection, (address, _) = listener.accept()
+        connection.close()
+    assert address == node.address
+    assert cluster.wait_for_end(job).state == "COMPLETED"
 
 
 def test_nobody_else_can_read_a_jobs_script(cluster: Cluster) -> None:
