@@ -87,26 +87,29 @@ def test_nobody_else_can_read_a_jobs_script(cluster: Cluster) -> None:
     job = cluster.submit(WAIT)
     cluster.wait_for_output(job, "ready")
     write = ["scontrol", "write", "batch_script", str(job), "-"]
-    # Everything on the computer that a job can have left, and what all can ask.
-    search = (
-        f"grep -rlsF {SECRET} /var/lib/slurm /var/log/slurm /run /tmp /proc/[0-9]*/environ; "
-        "scontrol --all --details show job; squeue --json --all --states=all; "
-        f"ps -eo args | grep -v {SECRET}"
-    )
+    places = "/var/lib/slurm /var/log/slurm /run /tmp /proc/[0-9]*/environ /proc/[0-9]*/cmdline"
 
-    def look(user: str) -> str:
-        return cluster.machine.run(search, user=user, check=False).stdout
+    def search(user: str) -> str:
+        """The files with the secret in them that an account can read."""
+        line = f"grep -rlsF --file=- {places}"
+        return cluster.machine.run(line, user=user, input=SECRET, check=False).stdout
+
+    def ask(user: str) -> str:
+        """What all can ask."""
+        line = "scontrol --all --details show job; squeue --json --all --states=all; ps -eo args"
+        return cluster.machine.run(line, user=user).stdout
 
     assert SECRET in cluster.run(*write).stdout
-    assert "slurm_script" in look("zoe")
+    assert "slurm_script" in search("zoe")
     for other in ("mal", "rhea", "wash"):
         refused = cluster.run(*write, user=other, check=False)
         assert SECRET not in refused.stdout
         assert "Invalid user id" in refused.stdout + refused.stderr
-        seen = look(other)
-        assert f"JobId={job} " in seen
-        assert SECRET not in seen
-        assert "slurm_script" not in seen
+        assert search(other) == ""
+        said = ask(other)
+        assert f"JobId={job} " in said
+        assert "slurmstepd: [" in said
+        assert SECRET not in said
 
 
 def test_a_job_gets_nothing_of_the_environment_but_what_is_slurms(cluster: Cluster) -> None:
