@@ -116,7 +116,7 @@ impl Act {
                 return Ok(is_left);
             }
             let _ = wait_for_any(&mut [], pause.min(left));
-            pause = pause.saturating_add(pause / 2).min(LONGEST_PAUSE);
+            pause = pause.saturating_mul(3).div_f64(2.0).min(LONGEST_PAUSE);
         }
     }
 }

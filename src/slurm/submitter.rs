@@ -211,7 +211,7 @@ impl Submitter<'_> {
             if is_told_within(wire, usual.max(busy).min(left)) {
                 return Ok(false);
             }
-            pause = pause.saturating_add(pause / 2).min(LONGEST_PAUSE);
+            pause = pause.saturating_mul(3).div_f64(2.0).min(LONGEST_PAUSE);
         }
     }
 

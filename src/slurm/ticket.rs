@@ -7,6 +7,8 @@ use target::request::MAX_BYTES;
 
 /// The most that sbatch takes, in bytes, with the script round the ticket.
 const LONGEST: usize = MAX_BYTES - 1024;
+/// The most that is read of one, in bytes.
+const MAX_TICKET: u64 = MAX_BYTES as u64;
 
 /// Writes a ticket: one line of JSON.
 ///
@@ -28,7 +30,7 @@ pub fn write_ticket(policy: &str, request: &[u8]) -> Result<String, Error> {
 /// A sentence.
 pub fn read_ticket(input: impl Read) -> Result<(String, String), String> {
     let mut text = String::new();
-    let read = input.take(2 * MAX_BYTES as u64).read_to_string(&mut text);
+    let read = input.take(MAX_TICKET).read_to_string(&mut text);
     read.map_err(|error| format!("the ticket on stdin cannot be read: {error}"))?;
     serde_json::from_str(&text).map_err(|error| format!("stdin has no ticket: {error}"))
 }
