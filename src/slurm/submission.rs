@@ -9,9 +9,10 @@ use ground::server_name::ServerName;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use target::request::about_job::JobId;
 
-use crate::IN_JOB;
 use crate::programs::{Failure, Programs};
 
+/// The word with which a job executes our program.
+pub const IN_JOB: &str = "--in-job";
 /// How long before the end of its time a server gets SIGTERM, in seconds.
 const NOTICE: u32 = 60;
 /// The end of the text that the script's program gets. No line of JSON is like it.
