@@ -21,6 +21,7 @@ pub mod submission;
 // What the program does.
 pub mod deeds;
 pub mod hub;
+pub mod look;
 pub mod node;
 pub mod submitter;
 pub mod ticket;
