@@ -99,7 +99,7 @@ fn start_monitor(call: &mut Call, options: RootOptions<'_>) -> Result<Policy, De
         caller,
         inherited_umask: call.inherited_umask,
         inherited_limits: &limits,
-        supervise: launcher::process::become_supervisor_of,
+        supervise: launcher::start_for_monitor,
         act: agent::act_for_monitor,
     };
     call.monitor = Some(Monitor::start(&order)?);

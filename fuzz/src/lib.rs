@@ -30,7 +30,7 @@ pub fn check_request(bytes: &[u8]) {
         Request::Spawn(spawn) => {
             assert!(spawn.args.len() <= 4096);
             if let Some(wait) = spawn.wait {
-                assert!(wait.port > 0 && wait.limit <= HOUR);
+                assert!(wait.port != Some(0) && wait.limit <= HOUR);
             }
             assert!(spawn.env.keys().all(|name| !name.is_empty() && !name.contains('=')));
             let asked = spawn.env.len();
@@ -44,6 +44,10 @@ pub fn check_request(bytes: &[u8]) {
             assert_is_identity(&stop.server);
         }
         Request::Status(status) => assert_is_identity(&status.server),
+        Request::AboutJob(about) => {
+            assert!(about.longest_wait() <= 3 * HOUR);
+            assert!(about.job.to_string().bytes().all(|byte| byte.is_ascii_digit()));
+        }
     }
 }
 

@@ -40,18 +40,22 @@ impl Program {
         }
     }
 
-    /// Starts it as a child of this process, with an empty stdin. With `output`, its stdout and stderr, it also
-    /// begins as a fresh process, in the root directory. Without, it has the working directory, stdout, stderr
+    /// Starts it as a child of this process, with this stdin or an empty one. With `output`, its stdout and stderr, it
+    /// also begins as a fresh process, in the root directory. Without, it has the working directory, stdout, stderr
     /// and limits of this process.
     ///
     /// # Errors
     /// What fork(2) and execve(2) say.
-    pub fn start(&self, output: Option<[BorrowedFd<'_>; 2]>) -> Result<Pid, Errno> {
+    pub fn start(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        output: Option<[BorrowedFd<'_>; 2]>,
+    ) -> Result<Pid, Errno> {
         // It ends with the execution, or carries why there was none.
         let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
         match system_calls::fork()? {
             ForkResult::Child => {
-                let Err(errno) = self.execute(output);
+                let Err(errno) = self.execute(input, output);
                 let _ = write(&report, &(errno as i32).to_ne_bytes());
                 system_calls::exit_now(127)
             }
@@ -67,9 +71,18 @@ impl Program {
         }
     }
 
-    fn execute(&self, output: Option<[BorrowedFd<'_>; 2]>) -> Result<Infallible, Errno> {
+    fn execute(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        output: Option<[BorrowedFd<'_>; 2]>,
+    ) -> Result<Infallible, Errno> {
         setsid()?;
-        dup2_stdin(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)?;
+        match input {
+            Some(input) => dup2_stdin(input)?,
+            None => {
+                dup2_stdin(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)?
+            }
+        }
         if let Some([stdout, stderr]) = output {
             dup2_stdout(stdout)?;
             dup2_stderr(stderr)?;

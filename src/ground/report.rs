@@ -32,6 +32,39 @@ pub enum Report {
     Unit(String),
     /// The reply to a kill, a stop or a status, as the caller gets it.
     Answer(String),
+    /// What Slurm says of the server's job.
+    Job(JobNews),
+    /// The server's job ended before its server listened.
+    JobEnded {
+        /// How its script ended.
+        end: End,
+        /// Slurm's word, if it says more.
+        result: Option<String>,
+        /// An explanation for people, in parentheses, or empty.
+        hint: String,
+        /// The last 4 KiB of its output, as text.
+        tail: String,
+    },
+}
+
+/// What Slurm says of a server's job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobNews {
+    /// Its number.
+    pub job: String,
+    /// Which job that is, beyond its number.
+    pub started: String,
+    /// Slurm's word for its state.
+    pub state: String,
+    /// Why it waits.
+    pub reason: Option<String>,
+    /// When Slurm thinks that it starts.
+    pub estimated_start: Option<String>,
+    /// The node that it runs on. With a port, the node's address.
+    pub host: Option<String>,
+    /// The port on which the server listens there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<u16>,
 }
 
 impl From<Denial> for Report {

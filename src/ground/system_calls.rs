@@ -6,6 +6,8 @@ pub mod afresh;
 
 use std::ffi::{CStr, CString, c_long};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -42,11 +44,18 @@ pub fn exit_now(status: i32) -> ! {
 /// An exec drops everything that the mediator has allocated, which a fork would keep. It does not go by the
 /// path, so a package that was just replaced, or a directory that the target cannot enter, changes nothing.
 pub fn execute_anew(argv: &[CString], kept: &[BorrowedFd<'_>]) -> Errno {
+    execute(Path::new("/proc/self/exe"), argv, kept)
+}
+
+/// Executes a program of ours with this command line, an empty environment, and no descriptors but these and the first
+/// three. Returns only on failure.
+pub fn execute(path: &Path, argv: &[CString], kept: &[BorrowedFd<'_>]) -> Errno {
     close_descriptors_on_exec();
     let mut kept = kept.iter().map(|one| fcntl(one, FcntlArg::F_SETFD(FdFlag::empty())));
     let no_variables: [&CStr; 0] = [];
     kept.find_map(Result::err).unwrap_or_else(|| {
-        execve(c"/proc/self/exe", argv, &no_variables).err().unwrap_or(Errno::ENOEXEC)
+        let path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+        execve(&path, argv, &no_variables).err().unwrap_or(Errno::ENOEXEC)
     })
 }
 

@@ -150,7 +150,9 @@ impl Work<'_> {
         let name = ServerName::parse(name.to_owned());
         let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
         match (self.order.policy.server.launcher, action) {
-            (Launcher::Process, "spawn") => self.start_beside(target, &name).map(Some),
+            (Launcher::Process | Launcher::Slurm, "spawn") => {
+                self.start_beside(target, &name).map(Some)
+            }
             (Launcher::Systemd, "spawn") => self.start_unit(&target, &name, limits).map(|()| None),
             (_, "kill" | "stop" | "status") => {
                 self.have_agent_act(action, target, &name).map(|()| None)

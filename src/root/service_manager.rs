@@ -212,9 +212,9 @@ impl Unit {
         let how = ["--quiet", "--no-pager", "--output=cat", "--boot", LAST_LINES];
         let words: Vec<String> = how.into_iter().map(str::to_owned).chain(only).collect();
         let null = OpenOptions::new().write(true).open("/dev/null");
-        let journal = null
-            .map_err(|_| Errno::EIO)
-            .and_then(|null| prepare(JOURNAL, &words)?.start(Some([to.as_fd(), null.as_fd()])));
+        let journal = null.map_err(|_| Errno::EIO).and_then(|null| {
+            prepare(JOURNAL, &words)?.start(None, Some([to.as_fd(), null.as_fd()]))
+        });
         let _ = journal.map(|journal| wait_for(journal, &mut Output::default()));
     }
 
@@ -252,7 +252,8 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
     let failed = |reason: String| unavailable(format!("{program}: {reason}"));
     let at = |errno: Errno| failed(errno.to_string());
     let (mut output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
-    let child = prepare(program, words).and_then(|program| program.start(Some([input.as_fd(); 2])));
+    let child =
+        prepare(program, words).and_then(|program| program.start(None, Some([input.as_fd(); 2])));
     let child = child.map_err(at)?;
     drop(input);
     if program == RUN {

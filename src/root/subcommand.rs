@@ -1,5 +1,5 @@
-//! `sudospawner check`, `sudoers` and `policy`, for administrators. `sudospawner-setup` does the work; this
-//! file has only what comes before.
+//! `sudospawner check`, `sudoers` and `policy`, for administrators, `profiles` and `jobs`, for the Hub.
+//! `sudospawner-setup` does the work; this file has only what comes before.
 //!
 //! sudoers permits this program with any arguments, so a Hub can call these, too. Check 10 of
 //! docs/security.md: a process that sudo made root for somebody becomes that account again, for good, and
@@ -17,7 +17,7 @@ use crate::privileges::become_account;
 use crate::trusted_file::check_trusted;
 
 /// The first words of command lines for the other program.
-const SUBCOMMANDS: [&str; 3] = ["check", "sudoers", "policy"];
+const SUBCOMMANDS: [&str; 5] = ["check", "sudoers", "policy", "profiles", "jobs"];
 
 /// The exit status if the caller is unknown, or the other program cannot be executed.
 pub const REFUSED: u8 = 2;

@@ -1,4 +1,4 @@
-//! `sudospawner check`, `sudoers` and `policy`, for administrators.
+//! `sudospawner check`, `sudoers` and `policy`, for administrators, `profiles` and `jobs`, for the Hub.
 //!
 //! The mediator becomes the account that called and executes this program, so nothing here runs as root
 //! unless root itself has called. No sudo rule permits this program.
@@ -19,6 +19,8 @@ use nix::unistd::getuid;
 use root::account::{Caller, is_name};
 use root::policy::file::Policy;
 use root::trusted_file::{check_trusted, open_trusted};
+use slurm::hub::{Jobs, Offer};
+use slurm::section::Section;
 use target::mode::Mode;
 
 use check::{
@@ -46,9 +48,14 @@ pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         "check" => run_check,
         "sudoers" => run_sudoers,
         "policy" => run_policy,
+        "profiles" => run_profiles,
+        "jobs" => run_jobs,
         "--help" => |_| show(HELP),
         "--version" => |_| show(concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n")),
-        _ => |_| Err("the first word has to be check, sudoers or policy; see --help".to_owned()),
+        _ => |_| {
+            Err("the first word has to be check, sudoers, policy, profiles or jobs; see --help"
+                .to_owned())
+        },
     };
     log_who_called();
     Words::read(words).and_then(run).unwrap_or_else(|sentence| {
@@ -96,8 +103,7 @@ fn run_check(mut words: Words) -> Result<ExitCode, String> {
     }
     let report = look_at_machine(&question)?;
     if in_json {
-        let text = serde_json::to_string(&report).map_err(|error| error.to_string())?;
-        show(&format!("{text}\n"))?;
+        show_in_json(&report)?;
     } else {
         let in_terminal = nix::unistd::isatty(stdout_to_caller()).unwrap_or(false);
         show(&render(&report, in_terminal))?;
@@ -147,10 +153,46 @@ fn run_policy(mut words: Words) -> Result<ExitCode, String> {
     }
 }
 
+/// Prints the launcher of the policy, and the profiles that people, or one of them, may choose.
+fn run_profiles(mut words: Words) -> Result<ExitCode, String> {
+    if words.take_switch("help")? {
+        return show(include_str!("help/profiles.txt"));
+    }
+    let user = words.take("user")?;
+    words.expect_end()?;
+    let offer = Offer::find(user.as_deref()).map_err(|error| error.to_string())?;
+    show_in_json(&offer)
+}
+
+/// Prints what the queue says of the jobs on stdin.
+fn run_jobs(mut words: Words) -> Result<ExitCode, String> {
+    if words.take_switch("help")? {
+        return show(include_str!("help/jobs.txt"));
+    }
+    let with_addresses = words.take_switch("address")?;
+    words.expect_end()?;
+    match Jobs::find(std::io::stdin().lock(), with_addresses) {
+        Ok(jobs) => show_in_json(&jobs),
+        Err(error) => {
+            let (code, _) = error.classify();
+            let said = serde_json::json!({"ok": false, "code": code, "error": error.to_string()});
+            show_in_json(&said).map(|_| ExitCode::FAILURE)
+        }
+    }
+}
+
+fn show_in_json(value: &impl serde::Serialize) -> Result<ExitCode, String> {
+    let text = serde_json::to_string(value).map_err(|error| error.to_string())?;
+    show(&format!("{text}\n"))
+}
+
 /// Says whether a file is a policy, and warns if it would not be trusted at its path.
 fn check_policy(file: &Path) -> Result<ExitCode, String> {
     let shown = file.display();
-    let policy = match read_policy_text(file).and_then(|text| Policy::parse(&text)) {
+    let policy = match read_policy_text(file).and_then(|text| {
+        Section::parse(&text)?;
+        Policy::parse(&text)
+    }) {
         Ok(policy) => policy,
         Err(reason) => {
             log::error!("{shown} is no policy: {reason}");

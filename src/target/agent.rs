@@ -9,10 +9,12 @@ use root::policy::file::Policy;
 use root::privileges::Unprivileged;
 
 use crate::cli::start_logging_as_asked;
-use crate::decision::take_request;
+use crate::decision::{await_answer, read_request};
 use crate::error::Error;
 use crate::grant::{Grant, Whom};
+use crate::launcher::job;
 use crate::launcher::unit::{UnitStatus, measure_in_unit, stop_in_unit};
+use crate::mode::Mode;
 use crate::process::{send_signal, stop::stop_server, usage::measure_server};
 use crate::reply::Reply;
 use crate::request::Request;
@@ -25,13 +27,18 @@ pub fn act_for_monitor(
     proof: &Unprivileged,
 ) -> Report {
     start_logging_as_asked();
-    let answer = take_request(request).and_then(|request| {
-        let whom = Whom::from(proof);
+    let answer = read_request(request).and_then(|bytes| {
+        let (request, whom) = (Request::parse(&bytes)?, Whom::from(proof));
         let grant = Grant::decide(policy, &whom, &request)?;
+        if let Request::AboutJob(about) = &request {
+            let name = &about.server_name;
+            let mut link = job::start(job::ACT, &bytes, name, Mode::Root, proof)?;
+            return await_answer(&mut link, request.longest(false), &whom.name);
+        }
         let link = grant.name_unit(request.server_name())?.map(|_| link);
-        act(request, grant, link, proof)
+        act(request, grant, link, proof).map(|reply| reply.to_text())
     });
-    answer.map_or_else(Report::from, |reply| Report::Answer(reply.to_text()))
+    answer.map_or_else(Report::from, Report::Answer)
 }
 
 /// Carries out a granted request. With a link, servers run in units.
@@ -45,7 +52,10 @@ pub fn act(
     proof: &Unprivileged,
 ) -> Result<Reply, Error> {
     match request {
-        Request::Spawn(_) => Err(Error::at("reading the request")(nix::errno::Errno::EBADMSG)),
+        // These are for processes of their own.
+        Request::Spawn(_) | Request::AboutJob(_) => {
+            Err(Error::at("reading the request")(nix::errno::Errno::EBADMSG))
+        }
         Request::Kill(kill) => Ok(Reply::signalled(send_signal(&kill, proof)?)),
         Request::Stop(stop) => {
             let leftovers = grant.policy().server.leftovers;

@@ -19,7 +19,8 @@ use crate::cli::{self, Command, Options, read_command_line};
 use crate::decision::{await_admission, await_answer, have_carried_out, tell};
 use crate::error::Error;
 use crate::grant::{Grant, Whom};
-use crate::launcher::{Failure, Launched, launch_server, process};
+use crate::launcher::{Failure, Launched, job, launch_server, process};
+use crate::mode::Mode;
 use crate::reply::{Reply, write_answer};
 use crate::request::Request;
 use crate::user_mode;
@@ -129,15 +130,24 @@ impl Call {
         policy: &Policy,
         proof: &Unprivileged,
     ) -> Result<Outcome, Failure> {
-        let (_, request) = self.read_request(options)?;
+        let (bytes, request) = self.read_request(options)?;
+        let (name, longest) = (request.server_name().clone(), request.longest(false));
         let whom = Whom::from(proof);
         let grant = Grant::decide(policy, &whom, &request)?;
         let Request::Spawn(spawn) = request else {
             self.write_down("ok");
+            if matches!(request, Request::AboutJob(_)) {
+                let mut link = job::start(job::ACT, &bytes, &name, Mode::User, proof)?;
+                let text = await_answer(&mut link, longest, &whom.name)?;
+                return Ok(Outcome::Answered(text, link));
+            }
             return Ok(Outcome::Done(act(request, grant, None, proof)?));
         };
         let launched = launch_server(spawn, grant, |plan| {
             self.write_down("ok");
+            if grant.is_for_job() {
+                return job::start(job::SUBMIT, &bytes, &name, Mode::User, proof);
+            }
             process::start(plan, policy, self.inherited_umask, proof)
         });
         launched.map(Outcome::Launched)

@@ -111,7 +111,14 @@ pub fn have_carried_out(
 }
 
 fn leave_request(monitor: &Monitor, request: &[u8], name: &ServerName) -> Result<(), Denial> {
-    let file = &monitor.request;
+    write_request(&monitor.request, request, name)
+}
+
+/// Writes a request, and the server's name in front of it, into a file in memory that nobody can change any more.
+///
+/// # Errors
+/// [`Denial::LaunchFailed`].
+pub fn write_request(file: &File, request: &[u8], name: &ServerName) -> Result<(), Denial> {
     file.write_all_at(&name_to_block(name), 0)
         .and_then(|()| file.write_all_at(request, BLOCK as u64))
         .map_err(|error| Denial::at("writing the request")(to_errno(&error)))?;
@@ -148,11 +155,19 @@ fn approve(
 /// # Errors
 /// Those of [`Request::parse`]; [`Denial::LaunchFailed`] if there is none.
 pub fn take_request(file: &mut File) -> Result<Request, Error> {
+    Request::parse(&read_request(file)?)
+}
+
+/// The bytes of that request.
+///
+/// # Errors
+/// [`Denial::LaunchFailed`].
+pub fn read_request(file: &mut File) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(BLOCK as u64))
         .and_then(|_| file.read_to_end(&mut bytes))
         .map_err(|_| Error::at("reading the request")(Errno::EIO))?;
-    Request::parse(&bytes)
+    Ok(bytes)
 }
 
 fn to_errno(error: &std::io::Error) -> Errno {

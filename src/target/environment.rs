@@ -72,8 +72,13 @@ impl UnitEdits<'_> {
 }
 
 fn is_passed(name: &str, rules: &file::Environment) -> bool {
-    let is_in = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
-    !is_in(&rules.remove) && rules.keep.as_deref().is_none_or(is_in)
+    !is_in(&rules.remove, name) && rules.keep.as_deref().is_none_or(|keep| is_in(keep, name))
+}
+
+/// Whether a name matches one of these patterns.
+#[must_use]
+pub fn is_in(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, name))
 }
 
 /// Whether a name matches a pattern, where `*` stands for any text and `?` for one character.

@@ -14,7 +14,7 @@ use root::privileges::Unprivileged;
 use root::unit_properties::Limits;
 
 use crate::error::Error;
-use crate::request::Request;
+use crate::request::{Request, Spawn, Wait};
 
 /// What is known of a target in a process that may not be the target.
 #[derive(Debug, Clone)]
@@ -51,8 +51,14 @@ impl<'a> Grant<'a> {
     pub fn decide(policy: &'a Policy, whom: &'a Whom, request: &Request) -> Result<Self, Error> {
         let grant = Self { policy, whom };
         match (request, grant.name_unit(request.server_name())?) {
-            (Request::Spawn(spawn), Some(_)) => grant.check_ceilings(spawn.limits)?,
-            (Request::Spawn(spawn), None) => grant.refuse_limits(spawn.limits)?,
+            (Request::Spawn(spawn), _) if grant.is_for_job() => grant.check_job(spawn)?,
+            (Request::Spawn(spawn), unit) => {
+                refuse_fields_of_jobs(spawn)?;
+                match unit {
+                    Some(_) => grant.check_ceilings(spawn.limits)?,
+                    None => grant.refuse_limits(spawn.limits)?,
+                }
+            }
             (_, Some(own)) => match request.unit() {
                 Some(unit) if unit != own.as_str() => {
                     let own = own.as_str().to_owned();
@@ -63,6 +69,25 @@ impl<'a> Grant<'a> {
             (_, None) => {}
         }
         Ok(grant)
+    }
+
+    /// Whether a spawn is to be a job.
+    #[must_use]
+    pub fn is_for_job(&self) -> bool {
+        self.policy.server.launcher == Launcher::Slurm
+    }
+
+    /// What `[slurm]` says of it is decided as the target, by a program of its own.
+    fn check_job(&self, spawn: &Spawn) -> Result<(), Error> {
+        let wrong = |sentence: &str| Error::MalformedRequest(sentence.to_owned());
+        let wait = spawn.wait.as_ref();
+        let wait =
+            wait.ok_or_else(|| wrong("the field \"wait\" is needed for a server in a job"))?;
+        if wait.port.is_some() {
+            return Err(wrong("for a server in a job, the node chooses the port of \"wait\""));
+        }
+        // A profile has its own.
+        self.refuse_limits(Limits::default())
     }
 
     /// The policy that the request was granted under.
@@ -112,5 +137,17 @@ impl<'a> Grant<'a> {
         let limit = limits.memory.map(|_| "memory").or(limits.cpus.map(|_| "cpus"));
         let limit = limit.or(limits.tasks.map(|_| "tasks")).or(asked);
         limit.map_or(Ok(()), |limit| Err(Error::LimitNotEnforceable { limit }))
+    }
+}
+
+/// Where no node chooses the port, the caller does, and there are no profiles.
+fn refuse_fields_of_jobs(spawn: &Spawn) -> Result<(), Error> {
+    let wrong = |sentence: &str| Err(Error::MalformedRequest(sentence.to_owned()));
+    if spawn.profile.is_some() {
+        return wrong("the field \"profile\" is for servers in jobs (server.launcher = \"slurm\")");
+    }
+    match spawn.wait {
+        Some(Wait { port: None, .. }) => wrong("the field \"port\" is missing in \"wait\""),
+        _ => Ok(()),
     }
 }

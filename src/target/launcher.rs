@@ -3,21 +3,30 @@
 //! This runs as the target, like everything after the request is read. What root has to do for a server is
 //! done by the [`root::monitor`], which was forked before.
 
+pub mod job;
 pub mod listener;
 pub mod plan;
 pub mod process;
+pub mod told;
 pub mod unit;
 pub mod watch;
 
+use std::fs::File;
+
 use ground::ending::{GRACE, LONGEST_ENDING};
-use ground::report::HookResult;
-use ground::wire::Link;
+use ground::report::{HookResult, Report};
+use ground::wire::{Link, Wire};
+use nix::sys::stat::Mode as FileMode;
+use root::policy::file::{Launcher, Policy};
+use root::privileges::Unprivileged;
 use root::unit_properties::lower_limits;
 
 use crate::error::Error;
 use crate::grant::Grant;
+use crate::mode::Mode;
 use crate::reply::{Reply, Spawned};
-use crate::request::Spawn;
+use crate::request::{Spawn, Wait};
+use job::{Wanted, wait_for_job};
 use plan::Plan;
 use watch::{Place, Watch};
 
@@ -72,7 +81,7 @@ pub fn launch_server(
     grant: Grant<'_>,
     start: impl FnOnce(&Plan) -> Result<Link, Error>,
 ) -> Result<Launched, Failure> {
-    let (wait, events) = (spawn.wait, spawn.events);
+    let (wait, events, profile) = (spawn.wait, spawn.events, spawn.profile.clone());
     let unit = grant.name_unit(&spawn.server_name).map_err(Error::from)?;
     let limits = unit.is_some().then(|| lower_limits(grant.policy(), spawn.limits));
     let plan = Plan::make(spawn, grant)?;
@@ -80,6 +89,11 @@ pub fn launch_server(
     let dropped_env = &plan.environment.dropped;
     if !dropped_env.is_empty() {
         log::warn!("not passed on to the server, for security: {}", dropped_env.join(", "));
+    }
+    if let (true, Some(Wait { limit, .. })) = (grant.is_for_job(), wait) {
+        let dropped_env = dropped_env.clone();
+        let wanted = Wanted { limit, announce: events, profile, dropped_env };
+        return wait_for_job(start(&plan)?, wanted, grant);
     }
     let place = if unit.is_some() { Place::Unit } else { Place::Process };
     let mut watch = Watch::new(start(&plan)?, place, wait, events);
@@ -109,4 +123,20 @@ pub fn launch_server(
             Err(Failure { error, hooks })
         }
     }
+}
+
+/// Continues in a child of the monitor after root is given up: reads the request, and starts the server. Returns only on
+/// failure, with the reason.
+pub fn start_for_monitor(
+    wire: &mut Wire,
+    request: &mut File,
+    policy: &Policy,
+    inherited_umask: FileMode,
+    proof: &Unprivileged,
+) -> Report {
+    if policy.server.launcher == Launcher::Slurm {
+        let error = job::become_program(job::SUBMIT, wire, request, Mode::Root, proof);
+        return Report::Failed(error.into());
+    }
+    process::become_supervisor_of(wire, request, policy, inherited_umask, proof)
 }

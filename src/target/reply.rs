@@ -10,8 +10,9 @@ use crate::error::Error;
 use crate::process::identity::Started;
 use crate::process::stop::Stopped;
 use crate::process::usage::Usage;
+use crate::request::about_job::JobId;
 use ground::escape::{Lines, escape_control_characters};
-use ground::report::{End, HookResult};
+use ground::report::{End, HookResult, JobNews};
 use root::unit_properties::Limits;
 
 /// What the caller is told, in the form described in `docs/protocol.md`.
@@ -20,6 +21,8 @@ use root::unit_properties::Limits;
 pub enum Reply {
     /// A server was started.
     Spawned(Spawned),
+    /// A server was started in a job.
+    Submitted(Submitted),
     /// A signal was sent, or there was no process to send it to.
     Signalled {
         /// Always true.
@@ -51,6 +54,8 @@ pub enum Reply {
         #[serde(flatten)]
         end: Option<EndFields>,
     },
+    /// The state of a server in a job.
+    JobStatus(JobStatus),
     /// The call failed.
     Failed {
         /// Always false.
@@ -91,6 +96,51 @@ pub struct Spawned {
     pub hooks: Vec<HookResult>,
     /// The variables that were not passed on.
     pub dropped_env: Vec<String>,
+}
+
+/// The fields of the reply to a spawn whose server is in a job.
+#[derive(Debug, Serialize)]
+pub struct Submitted {
+    /// Always true.
+    pub ok: bool,
+    /// The job's number.
+    pub job: String,
+    /// Which job that is, beyond its number.
+    pub started: String,
+    /// The address of its node.
+    pub host: Option<String>,
+    /// The port on which the server listens there.
+    pub port: u16,
+    /// Always true.
+    pub listening: bool,
+    /// The profile that the request has named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The results of root's hooks. User mode runs none.
+    pub hooks: Vec<HookResult>,
+    /// The variables that were not passed on.
+    pub dropped_env: Vec<String>,
+}
+
+/// The fields of a status reply about a job that has not ended.
+#[derive(Debug, Serialize)]
+pub struct JobStatus {
+    /// Always true.
+    pub ok: bool,
+    /// Always true.
+    pub alive: bool,
+    /// The job's number.
+    pub job: JobId,
+    /// Slurm's word for its state.
+    pub state: String,
+    /// Its node.
+    pub host: Option<String>,
+    /// The owner's uid.
+    pub uid: u32,
+    /// For how many seconds it has been running.
+    pub uptime: f64,
+    /// For how many seconds it may still run.
+    pub remaining: Option<f64>,
 }
 
 /// How a server has ended.
@@ -144,6 +194,8 @@ pub enum Event {
         /// Which process that is.
         started: Option<Started>,
     },
+    /// What Slurm says of the server's job.
+    Job(JobNews),
 }
 
 impl Reply {

@@ -1,5 +1,6 @@
 //! Parses the bytes of stdin into a request whose every field is within its bounds.
 
+pub mod about_job;
 mod input;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use root::unit_properties::Limits;
+
+use about_job::AboutJob;
 
 use crate::error::Error;
 use crate::json::{self, Fields};
@@ -43,6 +46,8 @@ pub enum Request {
     Stop(Stop),
     /// Report the state of the server.
     Status(Status),
+    /// Any of these three, for a server in a job.
+    AboutJob(AboutJob),
 }
 
 /// `{"action": "spawn"}`.
@@ -56,6 +61,8 @@ pub struct Spawn {
     pub server_name: ServerName,
     /// Whether, and for how long, to wait until the server listens.
     pub wait: Option<Wait>,
+    /// The profile that its job is to have, by name.
+    pub profile: Option<String>,
     /// The limits that it asks for.
     pub limits: Limits,
     /// Whether to write events to stdout before the reply.
@@ -65,8 +72,8 @@ pub struct Spawn {
 /// How long to wait for which port.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait {
-    /// The TCP port that the server will listen on.
-    pub port: u16,
+    /// The TCP port that the server will listen on. `None` if a node chooses it.
+    pub port: Option<u16>,
     /// The longest time to wait.
     pub limit: Duration,
 }
@@ -123,12 +130,22 @@ impl Request {
         let server_name = fields
             .take("server_name", json::read_text)?
             .map_or_else(|| Ok(ServerName::default()), ServerName::parse_asked)?;
+        let job = match action.as_str() {
+            "kill" | "stop" | "status" => fields.take("job", about_job::read_job)?,
+            _ => None,
+        };
+        if let Some(job) = job {
+            let about = AboutJob::read(job, &action, server_name, &mut fields)?;
+            fields.finish()?;
+            return Ok(Self::AboutJob(about));
+        }
         let request = match action.as_str() {
             "spawn" => Self::Spawn(Spawn {
                 args: read_args(&mut fields)?,
                 env: read_env(&mut fields)?,
                 server_name,
                 wait: read_wait(&mut fields)?,
+                profile: fields.take("profile", json::read_text)?,
                 limits: read_limits(&mut fields)?,
                 events: fields.take("events", json::read_boolean)?.unwrap_or(false),
             }),
@@ -169,7 +186,8 @@ impl Request {
             Self::Spawn(Spawn { server_name, .. })
             | Self::Kill(Kill { server_name, .. })
             | Self::Stop(Stop { server_name, .. })
-            | Self::Status(Status { server_name, .. }) => server_name,
+            | Self::Status(Status { server_name, .. })
+            | Self::AboutJob(AboutJob { server_name, .. }) => server_name,
         }
     }
 
@@ -177,7 +195,7 @@ impl Request {
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
         match self {
-            Self::Spawn(_) => None,
+            Self::Spawn(_) | Self::AboutJob(_) => None,
             Self::Kill(Kill { unit, .. })
             | Self::Stop(Stop { unit, .. })
             | Self::Status(Status { unit, .. }) => unit.as_deref(),
@@ -192,6 +210,7 @@ impl Request {
             Self::Stop(Stop { interrupt, term, kill, .. }) => {
                 STOP_PATIENCE.saturating_add(*interrupt).saturating_add(*term).saturating_add(*kill)
             }
+            Self::AboutJob(about) => STOP_PATIENCE.saturating_add(about.longest_wait()),
             Self::Spawn(_) | Self::Kill(_) | Self::Status(_) => PATIENCE,
         };
         if is_in_unit { own.saturating_add(UNIT_PATIENCE) } else { own }
@@ -205,6 +224,7 @@ impl Request {
             Self::Kill(_) => "kill",
             Self::Stop(_) => "stop",
             Self::Status(_) => "status",
+            Self::AboutJob(about) => about.action(),
         }
     }
 }
@@ -234,11 +254,10 @@ fn read_wait(fields: &mut Fields) -> Result<Option<Wait>, Error> {
     let Some(mut wait) = fields.take("wait", json::read_fields)? else {
         return Ok(None);
     };
-    let port = wait.require("port", json::read_integer(1..=65535))?;
+    let port = wait.take("port", json::read_integer(1..=65535))?;
     let limit = to_duration(wait.require("seconds", json::read_number(0.0..=MAX_SECONDS))?)?;
     wait.finish()?;
-    let port = u16::try_from(port).map_err(|_| Error::MalformedRequest("port".to_owned()))?;
-    Ok(Some(Wait { port, limit }))
+    Ok(Some(Wait { port: port.and_then(|port| u16::try_from(port).ok()), limit }))
 }
 
 fn read_limits(fields: &mut Fields) -> Result<Limits, Error> {

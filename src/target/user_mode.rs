@@ -1,7 +1,7 @@
 //! User mode: sudoers has decided who may act for whom, and sudo has made this process the target.
 
 use ground::denial::Denial;
-use nix::unistd::getuid;
+use nix::unistd::{Gid, getuid};
 use root::account::Account;
 use root::policy::check_account;
 use root::policy::file::{Launcher, Limits, Policy};
@@ -17,7 +17,25 @@ use crate::error::Error;
 /// A mistake in the policy file, [`Denial::TargetIsRoot`], [`Denial::TargetUnknown`],
 /// [`Error::TargetMismatch`], [`Denial::TargetNotPermitted`] and [`Denial::PrivilegesLeft`].
 pub fn admit(asked: Option<&str>) -> Result<(Policy, Unprivileged), Error> {
-    let policy = leave_out_root(Policy::load()?.unwrap_or_else(make_default_policy));
+    let policy = Policy::load()?.unwrap_or_else(make_default_policy);
+    // sudo -P keeps the caller's groups.
+    admit_under(policy, asked, |account, groups| check_groups(account.gid, groups))
+}
+
+/// The same for a job on its node, where Slurm has made this process the target.
+///
+/// # Errors
+/// Those of [`admit`] but for a mistake in the policy file.
+pub fn admit_in_job(policy: Policy) -> Result<(Policy, Unprivileged), Error> {
+    admit_under(policy, None, |_, _| Ok(()))
+}
+
+fn admit_under(
+    policy: Policy,
+    asked: Option<&str>,
+    check: impl FnOnce(&Account, &[Gid]) -> Result<(), Denial>,
+) -> Result<(Policy, Unprivileged), Error> {
+    let policy = leave_out_root(policy);
     let uid = getuid();
     if uid.is_root() {
         return Err(Denial::TargetIsRoot.into());
@@ -33,15 +51,16 @@ pub fn admit(asked: Option<&str>) -> Result<(Policy, Unprivileged), Error> {
     let groups = check_account(&account, &policy.targets, None)?;
     set_limits(&policy.limits)?;
     leave_keyring_of_caller()?;
-    // sudo -P keeps the caller's groups.
-    check_groups(account.gid, &groups)?;
+    check(&account, &groups)?;
     close(&policy)?;
     Ok((policy, prove(account, uid)?))
 }
 
 /// The part of the policy that applies without root: no units, and no limits except that of open files.
 fn leave_out_root(mut policy: Policy) -> Policy {
-    policy.server.launcher = Launcher::Process;
+    if policy.server.launcher == Launcher::Systemd {
+        policy.server.launcher = Launcher::Process;
+    }
     policy.limits = Limits { open_files: policy.limits.open_files, ..Limits::default() };
     policy
 }

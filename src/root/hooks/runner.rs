@@ -94,11 +94,11 @@ impl Runner {
         let begin = Instant::now();
         let mut output = Output::default();
         let started = match self.surroundings {
-            Surroundings::Inherited => program.start(None),
+            Surroundings::Inherited => program.start(None, None),
             Surroundings::Clean => {
                 let (kept, input) = Output::keep(TAIL_BYTES)?;
                 output = kept;
-                program.start(Some([input.as_fd(); 2]))
+                program.start(None, Some([input.as_fd(); 2]))
             }
         };
         let hook = match started {

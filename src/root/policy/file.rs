@@ -5,6 +5,8 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
+
 use super::systemd::Systemd;
 use super::units::{Bytes, Umask, read_cpus, read_path, read_seconds};
 
@@ -26,6 +28,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Its unit.
     pub systemd: Systemd,
+    /// Its job. Root passes over this section: `sudospawner-slurm` reads it, as the target.
+    pub slurm: IgnoredAny,
 }
 
 /// `[targets]`.
@@ -98,6 +102,8 @@ pub enum Launcher {
     Process,
     /// In a unit of its own.
     Systemd,
+    /// In a job, on a node of a cluster.
+    Slurm,
 }
 
 /// Where a server's log goes.

@@ -65,7 +65,8 @@ impl Policy {
 
 /// The mistake with its line, message and key. The library's own display takes several lines, as it shows the
 /// line's text.
-fn explain(text: &str, error: &toml::de::Error) -> String {
+#[must_use]
+pub fn explain(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let above = before.matches('\n').count();
     let key = text.lines().nth(above).and_then(|line| line.split_once('='));

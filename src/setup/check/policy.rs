@@ -154,6 +154,12 @@ fn judge_limits(policy: &Policy) -> Option<Finding> {
              server is started"
                 .to_owned()
         }
+        Launcher::Slurm => {
+            set.next()?;
+            "[limits] sets memory, cpus or tasks, and the launcher \"slurm\" has its limits in profiles: \
+             no server is started"
+                .to_owned()
+        }
         Launcher::Systemd => {
             let limit = set.find(|limit| !limit.has_controller())?;
             format!(

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{Pid, Uid};
 
 use super::listener::{self, Listening};
+use super::told::Hooks;
 use super::unit::{ask_unit, read_journal};
 use crate::error::Error;
 use crate::grant::Grant;
@@ -20,7 +21,7 @@ use crate::supervisor::relay::TAIL_BYTES;
 use ground::denial::Denial;
 use ground::escape::{Lines, escape_control_characters};
 use ground::mounts::describe_mount;
-use ground::report::{End, HookResult, HookStatus, Report};
+use ground::report::{End, HookResult, Report};
 use ground::waiting::wait_for_any;
 use ground::wire::{Link, stdout_to_caller};
 
@@ -68,7 +69,7 @@ pub struct Watch {
     since: Instant,
     wait: Option<Wait>,
     announce: bool,
-    hooks: Vec<HookResult>,
+    hooks: Hooks,
     /// When the last report came.
     last_word: Instant,
     /// How long to pause before the next look at the sockets.
@@ -90,7 +91,7 @@ impl Watch {
             since: now,
             wait,
             announce,
-            hooks: Vec::new(),
+            hooks: Hooks::new(announce),
             last_word: now,
             pause: LISTEN_INTERVAL,
         }
@@ -99,7 +100,7 @@ impl Watch {
     /// The connection to the server's supervisor, and the results of the hooks.
     #[must_use]
     pub fn into_parts(self) -> (Link, Vec<HookResult>) {
-        (self.link, self.hooks)
+        (self.link, self.hooks.results)
     }
 
     /// The pid, and which process that is.
@@ -127,7 +128,7 @@ impl Watch {
                     // the account's own processes. For a unit, the monitor keeps reporting.
                     Report::Denied(_) if self.server.is_some() && self.place == Place::Process => {}
                     Report::Hook(_) | Report::Server(_) if self.server.is_some() => {}
-                    Report::Hook(result) => self.announce_hook(result),
+                    Report::Hook(result) => self.hooks.take(result),
                     Report::Warning(sentence) => log::warn!("{sentence}"),
                     Report::Server(pid) => self.announce_server(Pid::from_raw(pid)),
                     Report::Found => self.has_found = true,
@@ -144,6 +145,7 @@ impl Watch {
                     }
                     // Nobody has asked for these.
                     Report::Unit(_) | Report::Admitted(..) | Report::Answer(_) => {}
+                    Report::Job(_) | Report::JobEnded { .. } => {}
                 }
             }
             let (limit, passed) = (self.find_limit(), self.since.elapsed());
@@ -163,12 +165,13 @@ impl Watch {
                 if left.is_zero() {
                     return Err(self.explain_silence(directory, limit, grant));
                 }
-            } else if let (Some(wait), Some(pid)) =
-                (self.wait, self.server.as_ref().map(|server| server.pid))
-            {
-                match self.look_for_listeners(pid, wait.port, whom.uid) {
+            } else if let (Some(port), Some(pid)) = (
+                self.wait.and_then(|wait| wait.port),
+                self.server.as_ref().map(|server| server.pid),
+            ) {
+                match self.look_for_listeners(pid, port, whom.uid) {
                     Listening::Target => return Ok(Some(true)),
-                    Listening::Other(uid) => return Err(Error::PortTaken { port: wait.port, uid }),
+                    Listening::Other(uid) => return Err(Error::PortTaken { port, uid }),
                     Listening::Nobody if left.is_zero() => return Ok(Some(false)),
                     Listening::Nobody => {}
                 }
@@ -240,20 +243,6 @@ impl Watch {
         let stderr = escape_control_characters(tail, Lines::Many);
         let hint = state.explain();
         Err(Error::ExitedEarly { end, result: state.result, hint, stderr })
-    }
-
-    fn announce_hook(&mut self, result: HookResult) {
-        if self.announce {
-            Event::hook(&result).write();
-        }
-        if result.status == HookStatus::Running {
-            return;
-        }
-        // A caller that gets events logs them itself.
-        let HookResult { name, status, seconds, output, .. } = &result;
-        let level = if self.announce { log::Level::Debug } else { log::Level::Info };
-        log::log!(level, "hook {name}: {status:?} after {seconds} s: {}", output.trim_end());
-        self.hooks.push(result);
     }
 
     fn announce_server(&mut self, pid: Pid) {

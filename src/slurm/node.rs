@@ -1,0 +1,325 @@
+//! Starts the server on the node, says where it listens, and stays until it and all that it left have ended.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ground::ending::LONGEST_ENDING;
+use ground::report::{End, Report};
+use ground::system_calls;
+use ground::waiting::wait_for_any;
+use ground::wire::Link;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::umask;
+use nix::unistd::Pid;
+use root::policy::file::{Launcher, Policy};
+use root::privileges::Unprivileged;
+use target::environment::is_in;
+use target::error::Error as Plain;
+use target::grant::{Grant, Whom};
+use target::launcher::plan::Plan;
+use target::launcher::process;
+use target::launcher::watch::{Place, Watch};
+use target::process::Process;
+use target::process::identity::Identity;
+use target::request::about_job::JobId;
+use target::request::{Request, Spawn, Wait};
+use target::user_mode;
+
+use crate::error::Error;
+use crate::programs::Programs;
+use crate::queue::find_job;
+use crate::section::Section;
+use crate::submission::write_comment;
+use crate::ticket::read_ticket;
+use crate::word::Word;
+
+/// How many ports are tried if another account takes one.
+const TRIES: u32 = 3;
+/// What stands for the port in arguments and variables.
+const PLACEHOLDER: &str = "{port}";
+/// The variable that tells the server when its job ends, in seconds since 1970.
+const END: &str = "SUDOSPAWNER_JOB_END";
+/// The limit of one call of Slurm's programs,
+const LONGEST_CALL: Duration = Duration::from_secs(30);
+/// and how long to go on with a comment while the controller is away.
+const LONGEST_TELLING: Duration = Duration::from_secs(3600);
+/// The pause between two attempts.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// The job that this process is.
+struct Job {
+    id: JobId,
+    programs: Programs,
+    /// The variables that Slurm has set.
+    variables: BTreeMap<String, String>,
+}
+
+/// Does the job's work.
+///
+/// # Errors
+/// A sentence, if this is no job.
+pub fn run() -> Result<ExitCode, String> {
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    system_calls::clear_environment();
+    let id = variables.get("SLURM_JOB_ID").and_then(|id| JobId::parse(id));
+    let id = id.ok_or("this is no job of Slurm: SLURM_JOB_ID is missing")?;
+    // Blocked from now on, so that none is lost that comes while the server starts.
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).map_err(|errno| errno.to_string())?;
+    let (text, request) = read_ticket(std::io::stdin().lock())?;
+    let section = Section::parse(&text)?;
+    let programs = Programs::within_job(&section, variables.get("SLURM_CONF").cloned());
+    let job = Job { id, programs, variables };
+    match job.serve(&text, request.as_bytes(), &section, &signals) {
+        Ok(end) => Ok(job.end_like(end)),
+        // Slurm itself tells how a server has ended, and its last lines are in the job's output.
+        Err(Error::Plain(Plain::ExitedEarly { end, .. })) => Ok(job.end_like(end)),
+        Err(error) => {
+            log::error!("{error}");
+            let code = error.classify().0.to_owned();
+            job.tell(&Word::Failed { code, sentence: error.to_string() });
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+impl Job {
+    /// Starts the server, and returns how it ended.
+    fn serve(
+        &self,
+        text: &str,
+        request: &[u8],
+        section: &Section,
+        signals: &SigSet,
+    ) -> Result<End, Error> {
+        let malformed = |reason| Error::from(Plain::MalformedRequest(reason));
+        let mut policy = if text.is_empty() {
+            user_mode::make_default_policy()
+        } else {
+            Policy::parse(text).map_err(malformed)?
+        };
+        policy.server.launcher = Launcher::Process;
+        policy.server.directory = section.directory.clone().or(policy.server.directory);
+        let (policy, proof) = user_mode::admit_in_job(policy)?;
+        let whom = Whom::from(&proof);
+        let end = self.find_end();
+        let mut tries = TRIES;
+        loop {
+            let port = find_port(&section.ports)?;
+            let Request::Spawn(spawn) = Request::parse(request)? else {
+                return Err(malformed("a job is for a spawn".to_owned()));
+            };
+            let mut spawn = put_port(spawn, port);
+            self.add_variables(&mut spawn, section, end);
+            let wait = spawn.wait;
+            let request = Request::Spawn(spawn);
+            let grant = Grant::decide(&policy, &whom, &request)?;
+            let Request::Spawn(spawn) = request else { continue };
+            let plan = Plan::make(spawn, grant)?;
+            let link = process::start(&plan, &policy, umask_of_this_process(), &proof)?;
+            let mut watch = Watch::new(link, Place::Process, wait, false);
+            match watch.until_up(&plan.directory, grant) {
+                Ok(_) => {
+                    let (pid, started) = watch.identify_server();
+                    let server = Identity { pid: Pid::from_raw(pid), started };
+                    let (link, _) = watch.into_parts();
+                    self.tell(&Word::Listening(port));
+                    return self.attend(link, &server, signals, &proof);
+                }
+                Err(error) => {
+                    watch.into_parts().0.wait_for_undoing(LONGEST_ENDING);
+                    tries = tries.saturating_sub(1);
+                    if tries == 0 || !matches!(error, Plain::PortTaken { .. }) {
+                        return Err(error.into());
+                    }
+                    log::warn!("{error}; another port is tried");
+                }
+            }
+        }
+    }
+
+    /// Stays beside the server, whose supervisor ends it if this process goes away. Passes on the signals that Slurm
+    /// sends to this process alone.
+    fn attend(
+        &self,
+        mut link: Link,
+        server: &Identity,
+        signals: &SigSet,
+        proof: &Unprivileged,
+    ) -> Result<End, Error> {
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let signals = SignalFd::with_flags(signals, flags).map_err(Error::at("signalfd"))?;
+        loop {
+            let mut watched = [
+                PollFd::new(link.as_fd(), PollFlags::POLLIN),
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            ];
+            let events = wait_for_any(&mut watched, Duration::MAX).map_err(Error::at("poll"))?;
+            while let Ok(Some(info)) = signals.read_signal() {
+                let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+                if number == Signal::SIGTERM as i32 {
+                    log::warn!("{}", self.explain_notice());
+                }
+                if let Ok(Some(process)) = Process::open(server, proof) {
+                    let _ = process.signal(number);
+                }
+            }
+            if events.first() != Some(&true) {
+                continue;
+            }
+            match link.read_report() {
+                Ok(Report::Ended(end, _)) => {
+                    // The supervisor ends what is left, and then itself.
+                    link.wait_for_undoing(LONGEST_ENDING);
+                    return Ok(end);
+                }
+                Ok(_) => {}
+                // The supervisor was killed. Slurm ends what is left.
+                Err(denial) => return Err(denial.into()),
+            }
+        }
+    }
+
+    /// What a SIGTERM means: somebody ends the job, or its time is nearly over.
+    fn explain_notice(&self) -> String {
+        let job = find_job(&self.programs, self.id, LONGEST_CALL).ok().flatten();
+        match job.and_then(|job| job.left) {
+            Some(left) if left <= Duration::from_secs(120) => format!(
+                "the time of this job is over in {} s: the server ends now; save your work, and start it again for another period",
+                left.as_secs()
+            ),
+            _ => "the job is being ended, and its server with it".to_owned(),
+        }
+    }
+
+    /// When the job ends, in seconds since 1970, if Slurm says so.
+    fn find_end(&self) -> Option<u64> {
+        // Not before Slurm 23.02.
+        if let Some(end) = self.variables.get("SLURM_JOB_END_TIME") {
+            return end.parse().ok();
+        }
+        let left = find_job(&self.programs, self.id, LONGEST_CALL).ok().flatten()?.left?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        Some(now.saturating_add(left).as_secs())
+    }
+
+    fn add_variables(&self, spawn: &mut Spawn, section: &Section, end: Option<u64>) {
+        for (name, value) in &self.variables {
+            if is_in(&section.environment, name) && !spawn.env.contains_key(name) {
+                spawn.env.insert(name.clone(), value.clone());
+            }
+        }
+        spawn.env.extend(end.map(|end| (END.to_owned(), end.to_string())));
+    }
+
+    /// Writes the job's comment. While the controller is away, again and again: nobody else knows the port.
+    fn tell(&self, word: &Word) {
+        let begun = Instant::now();
+        let comment = word.write();
+        while let Err(failure) = write_comment(&self.programs, self.id, &comment, LONGEST_CALL) {
+            log::warn!("the job's comment could not be written: {failure}");
+            if begun.elapsed() >= LONGEST_TELLING {
+                return;
+            }
+            let _ = wait_for_any(&mut [], INTERVAL);
+        }
+    }
+
+    /// Ends as the server did, so that Slurm keeps its exit status or signal.
+    fn end_like(&self, end: End) -> ExitCode {
+        match end {
+            End::Exited(status) => ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)),
+            End::Killed(number) => {
+                if let Ok(signal) = Signal::try_from(number) {
+                    let only = [signal].into_iter().collect::<SigSet>();
+                    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&only), None);
+                    let _ = raise(signal);
+                }
+                ExitCode::from(u8::try_from(number.saturating_add(128)).unwrap_or(1))
+            }
+        }
+    }
+}
+
+/// The umask that Slurm has given this process.
+fn umask_of_this_process() -> nix::sys::stat::Mode {
+    let own = umask(nix::sys::stat::Mode::empty());
+    umask(own);
+    own
+}
+
+/// A port that nobody listens on now, chosen at random.
+fn find_port(ports: &RangeInclusive<u16>) -> Result<u16, Error> {
+    let count = u64::from(ports.end().saturating_sub(*ports.start())).saturating_add(1);
+    let first = RandomState::new().build_hasher().finish();
+    for step in 0..count {
+        let offset = first.wrapping_add(step).checked_rem(count).unwrap_or(0);
+        let port = ports.start().saturating_add(u16::try_from(offset).unwrap_or(0));
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Error::NoPort { first: *ports.start(), last: *ports.end() })
+}
+
+/// Puts the port where the request has the placeholder.
+fn put_port(mut spawn: Spawn, port: u16) -> Spawn {
+    let digits = port.to_string();
+    let put = |text: &str| text.replace(PLACEHOLDER, &digits);
+    spawn.args = spawn
+        .args
+        .into_iter()
+        .map(|arg| match arg.to_str() {
+            Ok(text) if text.contains(PLACEHOLDER) => CString::new(put(text)).unwrap_or(arg),
+            _ => arg,
+        })
+        .collect();
+    spawn.env.values_mut().for_each(|value| *value = put(value));
+    spawn.wait = spawn.wait.map(|wait| Wait { port: Some(port), ..wait });
+    (spawn.profile, spawn.limits) = Default::default();
+    spawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Spawn {
+        match Request::parse(text.as_bytes()).unwrap() {
+            Request::Spawn(spawn) => spawn,
+            _ => unreachable!("it is a spawn"),
+        }
+    }
+
+    #[test]
+    fn the_port_is_put_into_arguments_and_values_and_never_into_names() {
+        let text = r#"{"action":"spawn","args":["--port={port}","{port}{port}","{ports}"],
+            "env":{"URL":"http://0.0.0.0:{port}/","{port}":"x"},"wait":{"seconds":9},"profile":"p"}"#;
+        let spawn = put_port(read(text), 4002);
+        let args: Vec<_> = spawn.args.iter().map(|arg| arg.to_str().unwrap()).collect();
+        assert_eq!(args, ["--port=4002", "40024002", "{ports}"]);
+        assert_eq!(spawn.env["URL"], "http://0.0.0.0:4002/");
+        assert_eq!(spawn.env["{port}"], "x");
+        assert_eq!(spawn.wait.unwrap().port, Some(4002));
+        assert_eq!(spawn.profile, None);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_not_found() {
+        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert!(matches!(find_port(&(port..=port)), Err(Error::NoPort { .. })));
+        drop(taken);
+        assert_eq!(find_port(&(port..=port)).unwrap(), port);
+    }
+}

@@ -1,0 +1,158 @@
+//! Gives a job to Slurm, signals it, and cancels it.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use ground::server_name::ServerName;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use target::request::about_job::JobId;
+
+use crate::IN_JOB;
+use crate::programs::{Failure, Programs};
+
+/// How long before the end of its time a server gets SIGTERM, in seconds.
+const NOTICE: u32 = 60;
+/// The end of the text that the script's program gets. No line of JSON is like it.
+const END: &str = "END OF TICKET";
+
+/// The name that the job of a server has in the queue: `sudospawner`, or `sudospawner-NAME`. The name is escaped, so
+/// that it has no comma, which would make it a list of names.
+#[must_use]
+pub fn name_job(server: &ServerName) -> String {
+    match server.escape() {
+        name if name.is_empty() => "sudospawner".to_owned(),
+        name => format!("sudospawner-{name}"),
+    }
+}
+
+/// What is submitted.
+#[derive(Debug)]
+pub struct Submission<'a> {
+    /// The job's name.
+    pub name: &'a str,
+    /// The file that the job's output goes to, with sbatch's `%j`.
+    pub output: &'a str,
+    /// The options of the profile.
+    pub options: Vec<String>,
+    /// The program that the job executes with `--in-job`.
+    pub binary: &'a Path,
+    /// What the program reads: one line.
+    pub ticket: &'a str,
+}
+
+impl Submission<'_> {
+    /// Submits the job. Its environment is empty: `--export=NIL` and lists have 22.05 run the account's login shell on
+    /// the node, so all of an empty environment is exported.
+    ///
+    /// # Errors
+    /// Every [`Failure`]. After [`Failure::Silent`] there may be a job.
+    pub fn submit(&self, programs: &Programs, limit: Duration) -> Result<JobId, Failure> {
+        let fixed = [
+            "--parsable".to_owned(),
+            "--ntasks=1".to_owned(),
+            "--nodes=1".to_owned(),
+            "--export=ALL".to_owned(),
+            "--propagate=NONE".to_owned(),
+            "--no-requeue".to_owned(),
+            "--open-mode=append".to_owned(),
+            "--chdir=/".to_owned(),
+            format!("--signal=B:TERM@{NOTICE}"),
+        ];
+        // Root's own options may change what comes before them, but neither name nor output.
+        let mut words = fixed.to_vec();
+        words.extend(self.options.iter().cloned());
+        words.extend([format!("--job-name={}", self.name), format!("--output={}", self.output)]);
+        let failed = |errno| Failure::Missing { program: "sbatch".to_owned(), errno };
+        let file = memfd_create("script", MFdFlags::MFD_CLOEXEC).map_err(failed)?;
+        let mut file = std::fs::File::from(file);
+        let written = file.write_all(self.write_script().as_bytes());
+        written
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .map_err(|_| failed(nix::errno::Errno::ENOSPC))?;
+        let text = programs.run("sbatch", &words, Some(file.as_fd()), limit)?;
+        // With several clusters, the cluster's name follows.
+        let id = text.trim_end().split(';').next().and_then(JobId::parse);
+        id.ok_or_else(|| Failure::Refused {
+            said: format!("sbatch printed {text:?} in place of a number"),
+        })
+    }
+
+    /// The fixed script. The shell reads no word of the ticket.
+    fn write_script(&self) -> String {
+        let binary = self.binary.display().to_string().replace('\'', "'\\''");
+        format!("#!/bin/sh\nexec '{binary}' {IN_JOB} <<'{END}'\n{}\n{END}\n", self.ticket)
+    }
+}
+
+/// Sends a job's script a signal; with `None`, ends the job, also one that waits: SIGTERM for all of its processes, and
+/// SIGKILL after Slurm's KillWait.
+///
+/// # Errors
+/// Every [`Failure`]. A job that has ended is none.
+pub fn signal_job(
+    programs: &Programs,
+    job: JobId,
+    signal: Option<i32>,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let signal = signal.map(|number| [format!("--signal={number}"), "--batch".to_owned()]);
+    let words: Vec<String> = signal.into_iter().flatten().chain([job.to_string()]).collect();
+    match programs.run("scancel", &words, None, limit) {
+        Ok(_) | Err(Failure::Unknown) => Ok(()),
+        // It has ended meanwhile, or does not run yet.
+        Err(Failure::Refused { said }) if said.contains("already completing or completed") => {
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Writes a job's comment, from within the job.
+///
+/// # Errors
+/// Every [`Failure`].
+pub fn write_comment(
+    programs: &Programs,
+    job: JobId,
+    comment: &str,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let words = ["update".to_owned(), format!("JobId={job}"), format!("Comment={comment}")];
+    programs.run("scontrol", &words, None, limit).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_job_is_one_word_and_no_list() {
+        for (server, name) in [
+            ("", "sudospawner"),
+            ("gpu", "sudospawner-gpu"),
+            ("a,b %j", "sudospawner-a\\x2cb\\x20\\x25j"),
+        ] {
+            assert_eq!(name_job(&ServerName::parse(server.to_owned()).unwrap()), name);
+        }
+    }
+
+    #[test]
+    fn the_script_has_one_command_and_the_shell_reads_nothing_of_its_ticket() {
+        let ticket = r#"["","{\"env\":{\"A\":\"$(id) `id` $HOME\"}}"]"#;
+        let binary = Path::new("/opt/it's/bin/sudospawner");
+        let submission = Submission { name: "", output: "", options: Vec::new(), binary, ticket };
+        let script = submission.write_script();
+        let lines: Vec<&str> = script.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "#!/bin/sh",
+                r"exec '/opt/it'\''s/bin/sudospawner' --in-job <<'END OF TICKET'",
+                ticket,
+                "END OF TICKET"
+            ]
+        );
+    }
+}
