@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Bool, Enum, List, Unicode
 
@@ -60,6 +64,13 @@ CHECK_ON_START = Bool(
     and does not wait for the check.
     """,
 )
+
+
+def find_sudospawner() -> str:
+    """Return the mediator's path if none is configured."""
+    beside_python = os.path.join(os.path.dirname(sys.executable), "sudospawner")
+    return shutil.which("sudospawner") or shutil.which(beside_python) or "sudospawner"
+
 
 # Each server has its own spawner; repeating the warning for each would flood the log.
 _warned: set[str] = set()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import pwd
-import shutil
-import sys
 from collections.abc import AsyncIterator
 from typing import Any, Callable
 
@@ -21,7 +18,7 @@ from .choosing import Choosing
 from .command import make_command
 from .descriptors import LEFT_BY_STARTS, require_descriptors
 from .errors import MediatorError
-from .failures import make_failed_start, make_failure
+from .failures import make_failure
 from .identity import Liveness
 from .launch_job import JobLaunch
 from .launch_process import ProcessLaunch
@@ -55,8 +52,7 @@ class SudoSpawner(LocalProcessSpawner):
 
     @default("sudospawner_path")
     def _find_sudospawner(self) -> str:
-        beside_python = os.path.join(os.path.dirname(sys.executable), "sudospawner")
-        return shutil.which("sudospawner") or shutil.which(beside_python) or "sudospawner"
+        return settings.find_sudospawner()
 
     @default("options_form")
     def _find_options_form(self) -> Any:
@@ -73,7 +69,7 @@ class SudoSpawner(LocalProcessSpawner):
     def __init__(self, **kwargs: Any) -> None:
         """Create a spawner without a server; takes the parameters of every spawner."""
         super().__init__(**kwargs)
-        self._watch = Watch(self, self._tell, self._tell_user)
+        self._watch = Watch(self, self._tell)
         # Of the current start, or of the next one once the server has ended.
         self._progress = Progress()
         # The current start, or the last one; before the first, one that is not under way.
@@ -176,15 +172,6 @@ class SudoSpawner(LocalProcessSpawner):
             return await self._watch.look() is Liveness.ALIVE
         reply = await self.do("kill", signal=sig, **self._identify())
         return bool(reply.get("alive"))
-
-    def _tell_user(self, sentence: str) -> None:
-        """Make the Hub's page of a stopped server say why it stopped.
-
-        The page shows the error of the last start, and then only the user can start the server
-        again. The Hub offers no other way to show a message there.
-        """
-        if self._spawn_future is None:
-            self._spawn_future = make_failed_start("server_killed", sentence)
 
     def _identify(self) -> dict[str, Any]:
         """Return the fields of a request that identify the server."""

@@ -11,6 +11,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 
 from .ending import Ending
 from .errors import MediatorError
+from .failures import show_why_it_stopped
 from .identity import Liveness
 from .job_server import JobServer
 from .process_server import ProcessServer
@@ -27,17 +28,14 @@ class Watch:
         self,
         spawner: LocalProcessSpawner,
         tell: Callable[[int, str], None],
-        tell_user: Callable[[str], None],
     ) -> None:
         """Start without a server.
 
         :param spawner: the spawner whose server it is, which can ask the mediator.
         :param tell: logs a sentence; the first argument is a logging level.
-        :param tell_user: shows the user why the server was ended, and what to do.
         """
         self._spawner = spawner
         self._tell = tell
-        self._tell_user = tell_user
         #: The server, or one that the mediator has started but not yet reported in a reply.
         self.server: Server = ProcessServer(spawner)
         self.forget_ending()
@@ -123,7 +121,7 @@ class Watch:
         explanation = ending.explain(server.memory)
         if explanation is not None:
             self._tell(logging.WARNING, explanation)
-            self._tell_user(explanation)
+            show_why_it_stopped(self._spawner, explanation)
 
     async def _find_status(self, server: Server) -> dict[str, Any]:
         """Return the reply to ``status``; if there is none, a reply that is not ``ok``."""
