@@ -121,8 +121,9 @@ async def find_offer(program: str, user: str, warn: Callable[[str], None]) -> Of
     now = asyncio.get_running_loop().time()
     for key in [key for key, (_, until) in _answers.items() if until < now]:
         del _answers[key]
-    if (program, user) in _answers:
-        return _answers[program, user][0]
+    for key in ((program, user), (program, "")):
+        if key in _answers:
+            return _answers[key][0]
     try:
         told = await run_subcommand(program, "profiles", f"--user={user}", time_limit=_TIME_LIMIT)
     except MediatorError as error:
@@ -135,10 +136,12 @@ async def find_offer(program: str, user: str, warn: Callable[[str], None]) -> Of
         return Offer(_SLURM if in_jobs else _PROCESS)
     offer = Offer.read(told)
     if len(_answers) < _ANSWERS:
-        _answers[program, user] = (offer, now + _AGE)
+        # Only profiles are for some users and not for others.
+        _answers[program, user if offer.in_jobs else ""] = (offer, now + _AGE)
     return offer
 
 
+# The answers, and until when they count, by the mediator's path and the user: empty for all users.
 _answers: dict[tuple[str, str], tuple[Offer, float]] = {}
 
 

@@ -327,6 +327,13 @@ async def test_an_answer_counts_for_some_seconds_and_for_one_user(cluster, monke
     assert len(cluster.calls("profiles")) == 4
 
 
+async def test_an_answer_without_profiles_counts_for_all_users(cluster):
+    cluster.say(profiles={"launcher": "process", "profiles": []})
+    for user in ("zoe", "wash"):
+        assert await find_offer(cluster.program, user, print) == Offer()
+    assert cluster.calls("profiles") == [["--user=zoe"]]
+
+
 async def test_only_options_that_nothing_makes_use_of_are_warned_about(spawner, caplog):
     spawner.log.propagate = True
     options.tell_of_unhandled_options(spawner, {"profile": "a", "cpus": 1, "memory": 5})
