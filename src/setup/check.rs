@@ -6,6 +6,7 @@
 mod accounts;
 mod apart;
 mod binary;
+mod cluster;
 mod commands;
 mod directory;
 mod finding;
@@ -65,6 +66,7 @@ pub fn look_at_machine(question: &Question) -> Result<Report, String> {
     findings.extend(unit::look(&scene));
     findings.extend(sudo::look(&scene));
     findings.extend(target::look(&scene));
+    findings.extend(cluster::look(&scene, question.is_deep));
     findings.extend(limits::look(&scene));
     findings.extend(report(Area::Selinux, selinux::AUDIT_LOG.as_ref(), selinux::look));
     findings.extend(sudo_call::call_really(&scene, &findings));

@@ -95,6 +95,7 @@ fn run_check(mut words: Words) -> Result<ExitCode, String> {
         mode: words.take("mode")?.map(|mode| parse_mode(&mode)).transpose()?,
         unit: words.take("unit")?,
         path: words.take("path")?.map(PathBuf::from),
+        is_deep: words.take_switch("deep")?,
         pam: words.take("pam")?.map(|answer| parse_answer(&answer)).transpose()?,
     };
     words.expect_end()?;

@@ -21,6 +21,7 @@ pub mod submission;
 // What the program does.
 pub mod deeds;
 pub mod hub;
+pub mod look;
 pub mod node;
 pub mod submitter;
 pub mod ticket;
@@ -36,10 +37,9 @@ use ground::system_calls::{adopt_descriptor, close_to_own_account};
 use ground::wire::Wire;
 use log::LevelFilter;
 use nix::unistd::geteuid;
+use submission::IN_JOB;
 use target::launcher::job::{ACT, SUBMIT};
 
-/// The word with which a job executes this program.
-pub const IN_JOB: &str = "--in-job";
 const HELP: &str = include_str!("help.txt");
 const VERSION: &str = concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n");
 

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::umask;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, chdir};
 use root::policy::file::{Launcher, Policy};
 use root::privileges::Unprivileged;
 use target::environment::is_in;
@@ -27,10 +27,12 @@ use target::grant::{Grant, Whom};
 use target::launcher::plan::Plan;
 use target::launcher::process;
 use target::launcher::watch::{Place, Watch};
+use target::mode::Mode;
 use target::process::Process;
 use target::process::identity::Identity;
 use target::request::about_job::JobId;
 use target::request::{Request, Spawn, Wait};
+use target::server::Executable;
 use target::user_mode;
 
 use crate::error::Error;
@@ -38,7 +40,7 @@ use crate::programs::Programs;
 use crate::queue::find_job;
 use crate::section::Section;
 use crate::submission::write_comment;
-use crate::ticket::read_ticket;
+use crate::ticket::{LOOK, read_ticket};
 use crate::word::Word;
 
 /// How many ports are tried if another account takes one.
@@ -80,20 +82,50 @@ pub fn run() -> Result<ExitCode, String> {
     let section = Section::parse(&text)?;
     let programs = Programs::within_job(&section, variables.get("SLURM_CONF").cloned());
     let job = Job { id, programs, variables };
+    if request == LOOK {
+        let word = job.look(&text, &section).map_or_else(Word::from, |()| Word::Fine);
+        job.tell(&word);
+        return Ok(ExitCode::SUCCESS);
+    }
     match job.serve(&text, request.as_bytes(), &section, &signals) {
         Ok(end) => Ok(job.end_like(end)),
         // Slurm itself tells how a server has ended, and its last lines are in the job's output.
         Err(Error::Plain(Plain::ExitedEarly { end, .. })) => Ok(job.end_like(end)),
         Err(error) => {
             log::error!("{error}");
-            let code = error.classify().0.to_owned();
-            job.tell(&Word::Failed { code, sentence: error.to_string() });
+            job.tell(&Word::from(error));
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
+impl From<Error> for Word {
+    fn from(error: Error) -> Self {
+        Self::Failed { code: error.classify().0.to_owned(), sentence: error.to_string() }
+    }
+}
+
+/// The policy that counts on the node, where a server is a process. This process has given up nothing yet.
+fn read_policy(text: &str, section: &Section) -> Result<(Policy, Unprivileged), Error> {
+    let malformed = |reason| Error::from(Plain::MalformedRequest(reason));
+    let mut policy = match text {
+        "" => user_mode::make_default_policy(),
+        text => Policy::parse(text).map_err(malformed)?,
+    };
+    policy.server.launcher = Launcher::Process;
+    policy.server.directory = section.directory.clone().or(policy.server.directory);
+    Ok(user_mode::admit_in_job(policy)?)
+}
+
 impl Job {
+    /// Looks whether a server could be started here.
+    fn look(&self, text: &str, section: &Section) -> Result<(), Error> {
+        let (policy, proof) = read_policy(text, section)?;
+        Executable::find(&policy, Mode::User, &proof)?;
+        let (home, target) = (proof.target().home.clone(), proof.target().name.clone());
+        chdir(&home).map_err(|errno| Plain::HomeMissing { home, target, errno }.into())
+    }
+
     /// Starts the server, and returns how it ended.
     fn serve(
         &self,
@@ -102,22 +134,15 @@ impl Job {
         section: &Section,
         signals: &SigSet,
     ) -> Result<End, Error> {
-        let malformed = |reason| Error::from(Plain::MalformedRequest(reason));
-        let mut policy = if text.is_empty() {
-            user_mode::make_default_policy()
-        } else {
-            Policy::parse(text).map_err(malformed)?
-        };
-        policy.server.launcher = Launcher::Process;
-        policy.server.directory = section.directory.clone().or(policy.server.directory);
-        let (policy, proof) = user_mode::admit_in_job(policy)?;
+        let (policy, proof) = read_policy(text, section)?;
         let whom = Whom::from(&proof);
         let end = self.find_end();
         let mut tries = TRIES;
         loop {
             let port = find_port(&section.ports)?;
             let Request::Spawn(spawn) = Request::parse(request)? else {
-                return Err(malformed("a job is for a spawn".to_owned()));
+                let sentence = "a job is for a spawn".to_owned();
+                return Err(Plain::MalformedRequest(sentence).into());
             };
             let mut spawn = put_port(spawn, port);
             self.add_variables(&mut spawn, section, end);

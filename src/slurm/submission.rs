@@ -1,17 +1,22 @@
 //! Gives a job to Slurm, signals it, and cancels it.
 
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
 use ground::server_name::ServerName;
+use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use root::unit_properties::Limits;
 use target::request::about_job::JobId;
 
-use crate::IN_JOB;
+use crate::profile::Profile;
 use crate::programs::{Failure, Programs};
 
+/// The word with which a job executes our program.
+pub const IN_JOB: &str = "--in-job";
 /// How long before the end of its time a server gets SIGTERM, in seconds.
 const NOTICE: u32 = 60;
 /// The end of the text that the script's program gets. No line of JSON is like it.
@@ -64,13 +69,7 @@ impl Submission<'_> {
         let mut words = fixed.to_vec();
         words.extend(self.options.iter().cloned());
         words.extend([format!("--job-name={}", self.name), format!("--output={}", self.output)]);
-        let failed = |errno| Failure::Missing { program: "sbatch".to_owned(), errno };
-        let file = memfd_create("script", MFdFlags::MFD_CLOEXEC).map_err(failed)?;
-        let mut file = std::fs::File::from(file);
-        let written = file.write_all(self.write_script().as_bytes());
-        written
-            .and_then(|()| file.seek(SeekFrom::Start(0)))
-            .map_err(|_| failed(nix::errno::Errno::ENOSPC))?;
+        let file = write_file(&self.write_script())?;
         let text = programs.run("sbatch", &words, Some(file.as_fd()), limit)?;
         // With several clusters, the cluster's name follows.
         let id = text.trim_end().split(';').next().and_then(JobId::parse);
@@ -84,6 +83,27 @@ impl Submission<'_> {
         let binary = self.binary.display().to_string().replace('\'', "'\\''");
         format!("#!/bin/sh\nexec '{binary}' {IN_JOB} <<'{END}'\n{}\n{END}\n", self.ticket)
     }
+}
+
+/// Has Slurm judge whether it would take a job with a profile, and submits nothing.
+///
+/// # Errors
+/// Every [`Failure`].
+pub fn try_profile(programs: &Programs, profile: &Profile, limit: Duration) -> Result<(), Failure> {
+    let words = ["--test-only".to_owned(), "--export=ALL".to_owned(), "--ntasks=1".to_owned()];
+    let mut words = words.to_vec();
+    words.extend(profile.list_options(Limits::default()));
+    let script = write_file("#!/bin/sh\n")?;
+    programs.run("sbatch", &words, Some(script.as_fd()), limit).map(drop)
+}
+
+/// A file in memory with this text, to be read from its beginning.
+fn write_file(text: &str) -> Result<File, Failure> {
+    let failed = |errno| Failure::Missing { program: "sbatch".to_owned(), errno };
+    let mut file = File::from(memfd_create("script", MFdFlags::MFD_CLOEXEC).map_err(failed)?);
+    let written = file.write_all(text.as_bytes());
+    written.and_then(|()| file.seek(SeekFrom::Start(0))).map_err(|_| failed(Errno::ENOSPC))?;
+    Ok(file)
 }
 
 /// Sends a job's script a signal; with `None`, ends the job, also one that waits: SIGTERM for all of its processes, and

@@ -5,6 +5,8 @@ use std::io::Read;
 use target::error::Error;
 use target::request::MAX_BYTES;
 
+/// What stands for the request in the ticket of a job that only looks at its node.
+pub const LOOK: &str = "look";
 /// The most that sbatch takes, in bytes, with the script round the ticket.
 const LONGEST: usize = MAX_BYTES - 1024;
 /// The most that is read of one, in bytes.
@@ -22,6 +24,12 @@ pub fn write_ticket(policy: &str, request: &[u8]) -> Result<String, Error> {
         return Err(Error::RequestTooLarge { limit: LONGEST });
     }
     Ok(ticket)
+}
+
+/// Writes the ticket of a job that only looks at its node.
+#[must_use]
+pub fn write_look(policy: &str) -> String {
+    serde_json::to_string(&(policy, LOOK)).unwrap_or_default()
 }
 
 /// Reads a ticket: policy and request.

@@ -14,6 +14,8 @@ const LOWEST_PORT: u16 = 1024;
 pub enum Word {
     /// The server listens on this port.
     Listening(u16),
+    /// A server could run here.
+    Fine,
     /// There is no server.
     Failed {
         /// The code.
@@ -29,6 +31,7 @@ impl Word {
     pub fn write(&self) -> String {
         match self {
             Self::Listening(port) => format!("{OURS}listening {port}"),
+            Self::Fine => format!("{OURS}found all"),
             Self::Failed { code, sentence } => {
                 let mut text = escape_control_characters(sentence.as_bytes(), Lines::One);
                 while text.len() > LONGEST {
@@ -48,6 +51,7 @@ impl Word {
                 let port = rest.parse().ok().filter(|port| *port >= LOWEST_PORT)?;
                 Some(Self::Listening(port))
             }
+            "found" => (rest == "all").then_some(Self::Fine),
             "failed" => {
                 let (code, sentence) = rest.split_once(' ')?;
                 let is_code = !code.is_empty()
@@ -69,7 +73,7 @@ mod tests {
     fn a_comment_is_read_as_it_was_written() {
         let failed =
             Word::Failed { code: "home_missing".to_owned(), sentence: "no home: x".to_owned() };
-        for word in [Word::Listening(40123), failed] {
+        for word in [Word::Listening(40123), Word::Fine, failed] {
             assert_eq!(Word::read(&word.write()), Some(word));
         }
     }

@@ -12,6 +12,7 @@ pub mod unit;
 pub mod watch;
 
 use std::fs::File;
+use std::time::Duration;
 
 use ground::ending::{GRACE, LONGEST_ENDING};
 use ground::report::{HookResult, Report};
@@ -24,10 +25,10 @@ use root::unit_properties::lower_limits;
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::mode::Mode;
-use crate::reply::{Reply, Spawned};
+use crate::reply::{Reply, Spawned, Submitted};
 use crate::request::{Spawn, Wait};
-use job::{Wanted, wait_for_job};
 use plan::Plan;
+use told::Hooks;
 use watch::{Place, Watch};
 
 /// A started server whose caller has not been told. Dropping this before [`Launched::deliver`] ends the
@@ -91,9 +92,7 @@ pub fn launch_server(
         log::warn!("not passed on to the server, for security: {}", dropped_env.join(", "));
     }
     if let (true, Some(Wait { limit, .. })) = (grant.is_for_job(), wait) {
-        let dropped_env = dropped_env.clone();
-        let wanted = Wanted { limit, announce: events, profile, dropped_env };
-        return wait_for_job(start(&plan)?, wanted, grant);
+        return launch_job(start(&plan)?, limit, events, profile, plan, grant);
     }
     let place = if unit.is_some() { Place::Unit } else { Place::Process };
     let mut watch = Watch::new(start(&plan)?, place, wait, events);
@@ -121,6 +120,38 @@ pub fn launch_server(
                 matches!(error, Error::HomeUnresponsive { .. } | Error::ServerUnresponsive { .. });
             link.wait_for_undoing(if is_stuck { GRACE } else { LONGEST_ENDING });
             Err(Failure { error, hooks })
+        }
+    }
+}
+
+/// Waits for the server of a job in the same way.
+fn launch_job(
+    mut link: Link,
+    limit: Duration,
+    events: bool,
+    profile: Option<String>,
+    plan: Plan,
+    grant: Grant<'_>,
+) -> Result<Launched, Failure> {
+    let mut hooks = Hooks::new(events);
+    match job::until_listening(&mut link, limit, grant, &mut hooks) {
+        Ok((news, port)) => {
+            let reply = Reply::Submitted(Submitted {
+                ok: true,
+                job: news.job,
+                started: news.started,
+                host: news.host,
+                port,
+                listening: true,
+                profile,
+                hooks: hooks.results,
+                dropped_env: plan.environment.dropped,
+            });
+            Ok(Launched { link, reply })
+        }
+        Err(error) => {
+            link.wait_for_undoing(LONGEST_ENDING);
+            Err(Failure { error, hooks: hooks.results })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod about_job;
 mod input;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -11,6 +12,7 @@ use nix::unistd::Pid;
 use root::unit_properties::Limits;
 
 use about_job::AboutJob;
+use waits::{MAX_SECONDS, read_seconds, read_signal, to_duration};
 
 use crate::error::Error;
 use crate::json::{self, Fields};
@@ -25,8 +27,6 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 const MAX_ARGS: usize = 4096;
 /// The least memory that any server can run with, in bytes.
 const MIN_MEMORY: i64 = 1 << 20;
-/// The longest duration in a request: an hour.
-const MAX_SECONDS: f64 = 3600.0;
 
 /// How long the answer of the target's process may take: less than the class waits,
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -282,22 +282,4 @@ fn read_identity(fields: &mut Fields) -> Result<Identity, Error> {
         Started::parse(&text).ok_or_else(|| "the string that the spawn's reply had".to_owned())
     })?;
     Ok(Identity { pid: Pid::from_raw(pid), started })
-}
-
-fn read_signal(fields: &mut Fields) -> Result<i32, Error> {
-    let bounds = i64::from(i32::MIN)..=i64::from(i32::MAX);
-    let signal = fields.require("signal", json::read_integer(bounds))?;
-    i32::try_from(signal).map_err(|_| Error::MalformedRequest("signal".to_owned()))
-}
-
-fn read_seconds(fields: &mut Fields, name: &str, default: u64) -> Result<Duration, Error> {
-    match fields.take(name, json::read_number(0.0..=MAX_SECONDS))? {
-        None => Ok(Duration::from_secs(default)),
-        Some(seconds) => to_duration(seconds),
-    }
-}
-
-/// `Duration::from_secs_f64` panics on such values, and a panic is a call without a reply.
-fn to_duration(seconds: f64) -> Result<Duration, Error> {
-    Duration::try_from_secs_f64(seconds).map_err(|error| Error::MalformedRequest(error.to_string()))
 }

@@ -11,6 +11,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SUDOERS = REPOSITORY / "sudoers"
 SUDOERS_PLACE = "/etc/sudoers.d/sudospawner"
 
+# The programs that users execute and must not read.
+CLOSED = ("sudospawner", "sudospawner-slurm")
+
 # The example path in the sudoers fragments.
 EXAMPLE_PATH = "/opt/jupyterhub/bin/sudospawner"
 
@@ -43,14 +46,15 @@ def install_wheel(machine: Machine, *environments: Cache) -> None:
         pip = [environment.bin / "pip", "--disable-pip-version-check", "install", "--quiet"]
         machine.run([*pip, "--no-index", "--no-deps", "--force-reinstall", place])
         # As docs/sudo.md says: pip makes the files that it installs readable by all.
-        machine.run(["chmod", "0711", environment.bin / "sudospawner"])
+        closed = [environment.bin / name for name in CLOSED]
+        machine.run(["chmod", "0711", *closed])
 
 
 def install_programs(machine: Machine, folder: Path, *environments: Cache) -> None:
     """Copy the programs of a folder to where the wheel installs its own, in the machine only."""
     for environment in environments:
         for program in folder.iterdir():
-            mode = 0o711 if program.name == "sudospawner" else 0o755
+            mode = 0o711 if program.name in CLOSED else 0o755
             machine.write(environment.bin / program.name, program.read_bytes(), mode=mode)
 
 

@@ -43,11 +43,12 @@ class Mediator:
     def install_binary(self, binary: Path) -> None:
         """Lay it there as docs/sudo.md says: to be executed by all, and read by root alone.
 
-        The program of its subcommands goes beside it.
+        The programs that it executes go beside it.
         """
         self.machine.run(["install", "-D", "--mode=0711", binary, self.path])
-        beside = "sudospawner-setup"
-        self.machine.run(["install", binary.with_name(beside), self.path.with_name(beside)])
+        for name, mode in [("sudospawner-slurm", "0711"), ("sudospawner-setup", "0755")]:
+            place = self.path.with_name(name)
+            self.machine.run(["install", f"--mode={mode}", binary.with_name(name), place])
 
     def permit(self, runas: str = "%jupyterhub", more: str = "") -> None:
         """Let rhea call it as these accounts; `more` are further lines of sudoers."""

@@ -8,6 +8,7 @@ sleep SECONDS      what a real server does before it listens
 flood MEGABYTES    write that much to stderr, then the file `flooded` in the home
 wait-for FILE      wait until the file exists
 listen PORT        listen on the port of 127.0.0.1
+serve PORT         listen on the port of every address
 leave              leave two processes behind, in sessions of their own: one that ignores SIGTERM
 eat MEGABYTES      have a child take that much memory, then the child's end in the file `eaten`
 devour MEGABYTES   take that much memory itself
@@ -131,6 +132,8 @@ for word in words:
         wait_for(next(words))
     elif word == "listen":
         sockets.append(socket.create_server(("127.0.0.1", int(next(words)))))
+    elif word == "serve":
+        sockets.append(socket.create_server(("", int(next(words)))))
     elif word == "leave":
         leave()
     elif word == "stubborn":

@@ -28,6 +28,8 @@ pub enum Area {
     Target,
     /// The server executables.
     Server,
+    /// The cluster whose jobs the servers are.
+    Slurm,
     /// Limits of servers.
     Limits,
     /// SELinux.

@@ -65,7 +65,10 @@ pub fn accept(
 ) -> Vec<Finding> {
     let accept_one = |told: &Told| {
         let (code, area) = CODES.into_iter().find(|(code, _)| *code == told.code)?;
-        let sentence = format!("as {name} sees it: {}", show_words(&told.sentence));
+        let begin = format!("as {name} sees it: ");
+        // What came through sudo was already told once.
+        let words = told.sentence.strip_prefix(&begin).unwrap_or(&told.sentence);
+        let sentence = begin + &show_words(words);
         Some(match told.level {
             Level::Ok => Finding::ok(area, code, sentence),
             Level::Warning => Finding::warning(area, code, sentence, remedy(code)),

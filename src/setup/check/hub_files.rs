@@ -24,6 +24,8 @@ pub struct Settings {
     pub path: Option<PathBuf>,
     /// Whether people log in through PAM, which is the default.
     pub pam: Option<bool>,
+    /// Where servers reach the Hub.
+    pub hub_address: Option<String>,
 }
 
 impl Settings {
@@ -95,6 +97,11 @@ fn parse_settings(text: &str) -> Settings {
             ("c.SudoSpawner.mode", Some("user")) => settings.is_root_mode = Some(false),
             ("c.SudoSpawner.sudospawner_path", Some(path)) if path.len() < MAX_PATH => {
                 settings.path = Some(path.into());
+            }
+            ("c.JupyterHub.hub_connect_ip" | "c.JupyterHub.hub_connect_url", Some(address))
+                if address.len() < MAX_PATH =>
+            {
+                settings.hub_address = Some(address.to_owned())
             }
             ("c.JupyterHub.authenticator_class", word) => {
                 let class = word.unwrap_or(value).to_lowercase();

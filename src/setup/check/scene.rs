@@ -37,6 +37,8 @@ pub struct Question {
     pub path: Option<PathBuf>,
     /// Whether the Hub authenticates through PAM.
     pub pam: Option<bool>,
+    /// Whether a job may look at a node of the cluster.
+    pub is_deep: bool,
 }
 
 impl Question {

@@ -22,7 +22,7 @@ use super::server;
 use super::viewpoint::{LIMIT, look_apart, look_as, look_at, name_mount};
 use crate::mediator::find_mediator;
 use root::account::Account;
-use root::policy::file::Policy;
+use root::policy::file::{Launcher, Policy};
 use root::policy::reading::POLICY_PATH;
 use root::trusted_file::{Distrust, open_trusted};
 use target::mode::Mode;
@@ -252,6 +252,10 @@ fn look_from_inside(account: &Account, mode: Mode, policy: Option<&Policy>) -> V
             told.push(Told::problem("policy_unreadable", sentence));
             return told;
         }
+    }
+    if policy.is_some_and(|policy| policy.server.launcher == Launcher::Slurm) {
+        // The servers are on the nodes.
+        return told;
     }
     let directory = server_directory(&own, policy);
     let is_named = policy.is_some_and(|policy| policy.server.directory.is_some());

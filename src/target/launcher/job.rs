@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use ground::denial::Denial;
-use ground::ending::LONGEST_ENDING;
 use ground::escape::{Lines, escape_control_characters};
 use ground::report::{JobNews, Report};
 use ground::server_name::ServerName;
@@ -23,12 +22,11 @@ use root::privileges::Unprivileged;
 use root::trusted_file::{Distrust, check_trusted};
 
 use super::told::Hooks;
-use super::{Failure, Launched};
 use crate::decision::write_request;
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::mode::Mode;
-use crate::reply::{Event, Reply, Submitted};
+use crate::reply::Event;
 
 /// The program beside our own.
 const PROGRAM: &str = "sudospawner-slurm";
@@ -42,19 +40,6 @@ pub const LONGEST_SUBMISSION: Duration = Duration::from_secs(60);
 const MARGIN: Duration = Duration::from_secs(60);
 /// How many events are written of one job. One whose state changes more often is not described to its end.
 const MOST_EVENTS: u32 = 256;
-
-/// What is known of a request's job before it is submitted.
-#[derive(Debug)]
-pub struct Wanted {
-    /// How long the caller waits.
-    pub limit: Duration,
-    /// Whether events are written.
-    pub announce: bool,
-    /// The profile that the job has, if the policy has any.
-    pub profile: Option<String>,
-    /// The variables that are not passed on.
-    pub dropped_env: Vec<String>,
-}
 
 /// For user mode: hands the request to the program in a child of this process, which is already the target.
 ///
@@ -111,50 +96,26 @@ pub fn become_program(
     Error::ExecFailed { path, reason }
 }
 
-/// Waits until the server listens on its node.
+/// Waits until the server listens on its node, at most about as long as `limit` after its job was submitted. Returns the
+/// job, and the port.
 ///
 /// # Errors
-/// What the submitter reports; [`Error::TargetUnresponsive`] and [`Denial::CallerGone`]. There is then no job, unless
-/// Slurm cannot be reached to cancel it.
-pub fn wait_for_job(mut link: Link, wanted: Wanted, grant: Grant<'_>) -> Result<Launched, Failure> {
-    let mut hooks = Hooks::new(wanted.announce);
-    match until_listening(&mut link, &wanted, grant, &mut hooks) {
-        Ok((news, port)) => {
-            let reply = Reply::Submitted(Submitted {
-                ok: true,
-                job: news.job,
-                started: news.started,
-                host: news.host,
-                port,
-                listening: true,
-                profile: wanted.profile,
-                hooks: hooks.results,
-                dropped_env: wanted.dropped_env,
-            });
-            Ok(Launched { link, reply })
-        }
-        Err(error) => {
-            link.wait_for_undoing(LONGEST_ENDING);
-            Err(Failure { error, hooks: hooks.results })
-        }
-    }
-}
-
-fn until_listening(
+/// What the program reports; [`Error::TargetUnresponsive`] and [`Denial::CallerGone`].
+pub fn until_listening(
     link: &mut Link,
-    wanted: &Wanted,
+    limit: Duration,
     grant: Grant<'_>,
     hooks: &mut Hooks,
 ) -> Result<(JobNews, u16), Error> {
     // Before there is a job, each hook has its own time, and the submission.
     let silence =
         grant.policy().hooks.timeout.saturating_add(LONGEST_SUBMISSION).saturating_add(MARGIN);
-    let (mut since, mut limit, mut events) = (Instant::now(), silence, 0_u32);
+    let (mut since, mut patience, mut events) = (Instant::now(), silence, 0_u32);
     let mut has_job = false;
     loop {
-        let left = limit.saturating_sub(since.elapsed());
+        let left = patience.saturating_sub(since.elapsed());
         if left.is_zero() {
-            return Err(Error::silence_of(&grant.whom().name, limit));
+            return Err(Error::silence_of(&grant.whom().name, patience));
         }
         if !link.has_received() {
             let stdout = stdout_to_caller();
@@ -181,11 +142,11 @@ fn until_listening(
             Report::Job(news) => {
                 if !has_job {
                     (has_job, since) = (true, Instant::now());
-                    limit = wanted.limit.saturating_add(MARGIN);
+                    patience = limit.saturating_add(MARGIN);
                     log::info!("{}'s server is the job {}", grant.whom().name, news.job);
                 }
                 events = events.saturating_add(1);
-                if wanted.announce && events <= MOST_EVENTS {
+                if hooks.announce && events <= MOST_EVENTS {
                     Event::Job(news).write();
                 }
             }

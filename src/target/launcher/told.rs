@@ -8,7 +8,7 @@ use crate::reply::Event;
 #[derive(Debug, Default)]
 pub struct Hooks {
     /// Whether events are written.
-    announce: bool,
+    pub announce: bool,
     /// Their results, in order.
     pub results: Vec<HookResult>,
 }

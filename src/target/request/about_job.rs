@@ -6,7 +6,7 @@ use std::time::Duration;
 use ground::server_name::ServerName;
 use serde::{Serialize, Serializer};
 
-use super::{read_seconds, read_signal};
+use super::waits::{read_seconds, read_signal};
 use crate::error::Error;
 use crate::json::{self, Fields, Json};
 
