@@ -80,6 +80,11 @@ class JobServer:
         return True
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it is ending still: how, Slurm tells only when nothing of it is left."""
+        return self._queue.is_ending(self._watched)
+
+    @property
     def memory(self) -> int | None:
         """Its memory limit in bytes, if it is known."""
         return self._limits.get("memory")

@@ -21,11 +21,12 @@ _TIME_LIMIT = 60.0
 # Seconds between two warnings that it does not.
 _WARNING_INTERVAL = 60.0
 _LENGTH = 256
-# The states of a job that has not ended, in Slurm's words. COMPLETING is the beginning of the end.
+# The states of a job that has not ended, in Slurm's words; and that of one which is ending.
 _ALIVE = """
     PENDING CONFIGURING RUNNING SUSPENDED STOPPED RESIZING SIGNALING STAGE_OUT REQUEUED REQUEUE_FED
     REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT
 """
+_ENDING = "COMPLETING"
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ class Queue:
             return Liveness.HIDDEN
         is_same = report.started == watched.started
         return Liveness.ALIVE if is_same and report.is_alive else Liveness.GONE
+
+    def is_ending(self, watched: WatchedJob) -> bool:
+        """Whether Slurm's last answer was that the job's processes are being ended."""
+        report = (self._answer or {}).get(watched.job)
+        return report is not None and report.state == _ENDING
 
     def _is_up_to_date(self, watched: WatchedJob, interval: float) -> bool:
         is_recent = self._clock() - self._asked_at < interval

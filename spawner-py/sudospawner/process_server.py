@@ -16,6 +16,8 @@ from .printable import escape_control_characters
 class ProcessServer:
     """Finds out what is known about the process, or about that of the spawner's ``pid``."""
 
+    #: Whether it is ending still. A process that does counts as alive.
+    is_ending = False
     #: Whether signals may end it if the mediator cannot: a wrapper may know no ``stop``.
     ends_by_signals = True
 

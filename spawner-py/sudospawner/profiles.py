@@ -126,6 +126,8 @@ async def find_offer(program: str, user: str, warn: Callable[[str], None]) -> Of
             return _answers[key][0]
     try:
         told = await run_subcommand(program, "profiles", f"--user={user}", time_limit=_TIME_LIMIT)
+        if not isinstance(told.get("launcher"), str):
+            raise MediatorError("subcommand_failed", f"{program} profiles names no launcher")
     except MediatorError as error:
         in_jobs = has_jobs(program)
         consequence = "a job, of the first profile" if in_jobs else "a process beside the Hub"

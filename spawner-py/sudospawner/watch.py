@@ -17,6 +17,10 @@ from .job_server import JobServer
 from .process_server import ProcessServer
 from .reply import get_error
 
+# The seconds between questions how a job has ended that is ending still. Slurm kills it after 30
+# seconds by default, and then its node may be cleaned up.
+_PAUSES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+
 #: What the two have in common is what is used here.
 Server = Union[ProcessServer, JobServer]
 
@@ -38,6 +42,7 @@ class Watch:
         self._tell = tell
         #: The server, or one that the mediator has started but not yet reported in a reply.
         self.server: Server = ProcessServer(spawner)
+        self._later: asyncio.Task[None] | None = None
         self.forget_ending()
 
     def follow(self, server: Server) -> None:
@@ -66,6 +71,10 @@ class Watch:
         # The query about that, while it runs and afterwards.
         self._asking: asyncio.Task[None] | None = None
         self._told = None
+        if self._later is not None:
+            self._later.cancel()
+        # The question that is asked again while the server is ending.
+        self._later = None
 
     def has_another(self, server: Server) -> bool:
         """Whether another server than this one has been started meanwhile."""
@@ -115,10 +124,24 @@ class Watch:
             reason = get_error(reply)
             self._tell(logging.WARNING, f"how its server ended is not known: {reason}")
             return
-        ending = self.ending = Ending.read(reply)
+        self.ending = Ending.read(reply)
+        if self.ending == Ending() and server.is_ending:
+            self._later = asyncio.ensure_future(self._ask_later(server))
+        self._tell_ending(self.ending, server.memory)
+
+    async def _ask_later(self, server: Server) -> None:
+        """Ask until it is known how the server ended, for some time."""
+        for pause in _PAUSES:
+            await asyncio.sleep(pause)
+            ending = Ending.read(await self._find_status(server))
+            if ending != Ending():
+                self._tell_ending(ending, server.memory)
+                return
+
+    def _tell_ending(self, ending: Ending, memory: int | None) -> None:
         if ending.status or ending.result:
             self._tell(logging.WARNING, f"its server was ended {ending.describe()}")
-        explanation = ending.explain(server.memory)
+        explanation = ending.explain(memory)
         if explanation is not None:
             self._tell(logging.WARNING, explanation)
             show_why_it_stopped(self._spawner, explanation)

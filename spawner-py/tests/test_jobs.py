@@ -7,7 +7,7 @@ import gc
 
 import pytest
 from cluster import ADDRESS, JOB, STARTED, report
-from conftest import UnderTest
+from conftest import LIMIT, UnderTest
 from tornado.web import HTTPError
 
 from sudospawner.ending import Ending
@@ -157,6 +157,37 @@ async def test_a_job_that_ends_or_is_another_one_is_asked_about_once(
     assert await spawner.poll() == 3
     [request] = cluster.requests("status")
     assert request == {"action": "status", "job": JOB, "started": STARTED, "server_name": ""}
+
+
+async def test_what_ended_a_job_is_told_as_soon_as_slurm_knows(
+    cluster, make_restarted, monkeypatch, caplog
+):
+    monkeypatch.setattr("sudospawner.watch._PAUSES", (0.01,) * 1000)
+    cluster.show({JOB: report(uid=cluster.uid, state="COMPLETING")})
+    spawner = make_restarted()
+    assert await spawner.poll() == 0
+    assert spawner._spawn_future is None
+    ended = {"exit": None, "signal": 15, "result": "CANCELLED"}
+    cluster.say(status=[{"ok": True, "alive": False, **ended}])
+    await asyncio.wait_for(spawner._watch._later, LIMIT)
+    assert "was cancelled" in spawner._spawn_future.exception().jupyterhub_message
+    assert "was cancelled" in caplog.text
+    assert len(cluster.requests("status")) >= 2
+
+
+async def test_a_new_start_ends_the_questions_about_the_last_end(
+    cluster, make_restarted, monkeypatch
+):
+    monkeypatch.setattr("sudospawner.watch._PAUSES", (LIMIT,))
+    cluster.show({JOB: report(uid=cluster.uid, state="COMPLETING")})
+    spawner = make_restarted()
+    assert await spawner.poll() == 0
+    later = spawner._watch._later
+    cluster.say(spawn=[{"ok": False, "code": "job_refused", "error": "no"}])
+    with pytest.raises(HTTPError, match="no"):
+        await spawner.start()
+    await asyncio.wait({later}, timeout=LIMIT)
+    assert later.cancelled()
 
 
 async def test_a_job_that_slurm_hides_is_asked_about_through_the_mediator_once_an_interval(
