@@ -109,8 +109,8 @@ def may_have_profiles() -> bool:
 async def find_offer(program: str, user: str, warn: Callable[[str], None]) -> Offer:
     """Return what the policy offers a user; asks the mediator, at most every few seconds.
 
-    If it does not answer, the server is to run beside the Hub; but if others of this Hub's run in
-    jobs, in a job of the first profile, and the mediator says why it cannot.
+    If it does not answer, the last launcher that it named counts, or the one that this Hub's
+    servers have; else servers run beside the Hub.
 
     :param program: the mediator's path. A wrapper in its place need not know the subcommand.
     :param user: the name of the user's account.
@@ -129,20 +129,22 @@ async def find_offer(program: str, user: str, warn: Callable[[str], None]) -> Of
         if not isinstance(told.get("launcher"), str):
             raise MediatorError("subcommand_failed", f"{program} profiles names no launcher")
     except MediatorError as error:
-        in_jobs = has_jobs(program)
-        consequence = "a job, of the first profile" if in_jobs else "a process beside the Hub"
+        launcher = _launchers.get(program) or (_SLURM if has_jobs(program) else _PROCESS)
         warn(
-            f"which launcher and profiles there are for {user} is not known, and the server will "
-            f"be {consequence}: {error.sentence}"
+            f"which launcher and profiles there are for {user} is not known, and {launcher!r} is "
+            f"taken for the launcher: {error.sentence}"
         )
-        return Offer(_SLURM if in_jobs else _PROCESS)
+        return Offer(launcher)
     offer = Offer.read(told)
+    _launchers[program] = offer.launcher
     if len(_answers) < _ANSWERS:
         # Only profiles are for some users and not for others.
         _answers[program, user if offer.in_jobs else ""] = (offer, now + _AGE)
     return offer
 
 
+# The last launcher, by the mediator's path.
+_launchers: dict[str, str] = {}
 # The answers, and until when they count, by the mediator's path and the user: empty for all users.
 _answers: dict[tuple[str, str], tuple[Offer, float]] = {}
 

@@ -293,7 +293,7 @@ async def test_a_wrapper_that_knows_no_subcommand_works_and_the_log_says_why(
     spawner.log.propagate = True
     await spawner.start()
     assert spawner.pid == child.pid
-    assert "will be a process beside the Hub" in caplog.text
+    assert "'process' is taken for the launcher" in caplog.text
     assert "Unrecognized command line arguments" in caplog.text
 
 
@@ -305,6 +305,16 @@ async def test_a_mediator_that_cannot_say_while_servers_are_in_jobs_is_asked_for
     cluster.say(profiles="no memory")
     offer = await find_offer(cluster.program, "zoe", running.log.warning)
     assert offer == Offer("slurm")
+
+
+async def test_a_mediator_that_could_say_and_cannot_now_has_the_launcher_that_it_had(cluster):
+    said = []
+    assert len((await find_offer(cluster.program, "zoe", said.append)).profiles) == 2
+    cluster.say(profiles="the directory does not answer")
+    assert await find_offer(cluster.program, "wash", said.append) == Offer("slurm")
+    [warning] = said
+    assert "for wash" in warning
+    assert "the directory does not answer" in warning
 
 
 async def test_a_flood_or_a_silence_is_no_answer(programs, policy, make_spawner, monkeypatch):
