@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sudospawner import SudoSpawner, mediator, settings
+from sudospawner import SudoSpawner, mediator, profiles, settings
 from sudospawner.command import Command
 
 #: Generous: what takes longer than this on any machine hangs.
@@ -115,6 +115,23 @@ class UnderTest(SudoSpawner):
 
     def do(self, action, **kwargs):
         return super().do(action, _skip_sudo=True, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def policy(tmp_path, monkeypatch):
+    """Where the policy would be: this machine's own has no part in the tests."""
+    path = tmp_path / "policy.toml"
+    monkeypatch.setattr(profiles, "POLICY", str(path))
+    return path
+
+
+@pytest.fixture
+def cluster(programs, policy):
+    """A mediator whose policy has the launcher slurm."""
+    from cluster import Cluster
+
+    policy.touch()
+    return Cluster(programs, os.getuid())
 
 
 @pytest.fixture
