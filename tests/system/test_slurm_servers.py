@@ -15,9 +15,9 @@ import pytest
 from machine.catalogue import DEBIANS as ALL
 from machine.catalogue import cache_named
 from machine.installation import install_wheel
+from machine.slurm_files import CPUS, NODES
 from system.mediator import wait_until
 from system.slurm import Cluster
-from system.slurm_files import CPUS, NODES
 from system.slurm_servers import ADDRESSES, MODES, PROFILE, JobMediator, jobs_in
 
 DEBIANS = tuple(ALL)
