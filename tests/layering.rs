@@ -12,7 +12,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("root", &["ground"], 1910),
     ("target", &["ground", "root"], 3760),
     ("slurm", &["ground", "root", "target"], 1800),
-    ("setup", &["ground", "root", "slurm", "target"], 4080),
+    ("setup", &["ground", "root", "slurm", "target"], 4160),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];
