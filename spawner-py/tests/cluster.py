@@ -6,11 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from conftest import RECORD, Programs
+import pytest
+from programs import RECORD, Programs, UnderTest
+from tornado.web import HTTPError
 
 JOB = "1234"
 STARTED = "test:1234:2026-11-29T13:00:05"
 ADDRESS = "10.20.0.1"
+STATE = {"job": JOB, "started": STARTED, "host": ADDRESS}
+DOWN = {"ok": False, "code": "slurm_unavailable", "error": "The controller does not answer."}
 SMALL = {
     "name": "small",
     "title": "2 cores, 4 GB, 8 hours",
@@ -120,3 +124,29 @@ class Cluster:
         path = self.programs.folder / "requests"
         requests = self.programs.requests() if path.exists() else []
         return [request for request in requests if request["action"] == action]
+
+
+class InJob(UnderTest):
+    """A spawner with the variables that a Hub gives a server."""
+
+    api_url = "http://10.20.0.254:8081/hub/api"
+
+    def get_env(self):
+        url = f"http://{self.ip}:{self.port}/user/zoe/"
+        return {"JUPYTERHUB_SERVICE_URL": url, "JUPYTERHUB_API_URL": self.api_url}
+
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def fail_to_start(spawner) -> str:
+    """Start a server that does not start; return the message for its user."""
+    with pytest.raises(HTTPError) as raised:
+        await spawner.start()
+    return raised.value.jupyterhub_message

@@ -1,47 +1,17 @@
-"""A start in a job of Slurm's: what is asked for, and whose word the address is."""
+"""A start in a job of Slurm's: what is asked for, what is seen meanwhile, and what is given up."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from cluster import ADDRESS, JOB, REPLY, STARTED, event, report
-from conftest import LIMIT, UnderTest
+from cluster import ADDRESS, JOB, REPLY, STARTED, InJob, event, fail_to_start
+from conftest import LIMIT
 from tornado.web import HTTPError
 
-from sudospawner import launch_job
 from sudospawner.placeholders import is_loopback, replace_port_in_args, replace_port_in_env
 
 URL = "http://127.0.0.1:0/user/zoe/"
-
-
-class InJob(UnderTest):
-    """A spawner with the variables that a Hub gives a server."""
-
-    api_url = "http://10.20.0.254:8081/hub/api"
-
-    def get_env(self):
-        url = f"http://{self.ip}:{self.port}/user/zoe/"
-        return {"JUPYTERHUB_SERVICE_URL": url, "JUPYTERHUB_API_URL": self.api_url}
-
-
-@pytest.fixture
-def make_job_spawner(cluster, make_spawner):
-    """Make spawners whose servers run in jobs."""
-
-    def make(kind=InJob, **traits):
-        spawner = make_spawner(cluster.program, kind, **traits)
-        spawner.log.propagate = True
-        return spawner
-
-    return make
-
-
-async def start(spawner) -> str:
-    """Start a server that does not start; return the message for its user."""
-    with pytest.raises(HTTPError) as raised:
-        await spawner.start()
-    return raised.value.jupyterhub_message
 
 
 async def test_the_address_is_the_one_of_the_node(cluster, make_job_spawner, account, caplog):
@@ -110,7 +80,7 @@ async def test_a_hub_that_no_node_can_reach_is_told_what_to_set(cluster, make_jo
     class Unreachable(InJob):
         api_url = url
 
-    message = await start(make_job_spawner(Unreachable))
+    message = await fail_to_start(make_job_spawner(Unreachable))
     assert url in message
     assert "c.JupyterHub.hub_connect_ip" in message
     assert cluster.requests("spawn") == []
@@ -151,7 +121,7 @@ async def test_what_is_asked_for_is_the_least_and_within_the_profile(
 
 
 async def test_options_that_make_no_sense_are_refused_in_words(cluster, make_job_spawner):
-    message = await start(make_job_spawner(user_options={"cpus": "<b>many"}))
+    message = await fail_to_start(make_job_spawner(user_options={"cpus": "<b>many"}))
     assert message == "The number of cores has to be a whole number from 1, and not “<b>many”."
     assert cluster.requests("spawn") == []
 
@@ -159,109 +129,7 @@ async def test_options_that_make_no_sense_are_refused_in_words(cluster, make_job
 async def test_a_refusal_of_the_mediators_is_a_sentence_on_the_page(cluster, make_job_spawner):
     sentence = "There is no profile gone. The policy has: small, gpu."
     cluster.say(spawn=[{"ok": False, "code": "profile_unknown", "error": sentence}])
-    assert await start(make_job_spawner(user_options={"profile": "gone"})) == sentence
-
-
-# --- Whose word the address is ---
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"uid": 65533}, "Slurm: uid 65533"),
-        ({"uid": True}, "Slurm: uid None"),
-        ({"state": "COMPLETED"}, "COMPLETED on"),
-        ({"address": "10.20.0.2"}, "on 10.20.0.2"),
-        ({"address": None}, "disagree"),
-        ({"host": ADDRESS, "address": "10.20.0.2"}, "on 10.20.0.2"),
-        ({"started": "test:1234:2026-11-29T12:00:00"}, "12:00:00"),
-    ],
-)
-async def test_an_address_is_not_believed_if_slurm_says_something_else(
-    cluster, make_job_spawner, changes, words
-):
-    cluster.show({JOB: report(**{"uid": cluster.uid, **changes})})
-    spawner = make_job_spawner()
-    assert words in await start(spawner)
-    [stop] = cluster.requests("stop")
-    assert (stop["job"], stop["started"]) == (JOB, STARTED)
-    assert spawner.get_state() == {}
-    assert await spawner.poll() == 0
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"host": "10.20.0.2"},
-        {"host": "169.254.169.254"},
-        {"host": ""},
-        {"host": None},
-        {"host": 7},
-        {"host": "x" * 1000},
-        {"port": 22},
-        {"port": 1023},
-        {"port": 65536},
-        {"port": "40123"},
-        {"port": None},
-        {"started": "test:1234:2026-11-29T12:00:00"},
-        {"started": ""},
-        {"started": None},
-        {"job": "1233"},
-    ],
-)
-async def test_a_mediator_that_names_another_place_is_not_believed(
-    cluster, make_job_spawner, changes
-):
-    cluster.say(spawn=[{**REPLY, **changes}])
-    spawner = make_job_spawner()
-    with pytest.raises(HTTPError) as raised:
-        await spawner.start()
-    assert getattr(raised.value, "code", None) or raised.value.reason == "job_unverified"
-    assert len(cluster.requests("stop")) == 1
-    assert spawner.get_state() == {}
-
-
-@pytest.mark.parametrize("job", [None, "", "1234;", "1234_1", "١٢", -1, 1234, "1" * 30])
-async def test_a_reply_without_a_job_that_can_be_is_a_failure_in_words(
-    cluster, make_job_spawner, job
-):
-    cluster.say(spawn=[{**REPLY, "job": job}])
-    assert await start(make_job_spawner()) == "The mediator's reply has no job."
-
-
-async def test_a_job_that_slurm_hides_is_told_with_the_remedy(cluster, make_job_spawner):
-    cluster.show({})
-    message = await start(make_job_spawner())
-    assert "Slurm does not show job 1234" in message
-    assert "PrivateData=jobs" in message
-    assert "AdminLevel=Operator" in message
-    assert len(cluster.requests("stop")) == 1
-
-
-async def test_a_controller_that_does_not_answer_is_asked_three_times(
-    cluster, make_job_spawner, monkeypatch
-):
-    monkeypatch.setattr(launch_job, "_PAUSE", 0.01)
-    down = {"ok": False, "code": "slurm_unavailable", "error": "The controller does not answer."}
-    cluster.say(jobs=down)
-    assert "The controller does not answer." in await start(make_job_spawner())
-    assert cluster.calls("jobs") == [["--address"]] * 3
-    assert len(cluster.requests("stop")) == 1
-
-
-async def test_a_job_that_cannot_be_ended_stays_the_hubs_to_stop(cluster, make_job_spawner):
-    cluster.show({JOB: report(uid=65533)})
-    cluster.say(stop=[{"ok": False, "code": "slurm_unavailable", "error": "no answer"}])
-    spawner = make_job_spawner()
-    assert "disagree" in await start(spawner)
-    assert await spawner.poll() is None, "or the Hub would not call stop"
-    cluster.say(stop=[{"ok": True, "alive": False}])
-    await spawner.stop()
-    assert [request["job"] for request in cluster.requests("stop")] == [JOB, JOB]
-    assert await spawner.poll() == 0
-
-
-# --- What is seen and given up meanwhile ---
+    assert await fail_to_start(make_job_spawner(user_options={"profile": "gone"})) == sentence
 
 
 async def test_a_user_reads_in_plain_words_where_the_job_is(cluster, make_job_spawner, account):
@@ -314,7 +182,7 @@ async def test_a_job_that_is_not_had_in_time_has_the_mediators_sentence(cluster,
         spawn=[event("PENDING"), {"ok": False, "code": "job_pending", "error": sentence}],
         jobs={"ok": True, "jobs": {}},
     )
-    assert await start(make_job_spawner()) == sentence
+    assert await fail_to_start(make_job_spawner()) == sentence
 
 
 async def test_events_of_a_job_mean_nothing_where_servers_are_processes(

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::umask;
-use nix::unistd::{Pid, chdir};
+use nix::unistd::{ForkResult, Pid, chdir};
 use root::policy::file::{Launcher, Policy};
 use root::privileges::Unprivileged;
 use target::environment::is_in;
@@ -75,6 +75,11 @@ pub fn run() -> Result<ExitCode, String> {
     system_calls::clear_environment();
     let id = variables.get("SLURM_JOB_ID").and_then(|id| JobId::parse(id));
     let id = id.ok_or("this is no job of Slurm: SLURM_JOB_ID is missing")?;
+    if variables.contains_key("SLURM_RESTART_COUNT") {
+        return Err(
+            "this job was queued again: its server has ended, and is not started twice".to_owned()
+        );
+    }
     // Blocked from now on, so that none is lost that comes while the server starts.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).map_err(|errno| errno.to_string())?;
@@ -158,7 +163,7 @@ impl Job {
                     let (pid, started) = watch.identify_server();
                     let server = Identity { pid: Pid::from_raw(pid), started };
                     let (link, _) = watch.into_parts();
-                    self.tell(&Word::Listening(port));
+                    let link = self.tell_apart(link, &Word::Listening(port))?;
                     return self.attend(link, &server, signals, &proof);
                 }
                 Err(error) => {
@@ -192,11 +197,11 @@ impl Job {
             let events = wait_for_any(&mut watched, Duration::MAX).map_err(Error::at("poll"))?;
             while let Ok(Some(info)) = signals.read_signal() {
                 let number = i32::try_from(info.ssi_signo).unwrap_or(0);
-                if number == Signal::SIGTERM as i32 {
-                    log::warn!("{}", self.explain_notice());
-                }
                 if let Ok(Some(process)) = Process::open(server, proof) {
                     let _ = process.signal(number);
+                }
+                if number == Signal::SIGTERM as i32 {
+                    log::warn!("{}", self.explain_notice());
                 }
             }
             if events.first() != Some(&true) {
@@ -245,6 +250,20 @@ impl Job {
             }
         }
         spawn.env.extend(end.map(|end| (END.to_owned(), end.to_string())));
+    }
+
+    /// Writes the job's comment in a process of its own, so that a controller that is away keeps no signal from the
+    /// server.
+    fn tell_apart(&self, link: Link, word: &Word) -> Result<Link, Error> {
+        match system_calls::fork().map_err(Error::at("fork"))? {
+            ForkResult::Parent { .. } => Ok(link),
+            ForkResult::Child => {
+                // Only the process that stays with the server may keep the supervisor from ending it.
+                drop(link);
+                self.tell(word);
+                system_calls::exit_now(0)
+            }
+        }
     }
 
     /// Writes the job's comment. While the controller is away, again and again: nobody else knows the port.
