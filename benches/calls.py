@@ -25,8 +25,8 @@ FIRST_PORT = 20_000
 class Call:
     """One run of a command, started at once with `request` on its stdin.
 
-    The three standard streams are pipes, as in a call by the Hub. `began`, `replied` and `ended`
-    are CLOCK_MONOTONIC times in seconds.
+    The three standard streams are pipes, as in a call by the Hub. `began`, `told` (something),
+    `replied` (all) and `ended` are CLOCK_MONOTONIC times in seconds.
     """
 
     def __init__(self, command: list[str], request: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ class Call:
         self._log, stderr = os.pipe()
         actions = [(os.POSIX_SPAWN_DUP2, end, n) for n, end in enumerate((stdin, stdout, stderr))]
         self.command = command
-        self.replied = self.ended = 0.0
+        self.told = self.replied = self.ended = 0.0
         self.began = time.monotonic()
         self._pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
         for end in (stdin, stdout, stderr):
@@ -47,16 +47,22 @@ class Call:
 
     def finish(self) -> str:
         """Wait for the end and return stdout; `RuntimeError` if the status is not 0."""
+        text, status = self.wait()
+        if status != 0:
+            raise RuntimeError(f"{self.command}: status {status}, {text!r}, {self.read_log()}")
+        return text
+
+    def wait(self) -> tuple[str, int]:
+        """Wait for the end and return stdout and the raw exit status."""
         text = b""
         while part := os.read(self._replies, 65536):
             self.replied = time.monotonic()
+            self.told = self.told or self.replied
             text += part
         _, status = os.waitpid(self._pid, 0)
         self.ended = time.monotonic()
         os.close(self._replies)
-        if status != 0:
-            raise RuntimeError(f"{self.command}: status {status}, {text!r}, {self.read_log()}")
-        return text.decode()
+        return text.decode(), status
 
     def read_log(self) -> str:
         """Read stderr to its end, when the server and its companions are gone."""
