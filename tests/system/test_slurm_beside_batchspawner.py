@@ -11,7 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from machine.batchspawner import make_batchspawner_hub, permit_slurm
+from machine.catalogue import cache_named
 from machine.hub import Hub
+from machine.installation import REPOSITORY
 from system.mediator import wait_until
 from system.slurm import Cluster
 from system.slurm_hub import SERVER, JobHub, install_for_jobs
@@ -29,6 +31,16 @@ LOOKS = [
     ["sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; true"],
     ["sh", "-c", "grep -rs '' /var/lib/slurm /run/slurm* /home; true"],
 ]
+
+# Prints what can be configured of classes.
+TRAITS = """
+from batchspawner import SlurmSpawner, MultiSlurmSpawner
+from batchspawner.batchspawner import BatchSpawnerBase, BatchSpawnerRegexStates
+from wrapspawner import WrapSpawner, ProfilesSpawner
+of_batchspawner = BatchSpawnerBase, BatchSpawnerRegexStates, SlurmSpawner, MultiSlurmSpawner
+for one in *of_batchspawner, WrapSpawner, ProfilesSpawner:
+    print(*one.class_own_traits(config=True))
+"""
 
 
 class Started(NamedTuple):
@@ -138,3 +150,11 @@ def test_with_batchspawners_rules_the_hub_may_run_any_job_and_with_ours_none(
     booted_cluster.machine.run(["mv", "/root/batchspawner", "/etc/sudoers.d/"])
     assert refused.returncode != 0
     assert "a password is required" in refused.stderr
+
+
+def test_the_page_on_migration_names_every_setting(booted_cluster: Cluster) -> None:
+    python = cache_named("batchspawner").bin / "python"
+    traits = booted_cluster.run(python, "-c", TRAITS, user="rhea").stdout.split()
+    page = (REPOSITORY / "docs/migration.md").read_text().split("\n# From batchspawner\n")[1]
+    assert len(traits) > 30
+    assert [trait for trait in traits if f"`{trait}`" not in page] == []
