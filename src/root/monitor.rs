@@ -191,7 +191,8 @@ impl Work<'_> {
         let (delivered, deliver) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
         match system_calls::fork().map_err(Denial::at("fork"))? {
             ForkResult::Parent { child: supervisor } => {
-                Ok(Launch { supervisor, deliver, leaves_something })
+                let submits = self.order.policy.server.launcher == Launcher::Slurm;
+                Ok(Launch { supervisor, deliver, leaves_something, submits })
             }
             ForkResult::Child => {
                 drop(deliver);
@@ -247,6 +248,8 @@ struct Launch {
     deliver: OwnedFd,
     /// Whether a hook left a process behind.
     leaves_something: bool,
+    /// Whether the child submits a job in place of starting a server beside the Hub.
+    submits: bool,
 }
 
 impl Launch {
@@ -270,6 +273,9 @@ impl Launch {
         drop(self.deliver);
         let _ = kill(self.supervisor, Signal::SIGCONT);
         let _ = Pidfd::open(self.supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));
-        end_children(GRACE);
+        // Without Slurm's controller a job cannot be cancelled. Its submitter, which is the target's, goes on alone.
+        if self.leaves_something || !self.submits {
+            end_children(GRACE);
+        }
     }
 }
