@@ -28,7 +28,7 @@ fn every_option_of_help_is_offered_and_no_other() {
         offered_options(&std::fs::read_to_string(path).unwrap())
     };
     assert_eq!(complete(&["--"]), offered_by("target/help"));
-    for name in ["check", "sudoers", "policy"] {
+    for name in ["check", "sudoers", "policy", "profiles", "jobs"] {
         assert_eq!(complete(&[name, "--"]), offered_by(&format!("setup/help/{name}")), "{name}");
     }
 }

@@ -37,7 +37,7 @@ fn first_cells(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The codes, as `error.rs` and `denial.rs` have them.
+/// The codes, as the errors of each member have them.
 fn codes() -> BTreeSet<String> {
     let read_from = |path: &str| {
         let source = read(path);
@@ -45,7 +45,10 @@ fn codes() -> BTreeSet<String> {
         let codes = body.split("=> (\"").skip(1);
         codes.map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    ["src/target/error.rs", "src/ground/denial.rs"].into_iter().flat_map(read_from).collect()
+    ["src/target/error.rs", "src/ground/denial.rs", "src/slurm/error.rs"]
+        .into_iter()
+        .flat_map(read_from)
+        .collect()
 }
 
 #[test]

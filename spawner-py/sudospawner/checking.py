@@ -8,15 +8,16 @@ task that is created then runs once the configuration is complete.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jupyterhub.auth import PAMAuthenticator
 
 from .command import CALLER
+from .errors import MediatorError
 from .printable import escape_control_characters
+from .subcommand import run_subcommand
 
 if TYPE_CHECKING:
     from jupyterhub.app import JupyterHub
@@ -81,10 +82,13 @@ async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
     if _is_done:
         return
     _is_done = True
+    words = _make_words(sudospawner_path, mode)
     try:
-        report = await asyncio.wait_for(_ask(_make_argv(sudospawner_path, mode)), _LIMIT)
-    except (OSError, ValueError, asyncio.TimeoutError) as error:
-        log.error("sudospawner check could not be run: %s", error or "it took too long")
+        report = await run_subcommand(sudospawner_path, *words, time_limit=_LIMIT)
+        if not (isinstance(report.get("ok"), bool) and isinstance(report.get("findings"), list)):
+            raise MediatorError("subcommand_failed", "its report is not of the form that is known")
+    except MediatorError as error:
+        log.error("sudospawner check could not be run: %s", error.sentence)
         return
     say_of = {"problem": log.error, "warning": log.warning}
     for finding in report["findings"]:
@@ -96,39 +100,13 @@ async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
         log.info("sudospawner check: no problem was found")
 
 
-def _make_argv(sudospawner_path: str, mode: str) -> list[str]:
-    """Return the command line of the check, with what the Hub knows about itself."""
-    argv = [sudospawner_path, "check", "--json", f"--mode={mode}", f"--path={sudospawner_path}"]
+def _make_words(sudospawner_path: str, mode: str) -> list[str]:
+    """Return the subcommand with its options: what the Hub knows about itself."""
+    words = ["check", "--json", f"--mode={mode}", f"--path={sudospawner_path}"]
     if not CALLER.startswith("#"):  # The check reports a uid without an account.
-        argv.append(f"--hub-user={CALLER}")
+        words.append(f"--hub-user={CALLER}")
     hub = _find_hub()
     if hub is not None:
         uses_pam = issubclass(hub.authenticator_class, PAMAuthenticator)
-        argv.append(f"--pam={'yes' if uses_pam else 'no'}")
-    return argv
-
-
-async def _ask(argv: list[str]) -> dict[str, Any]:
-    """Run the check and return its report.
-
-    :raises OSError: if it cannot be executed.
-    :raises ValueError: if it prints no report; the message is the end of its stderr.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    try:
-        report = json.loads(output)
-        if isinstance(report.get("ok"), bool) and isinstance(report.get("findings"), list):
-            return report
-    except (ValueError, AttributeError):
-        pass
-    raise ValueError(escape_control_characters(errors.decode(errors="replace").strip()[-500:]))
+        words.append(f"--pam={'yes' if uses_pam else 'no'}")
+    return words

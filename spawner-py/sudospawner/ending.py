@@ -9,11 +9,27 @@ from typing import Any
 
 from .printable import escape_control_characters
 
-_OUT_OF_MEMORY = "oom-kill"
+# systemd's word and Slurm's.
+_OUT_OF_MEMORY = ("oom-kill", "OUT_OF_MEMORY")
 _REMEDY = (
     "Everything that runs in the server counts: shut down notebooks that you do not need, or load "
     "less data at once."
 )
+# Slurm's words for how a job ended, where they say more than a status.
+_ENDINGS_OF_JOBS = {
+    "TIMEOUT": "The server was ended, since the time of its job was over. Start it again; if there "
+    "is a profile with more time, choose that.",
+    "DEADLINE": "The server was ended, since its job could not go on until its deadline.",
+    "NODE_FAIL": "The node of the cluster that the server ran on has failed. Start the server "
+    "again; the cluster gives it another node.",
+    "BOOT_FAIL": "The node of the cluster that the server was to run on did not boot. Start the "
+    "server again; if this happens again, tell the administrators of the cluster.",
+    "PREEMPTED": "The server was ended, since the cluster gave its place to a job that goes first. "
+    "Start it again; it may have to wait in the queue.",
+    "CANCELLED": "The job of the server was cancelled, by its user or by an administrator of the "
+    "cluster.",
+    "REVOKED": "The cluster has withdrawn the job of the server. Start the server again.",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,8 @@ class Ending:
 
     :param exit: its exit status, if it exited.
     :param signal: the signal that killed it, if one did.
-    :param result: systemd's result, if that says more (``oom-kill``, ``timeout``).
+    :param result: systemd's result or Slurm's state, if that says more (``oom-kill``,
+        ``timeout``; ``TIMEOUT``, ``NODE_FAIL``).
     """
 
     exit: int | None = None
@@ -54,8 +71,10 @@ class Ending:
         :param memory: the server's memory limit in bytes, or None.
         """
         limit = f" ({format_bytes(memory)})" if memory else ""
-        if self.result == _OUT_OF_MEMORY:
+        if self.result in _OUT_OF_MEMORY:
             return f"The server was killed, since it used more memory than it may{limit}. {_REMEDY}"
+        if self.result in _ENDINGS_OF_JOBS:
+            return _ENDINGS_OF_JOBS[self.result]
         if self.result:
             return f"The server was ended: {escape_control_characters(self.result)}."
         # With OOMPolicy=continue, where a server outlives a killed notebook kernel, systemd does

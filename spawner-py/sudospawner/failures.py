@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from jupyterhub.spawner import Spawner
 from tornado.web import HTTPError
 
 from .printable import escape_control_characters, last_lines
@@ -59,13 +60,16 @@ def make_failure(code: str, sentence: str, stderr: str = "") -> HTTPError:
     return failure
 
 
-def make_failed_start(code: str, sentence: str) -> asyncio.Future[None]:
-    """Return a future like the one that the Hub keeps of a failed start.
+def show_why_it_stopped(spawner: Spawner, sentence: str) -> None:
+    """Make the Hub's page of a stopped server say why it stopped.
 
-    Takes the parameters of :func:`make_failure`. Needs a running event loop.
+    The page shows the error of the last start, and then only the user can start the server again.
+    The Hub offers no other way to show a message there. Needs a running event loop.
     """
+    if spawner._spawn_future is not None:
+        return
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.set_exception(make_failure(code, sentence))
+    future.set_exception(make_failure("server_killed", sentence))
     # Retrieved, so that asyncio does not complain if nobody opens the page.
     future.exception()
-    return future
+    spawner._spawn_future = future

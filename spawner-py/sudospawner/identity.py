@@ -18,11 +18,12 @@ _PROC = Path("/proc")
 
 
 class Liveness(enum.Enum):
-    """What the Hub can see of a process."""
+    """What the Hub can see of a server."""
 
     ALIVE = "alive"
     GONE = "gone"
-    #: The pid exists, but /proc hides the process: only its owner can identify it.
+    #: The pid exists, but /proc hides the process, or Slurm does not show the job: only the
+    #: mediator can tell, for the server's account.
     HIDDEN = "hidden"
 
 

@@ -15,9 +15,10 @@ from .printable import escape_control_characters
 
 #: The maximum size of stdout in bytes, events included.
 REPLY_LIMIT = 512 * 1024
-#: The maximum number of hooks in a reply and in events; the maximum size of hook events, in
-#: characters.
+#: The maximum number of hooks in a reply and in events, and of events about a job; the maximum size
+#: of all events of one kind, in characters.
 HOOK_LIMIT = 64
+JOB_EVENT_LIMIT = 256
 EVENT_LIMIT = 64 * 1024
 #: The event that replaces all hook events beyond these limits. The mediator does not send it.
 HOOKS_LEFT_OUT = "hooks_left_out"
@@ -28,6 +29,8 @@ _ATTEMPT = 128
 # A text with more brackets than this is not decoded: it would take too long to build the objects.
 _BRACKETS = 32 * 1024
 _TAIL = 4096
+# How long the id of a job can be.
+_DIGITS = 20
 # How much is told of an error, in characters.
 _ERROR = 4096
 # The codes of docs/protocol.md. The Hub's metrics keep a series for each code that a start failed
@@ -40,7 +43,8 @@ _CODES = """
     target_is_root target_mismatch privileges_left hook_failed server_missing server_not_executable
     home_missing home_unresponsive server_unresponsive target_unresponsive exec_failed exited_early
     port_taken already_running launcher_unavailable launch_failed system_error kernel_unsupported
-    caller_gone
+    caller_gone profile_unknown profile_not_permitted slurm_unavailable job_refused job_pending
+    job_silent job_lost
 """
 
 _Reader = Callable[[Any], Any]
@@ -62,6 +66,11 @@ def _text(limit: int) -> _Reader:
 
 def _code(value: Any) -> str | None:
     return value if isinstance(value, str) and value in _CODES.split() else None
+
+
+def _digits(value: Any) -> str | None:
+    is_digits = isinstance(value, str) and value.isascii() and value.isdigit()
+    return value if is_digits and len(value) <= _DIGITS else None
 
 
 def _boolean(value: Any) -> bool | None:
@@ -105,6 +114,9 @@ _FIELDS = {
     "pid": _integer(1, 2**31 - 1),
     "started": _text(128),
     "unit": _text(256),
+    "job": _digits,
+    "host": _text(256),
+    "port": _integer(1, 65535),
     "alive": _boolean,
     "listening": _boolean,
     "leftovers_killed": _integer(0, 2**31 - 1),
@@ -112,6 +124,11 @@ _FIELDS = {
     "limits": _object({"memory": _integer(0, 2**63 - 1), "cpus": _number(4096)}),
 }
 _EVENT = {**_HOOK, "event": _text(16), "pid": _FIELDS["pid"], "started": _FIELDS["started"]}
+_JOB_EVENT = {
+    "event": _text(16),
+    **{name: _FIELDS[name] for name in ("job", "started", "host")},
+    **{name: _text(1024) for name in ("state", "reason", "estimated_start")},
+}
 
 
 class ReplyParser:
@@ -124,9 +141,10 @@ class ReplyParser:
     def __init__(self, on_event: Callable[[dict[str, Any]], None]) -> None:
         """Create a parser that has read nothing.
 
-        :param on_event: called with each ``hook`` event and then one ``started`` event, as soon as
-            the event's line is complete. If there are too many hook events, it is called once with
-            a HOOKS_LEFT_OUT event, and with no further hook events.
+        :param on_event: called with each ``hook`` event, and then with one ``started`` event or
+            with ``job`` events, as soon as the event's line is complete. If there are too many hook
+            events, it is called once with a HOOKS_LEFT_OUT event, and with no further hook events.
+            If there are too many about the job, the last ones are left out.
         """
         self.reply: dict[str, Any] | None = None
         self._on_event = on_event
@@ -134,8 +152,8 @@ class ReplyParser:
         self._position = 0
         self._effort = REPLY_LIMIT
         self._has_started = False
-        self._hook_events = 0
-        self._hook_characters = 0
+        self._hook_events = self._hook_characters = 0
+        self._job_events = self._job_characters = 0
 
     @property
     def tail(self) -> str:
@@ -198,6 +216,10 @@ class ReplyParser:
         elif self.reply is not None or self._has_started:
             # Hooks run before the server starts. Later, its own processes can write such lines.
             return
+        elif kind == "job":
+            self._take_job(_select(found, _JOB_EVENT), length)
+        elif self._job_events:
+            return  # Hooks run before the job is there.
         elif kind == "started":
             self._has_started = True
             self._on_event(_select(found, _EVENT))
@@ -212,6 +234,12 @@ class ReplyParser:
             self._on_event(event)
         elif had_room:
             self._on_event({"event": HOOKS_LEFT_OUT})
+
+    def _take_job(self, event: dict[str, Any], length: int) -> None:
+        self._job_events += 1
+        self._job_characters += length
+        if self._job_events <= JOB_EVENT_LIMIT and self._job_characters <= EVENT_LIMIT:
+            self._on_event(event)
 
     def _has_room_for_hooks(self) -> bool:
         # Each hook has one event when it starts and one when it has ended.

@@ -110,14 +110,23 @@ class Start:
             self._take_hook(event)
         elif event["event"] == HOOKS_LEFT_OUT and self._has_hooks:
             self._tell(logging.WARNING, describe_hooks_left_out())
-        elif event["event"] == "started" and event.get("pid"):
-            self._progress.announce_server()
 
-    def take_reply(self, reply: Mapping[str, Any], port: int, memory: int | None) -> None:
+    def announce(self, message: str) -> None:
+        """Show a message to the user, one line of text."""
+        self._progress.announce(message)
+
+    def announce_server(self) -> None:
+        """Say that the server has begun; its lines are shown from now on."""
+        self._progress.announce_server()
+
+    def take_reply(
+        self, reply: Mapping[str, Any], memory: int | None, *, required: str, what: str
+    ) -> None:
         """Process the mediator's reply to ``spawn``.
 
-        :param port: where the server was to listen.
         :param memory: the server's memory limit in bytes, or None.
+        :param required: the field that says which server has started.
+        :param what: what that is, for people.
         :raises SpawnException: (before JupyterHub 6 HTTPError) if no server has started.
         """
         # The hooks without an event.
@@ -130,14 +139,12 @@ class Start:
                 last_words = self._hooks[-1].output
             explanation = Ending.read(reply).explain(memory) if code == "exited_early" else None
             raise make_failure(code, explanation or get_error(reply), last_words)
-        if not reply.get("pid"):
-            raise make_failure(
-                "no_reply", "The mediator's reply has no pid that a process can have."
-            )
+        if not reply.get(required):
+            raise make_failure("no_reply", f"The mediator's reply has no {what}.")
+
+    def succeed(self) -> None:
+        """Remember how long this start has taken."""
         self._progress.succeed()
-        if reply.get("listening") is False:
-            sentence = f"it does not listen on port {port} yet; waiting for it to answer"
-            self._tell(logging.WARNING, sentence)
 
     def _take_hook(self, told: Mapping[str, Any]) -> None:
         if not self._has_hooks:

@@ -1,60 +1,68 @@
-"""Watches a spawner's server: which process it is, whether it is alive, and how it ended."""
+"""Watches a spawner's server: whether it is alive, and how it ended."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
-from typing import Any, Callable
+from collections.abc import Mapping
+from typing import Any, Callable, Union
+
+from jupyterhub.spawner import LocalProcessSpawner
 
 from .ending import Ending
 from .errors import MediatorError
-from .identity import Liveness, ServerProcess
-from .look_up import find_uid
+from .failures import show_why_it_stopped
+from .identity import Liveness
+from .job_server import JobServer
+from .process_server import ProcessServer
 from .reply import get_error
+
+# The seconds between questions how a job has ended that is ending still. Slurm kills it after 30
+# seconds by default, and then its node may be cleaned up.
+_PAUSES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+
+#: What the two have in common is what is used here.
+Server = Union[ProcessServer, JobServer]
 
 
 class Watch:
-    """Finds out and remembers what is known about the server of one spawner."""
+    """Remembers which server a spawner has, and finds out what became of it."""
 
     def __init__(
         self,
-        ask_status: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]],
+        spawner: LocalProcessSpawner,
         tell: Callable[[int, str], None],
-        tell_user: Callable[[str], None],
     ) -> None:
         """Start without a server.
 
-        :param ask_status: sends a ``status`` request with these fields to the mediator and returns
-            the reply; raises MediatorError if there is none.
+        :param spawner: the spawner whose server it is, which can ask the mediator.
         :param tell: logs a sentence; the first argument is a logging level.
-        :param tell_user: shows the user why the server was ended, and what to do.
         """
-        self._ask_status = ask_status
+        self._spawner = spawner
         self._tell = tell
-        self._tell_user = tell_user
-        #: The process of the spawner's ``pid``, or one that the mediator has started but not yet
-        #: reported in a reply.
-        self.process: ServerProcess | None = None
-        #: For a server in a systemd unit: the unit's name and its limits.
-        self.unit = ""
-        self.limits: dict[str, Any] = {}
+        #: The server, or one that the mediator has started but not yet reported in a reply.
+        self.server: Server = ProcessServer(spawner)
+        self._later: asyncio.Task[None] | None = None
         self.forget_ending()
 
-    def follow(self, pid: int, started: str, *, vouched_for: bool) -> None:
-        """Watch another process; takes the parameters of ServerProcess."""
-        self._let_go()
-        self.process = ServerProcess(pid, started, vouched_for=vouched_for)
+    def follow(self, server: Server) -> None:
+        """Watch another server."""
+        self.server.close()
+        self.server = server
+        # What the mediator has said of an end of this server, in reply to another question.
+        self._told: Mapping[str, Any] | None = None
 
-    def keep_unit(self, told: Mapping[str, Any]) -> None:
-        """Remember the unit and limits in a reply or a state, if any."""
-        self.unit = told.get("unit") or ""
-        self.limits = dict(told.get("limits") or {}) if self.unit else {}
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Watch the server that a state tells of, whatever launcher it came from."""
+        job = state.get("job")
+        if isinstance(job, str) and job.isascii() and job.isdigit():
+            self.follow(JobServer(self._spawner, state, is_new=False, is_ours=True))
+        else:
+            self.follow(ProcessServer(self._spawner, self._spawner.pid, told=state))
 
     def forget(self) -> None:
-        """Stop watching."""
-        self._let_go()
-        self.unit, self.limits = "", {}
+        """Watch no server, until the spawner has another pid."""
+        self.follow(ProcessServer(self._spawner))
 
     def forget_ending(self) -> None:
         """Forget how the last server ended."""
@@ -62,102 +70,86 @@ class Watch:
         self.ending = Ending()
         # The query about that, while it runs and afterwards.
         self._asking: asyncio.Task[None] | None = None
+        self._told = None
+        if self._later is not None:
+            self._later.cancel()
+        # The question that is asked again while the server is ending.
+        self._later = None
 
-    async def look(self, pid: int, account: str) -> Liveness:
-        """Return whether the server is alive; asks the kernel.
+    def has_another(self, server: Server) -> bool:
+        """Whether another server than this one has been started meanwhile."""
+        return self.server is not server and self.server.is_there
 
-        Asks the account database, too, if only the pid is known.
+    def identify(self) -> dict[str, Any]:
+        """Return the fields of a request that identify the server."""
+        return {**self.server.identify(), "server_name": self._spawner.name}
 
-        :param pid: the spawner's ``pid``, which other code may have set; 0 if it has none.
-        :param account: the name of the account that the server runs as.
-        """
-        if pid and (self.process is None or self.process.pid != pid):
-            self.follow(pid, "", vouched_for=False)
-        process = self.process
-        if process is None:
-            return Liveness.GONE
-        liveness = process.look()
-        if liveness is Liveness.ALIVE and not process.started:
-            liveness = process.adopt(await find_uid(account))
-        return liveness
+    async def look(self) -> Liveness:
+        """Return whether the server is alive; asks the mediator only if it is hidden from us."""
+        server = self.server
+        liveness = await server.look()
+        return await self._ask(server) if liveness is Liveness.HIDDEN else liveness
 
-    async def ask(self, fields: dict[str, Any]) -> Liveness:
-        """Ask the mediator whether a process that is hidden from us is alive.
-
-        :param fields: the fields of the request that identify the server.
-        """
-        process = self.process
-        if process is None:
-            return Liveness.GONE
-        process.hold()  # Before the query, so that the reply is about the process that we hold.
-        reply = await self._find_status(fields)
+    async def _ask(self, server: Server) -> Liveness:
+        question = server.prepare_question()
+        reply = await self._find_status(server)
         if not reply.get("ok"):
             # Unknown does not mean dead: the Hub would start a second server beside it.
-            question = f"is process {process.pid} alive?"
             self._tell(logging.ERROR, f"{question} {get_error(reply)}")
             return Liveness.ALIVE
-        if not reply.get("alive"):
-            return Liveness.GONE
-        process.vouch(reply.get("started") or "")
-        return Liveness.ALIVE
+        if reply.get("alive"):
+            server.take_answer(reply)
+            return Liveness.ALIVE
+        if server is self.server:
+            self._told = reply
+        return Liveness.GONE
 
-    async def find_ending(self, fields: dict[str, Any], *, may_ask: bool) -> Ending:
-        """Return how the server ended; only systemd knows this, for a server in a unit.
+    async def find_ending(self, *, may_ask: bool) -> Ending:
+        """Return how the server ended, which systemd knows of a unit and Slurm of a job.
 
         Concurrent callers share one query.
 
-        :param fields: the fields of the request that identify the server.
         :param may_ask: if false, start no query, but wait for one that is running.
         """
-        if self.unit and may_ask and self._asking is None:
-            asking = self._ask_how_it_ended(fields, self.limits.get("memory"))
-            self._asking = asyncio.ensure_future(asking)
+        if self.server.has_record and may_ask and self._asking is None:
+            self._asking = asyncio.ensure_future(self._ask_how_it_ended(self.server))
         if self._asking is not None:
             await asyncio.shield(self._asking)
         return self.ending
 
-    async def _ask_how_it_ended(self, fields: dict[str, Any], memory: int | None) -> None:
-        reply = await self._find_status(fields)
+    async def _ask_how_it_ended(self, server: Server) -> None:
+        # systemd tells it only once.
+        reply = self._told or await self._find_status(server)
         if not reply.get("ok"):
             reason = get_error(reply)
             self._tell(logging.WARNING, f"how its server ended is not known: {reason}")
             return
-        ending = self.ending = Ending.read(reply)
+        self.ending = Ending.read(reply)
+        if self.ending == Ending() and server.is_ending:
+            self._later = asyncio.ensure_future(self._ask_later(server))
+        self._tell_ending(self.ending, server.memory)
+
+    async def _ask_later(self, server: Server) -> None:
+        """Ask until it is known how the server ended, for some time."""
+        for pause in _PAUSES:
+            await asyncio.sleep(pause)
+            ending = Ending.read(await self._find_status(server))
+            if ending != Ending():
+                self._tell_ending(ending, server.memory)
+                return
+
+    def _tell_ending(self, ending: Ending, memory: int | None) -> None:
         if ending.status or ending.result:
             self._tell(logging.WARNING, f"its server was ended {ending.describe()}")
         explanation = ending.explain(memory)
         if explanation is not None:
             self._tell(logging.WARNING, explanation)
-            self._tell_user(explanation)
+            show_why_it_stopped(self._spawner, explanation)
 
-    async def _find_status(self, fields: dict[str, Any]) -> dict[str, Any]:
+    async def _find_status(self, server: Server) -> dict[str, Any]:
         """Return the reply to ``status``; if there is none, a reply that is not ``ok``."""
         try:
-            return await self._ask_status(fields)
+            fields = {**server.identify(), "server_name": self._spawner.name}
+            return await self._spawner.do("status", **fields)
         except MediatorError as error:
             return {"ok": False, "error": error.sentence}
-
-    def identify(self, pid: int, *, by_unit: bool) -> dict[str, Any]:
-        """Return the fields of a request that identify the process and its unit.
-
-        :param pid: the spawner's ``pid``, 0 if it has none.
-        :param by_unit: whether to include the unit.
-        """
-        pid = pid or (self.process.pid if self.process else 0)
-        fields: dict[str, Any] = {"pid": pid}
-        if self.process is not None and self.process.pid == pid and self.process.started:
-            fields["started"] = self.process.started
-        if by_unit and self.unit:
-            fields["unit"] = self.unit
-        return fields
-
-    def get_state(self, pid: int) -> dict[str, Any]:
-        """Return what a restarted Hub needs to know about the server, apart from its pid."""
-        started = self.identify(pid, by_unit=False).get("started")
-        state = {"started": started, "unit": self.unit, "limits": self.limits}
-        return {name: value for name, value in state.items() if value}
-
-    def _let_go(self) -> None:
-        if self.process is not None:
-            self.process.close()
-            self.process = None

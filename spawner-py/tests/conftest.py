@@ -9,53 +9,23 @@ The tests run with the installed wheel, under each JupyterHub, as an ordinary ac
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pwd
-import stat
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cluster import JOB, STARTED, STATE, Clock, Cluster, InJob
+from programs import RECORD, Programs, UnderTest
 
-from sudospawner import SudoSpawner, mediator, settings
+from sudospawner import jobs, mediator, profiles, settings
 from sudospawner.command import Command
+
+__all__ = ["LIMIT", "RECORD", "REPLY", "Programs", "UnderTest"]
 
 #: Generous: what takes longer than this on any machine hangs.
 LIMIT = 60.0
 
-
-class Programs:
-    """Writes executable scripts into a folder of the test's own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def write(self, text: str, name: str = "mediator") -> str:
-        """Write a Python program; `folder` in it is the test's own folder."""
-        path = self.folder / name
-        prelude = (
-            f"#!{sys.executable}\n"
-            "import json, os, pathlib, signal, subprocess, sys, time\n"
-            f"folder = pathlib.Path({str(self.folder)!r})\n"
-        )
-        path.write_text(prelude + text)
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return str(path)
-
-    def requests(self) -> list[dict]:
-        """What `record()` has recorded."""
-        path = self.folder / "requests"
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-#: Begins a program that appends its request to the file that `Programs.requests` reads.
-RECORD = """
-request = json.load(sys.stdin)
-with open(folder / "requests", "a") as file:
-    file.write(json.dumps(request) + "\\n")
-"""
 
 #: A program that replies with the pid of a server.
 REPLY = "print(json.dumps({'ok': True, 'pid': %d}))"
@@ -104,17 +74,19 @@ async def call():
     await asyncio.gather(*mediator._background, return_exceptions=True)
 
 
-class UnderTest(SudoSpawner):
-    """A spawner for the test's own account, that calls the mediator directly."""
+@pytest.fixture(autouse=True)
+def policy(tmp_path, monkeypatch):
+    """Where the policy would be: this machine's own has no part in the tests."""
+    path = tmp_path / "policy.toml"
+    monkeypatch.setattr(profiles, "POLICY", str(path))
+    return path
 
-    def get_env(self):
-        return {**self.environment, "PATH": os.environ["PATH"]}
 
-    def get_args(self):
-        return [f"--port={self.port}"]
-
-    def do(self, action, **kwargs):
-        return super().do(action, _skip_sudo=True, **kwargs)
+@pytest.fixture
+def cluster(programs, policy):
+    """A mediator whose policy has the launcher slurm."""
+    policy.touch()
+    return Cluster(programs, os.getuid())
 
 
 @pytest.fixture
@@ -142,3 +114,37 @@ async def child():
     if process.returncode is None:
         process.kill()
         await process.wait()
+
+
+@pytest.fixture
+def make_job_spawner(cluster, make_spawner):
+    """Make spawners whose servers run in jobs."""
+
+    def make(kind=InJob, **traits):
+        spawner = make_spawner(cluster.program, kind, **traits)
+        spawner.log.propagate = True
+        return spawner
+
+    return make
+
+
+@pytest.fixture
+def make_restarted(cluster, make_spawner):
+    """Make a spawner of a Hub that has been restarted, with a server in a job."""
+
+    def make(job=JOB, **traits):
+        spawner = make_spawner(cluster.program, **traits)
+        spawner.log.propagate = True
+        started = STARTED.replace(JOB, job)
+        spawner.load_state({**STATE, "job": job, "started": started})
+        return spawner
+
+    return make
+
+
+@pytest.fixture
+def queue_clock(cluster, monkeypatch):
+    """The clock of the queue that the spawners of a test have."""
+    clock = Clock()
+    monkeypatch.setattr(jobs.find_queue(cluster.program), "_clock", clock)
+    return clock

@@ -7,7 +7,14 @@ import time
 
 import pytest
 
-from sudospawner.reply import EVENT_LIMIT, HOOK_LIMIT, HOOKS_LEFT_OUT, ReplyParser, get_error
+from sudospawner.reply import (
+    EVENT_LIMIT,
+    HOOK_LIMIT,
+    HOOKS_LEFT_OUT,
+    JOB_EVENT_LIMIT,
+    ReplyParser,
+    get_error,
+)
 
 
 def parse(*pieces: bytes):
@@ -94,6 +101,34 @@ def test_so_many_hooks_are_reported_and_then_that_there_are_more(size, count):
     assert len(events) == count
 
 
+def test_events_of_a_job_come_behind_those_of_hooks_and_end_with_the_reply():
+    hook, job = b'{"event": "hook"}\n', b'{"event": "job", "job": "7"}\n'
+    _, events = parse(hook, job, hook, job, b'{"ok": true}\n', job)
+    assert [event["event"] for event in events] == ["hook", "job", "job"]
+    assert parse(b'{"event": "started", "pid": 7}\n', job)[1] == [{"event": "started", "pid": 7}]
+
+
+def test_what_cannot_be_in_an_event_of_a_job_is_none():
+    told = {"event": "job", "job": "12 34", "started": 5, "state": "RUNNING", "reason": "x" * 2000}
+    _, [event] = parse(json.dumps({**told, "host": ["a"], "more": 1}).encode() + b"\n")
+    assert event == {
+        "event": "job",
+        "job": None,
+        "started": None,
+        "state": "RUNNING",
+        "reason": None,
+        "host": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(0, JOB_EVENT_LIMIT), (EVENT_LIMIT // 8, 7), (EVENT_LIMIT, 0)]
+)
+def test_of_a_job_only_so_much_is_told(size, count):
+    job = json.dumps({"event": "job", "reason": "x" * size}).encode() + b"\n"
+    assert len(parse(job * (count + 5))[1]) == count
+
+
 @pytest.mark.parametrize(
     "stdout",
     [
@@ -105,6 +140,7 @@ def test_so_many_hooks_are_reported_and_then_that_there_are_more(size, count):
         b'{"a":[',
         b'{"event":"hook"}\n',
         b'{"event":"started"}\n',
+        b'{"event":"job"}\n',
         b'{"ok":1}',
         b'{"a":1,',
         b"\xff\n",
@@ -118,7 +154,7 @@ def test_a_megabyte_of_anything_costs_little_time(beginning, stdout):
     reply, events = parse(megabyte)
     assert time.process_time() - began < 0.5
     assert reply is None
-    assert len(events) <= 2 * HOOK_LIMIT + 1
+    assert len(events) <= JOB_EVENT_LIMIT
 
 
 def test_bytes_that_come_one_by_one_are_soon_too_many():
@@ -135,6 +171,9 @@ def test_bytes_that_come_one_by_one_are_soon_too_many():
         ("pid", [0, -1, 10**30, 2**31, 1.5, True, "7", [7], {}]),
         ("started", [7, ["a"], "a" * 500]),
         ("unit", [7, {"a": 1}, "a" * 500]),
+        ("job", [7, "", "7a", "-7", "7_1", "\u0667", "7" * 30, ["7"]]),
+        ("host", [7, ["a"], "a" * 500]),
+        ("port", [0, 65536, "8888", 8888.0, True]),
         ("code", [7, ["usage"], "usage\n[C Hub] down", "a_code_of_my_own", ""]),
         ("error", [7, {}, "a" * 100_000]),
         ("stderr", [7, [1], "a" * 100_000]),

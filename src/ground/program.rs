@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -77,12 +77,8 @@ impl Program {
         output: Option<[BorrowedFd<'_>; 2]>,
     ) -> Result<Infallible, Errno> {
         setsid()?;
-        match input {
-            Some(input) => dup2_stdin(input)?,
-            None => {
-                dup2_stdin(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)?
-            }
-        }
+        let nothing = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        dup2_stdin(input.unwrap_or(nothing.as_fd()))?;
         if let Some([stdout, stderr]) = output {
             dup2_stdout(stdout)?;
             dup2_stderr(stderr)?;

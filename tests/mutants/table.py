@@ -46,9 +46,7 @@ TRUSTED = "src/root/trusted_file.rs"
 
 START = "    let started = start_monitor(&mut call, options);\n"
 READ = "Request::read(std::io::stdin().lock())"
-STDIN = (
-    '        dup2_stdin(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)?;\n'
-)
+STDIN = "        dup2_stdin(input.unwrap_or(nothing.as_fd()))?;\n"
 # Holds what root has read, if it reads: the answer takes it from there.
 KEEP = (
     "/// What root has read.\n"
@@ -70,9 +68,12 @@ CHECK_THE_LAST = (
 # fmt: off
 MUTANTS = [
     # 1. This process.
-    mutant("1", "closing the caller's descriptors", SYSTEM_CALLS,
-           "    close_inherited_descriptors();\n", "",
-           ATTACKS + "descriptors_of_the_caller_do_not_reach_hook_or_server"),
+    Mutant("1", "closing the caller's descriptors", (
+               Edit(SYSTEM_CALLS, "    close_inherited_descriptors();\n", ""),
+               Edit(SYSTEM_CALLS, "    close_descriptors_on_exec();\n    let mut kept", "    let mut kept"),
+               Edit(PROGRAM, "        system_calls::close_descriptors_on_exec();\n", ""),
+               Edit("src/target/server.rs", "        system_calls::close_descriptors_on_exec();\n", ""),
+           ), ATTACKS + "descriptors_of_the_caller_do_not_reach_hook_or_server"),
     mutant("1", "an umask of its own", SYSTEM_CALLS,
            "umask(Mode::S_IWGRP | Mode::S_IWOTH)", "umask(Mode::empty())",
            HOOKS_IN_ORDER),
@@ -156,7 +157,8 @@ MUTANTS = [
            "if bytes.len() > MAX_BYTES {", "if false && bytes.len() > MAX_BYTES {",
            "cli a_request_of_more_than_four_mebibytes_is_refused"),
     mutant("5", "refusal of unknown keys", "src/target/request.rs",
-           "        fields.finish()?;", "        let _ = fields.finish();", REPEATED_KEYS),
+           "        fields.finish()?;\n        Ok(request)",
+           "        let _ = fields.finish();\n        Ok(request)", REPEATED_KEYS),
     mutant("5", "refusal of repeated keys", "src/target/json.rs",
            "if object.contains_key(&key) {", "if false && object.contains_key(&key) {",
            REPEATED_KEYS),
@@ -218,7 +220,7 @@ MUTANTS = [
                Edit("src/main.rs", "    system_calls::clear_environment();\n", ""),
            ), HOOKS_IN_ORDER),
     Mutant("6", "/dev/null as stdin", (
-               Edit(PROGRAM, STDIN, ""),
+               Edit(PROGRAM, STDIN, "        let _ = (input, nothing);\n"),
                Edit("src/ground/wire.rs", "dup2_stdin(&null).and_then(|()| dup2_stdout(&null))",
                     "dup2_stdout(&null)"),
            ), HOOKS_IN_ORDER),
@@ -295,7 +297,7 @@ MUTANTS = [
            "    check_groups(gid, groups)\n}\n", "    Ok(())\n}\n", SERVER_IS_TARGET,
            reason="setgroups(2) does what it says: this looks for a kernel that does not."),
     mutant("7", "a look at the groups that sudo has left", "src/target/user_mode.rs",
-           "    check_groups(account.gid, &groups)?;\n", "",
+           "|account, groups| check_groups(account.gid, groups)", "|_, _| Ok(())",
            INHERITED + "groups_that_sudo_leaves_to_the_target_are_refused"),
     mutant("7", "giving up root's gid", PRIVILEGES,
            '    setresgid(gid, gid, gid).map_err(failed("setresgid"))?;\n', "",

@@ -163,7 +163,13 @@ def test_a_wrong_password_and_an_account_outside_the_group_are_refused(
 
 
 def test_the_programs_of_the_wheel_are_the_debian_packages(bare_machine: Machine) -> None:
-    for name in ("sudospawner", "sudospawner-setup", "jupyterhub-roothooks", "jsd-helper"):
+    for name in (
+        "sudospawner",
+        "sudospawner-slurm",
+        "sudospawner-setup",
+        "jupyterhub-roothooks",
+        "jsd-helper",
+    ):
         compare = ["cmp", f"/opt/jupyterhub/bin/{name}", f"/usr/bin/{name}"]
         assert bare_machine.run(compare, check=False).returncode == 0
 

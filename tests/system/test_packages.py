@@ -27,7 +27,13 @@ from machine.machine import Machine
 
 DEBIANS = (13, 12)
 
-BINARIES = ("sudospawner", "sudospawner-setup", "jupyterhub-roothooks", "jsd-helper")
+BINARIES = (
+    "sudospawner",
+    "sudospawner-slurm",
+    "sudospawner-setup",
+    "jupyterhub-roothooks",
+    "jsd-helper",
+)
 PAGES = sorted((REPOSITORY / "docs/man").iterdir())
 COMPLETION = "share/bash-completion/completions/sudospawner"
 MEDIATOR = "/usr/bin/sudospawner"

@@ -17,7 +17,13 @@ PORT = 4400
 WAIT = {"port": PORT, "seconds": 600}
 HOOK = "#!/bin/sh\nset -eu\nmkdir -p /mnt/scratch\nmount -t tmpfs scratch /mnt/scratch\nid -Z\n"
 HUBS = [UserHub, RootHub, UnitHub]
-PROGRAMS = ("sudospawner", "sudospawner-setup", "jupyterhub-roothooks", "jsd-helper")
+PROGRAMS = (
+    "sudospawner",
+    "sudospawner-slurm",
+    "sudospawner-setup",
+    "jupyterhub-roothooks",
+    "jsd-helper",
+)
 SOURCE = "/usr/share/doc/sudospawner/examples/selinux/sudospawner.te"
 
 

@@ -112,8 +112,9 @@ fn look_at_profiles(
         let limit = LIMIT_OF_JOB.saturating_add(LIMIT);
         let seen =
             look_as(account, limit, || vec![look_at_node(section, text, &profile, LIMIT_OF_JOB)]);
+        let code = "slurm_node";
         let good = "on its node a job found program, server and home, with";
-        findings.extend(judge(name, "slurm_node", good, seen));
+        findings.extend(judge(name, code, good, seen));
     }
     findings
 }
