@@ -106,7 +106,7 @@ impl Monitor {
                 let mut work = Work { order, wire, request };
                 match work.follow_decision(&decision) {
                     Ok(None) => {}
-                    Ok(Some(launch)) => launch.see_through(work.wire),
+                    Ok(Some(launch)) => launch.see_through(work.wire, order.policy.server.launcher),
                     Err(denial) => {
                         end_children(GRACE);
                         work.wire.send(&denial.into());
@@ -191,8 +191,7 @@ impl Work<'_> {
         let (delivered, deliver) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
         match system_calls::fork().map_err(Denial::at("fork"))? {
             ForkResult::Parent { child: supervisor } => {
-                let submits = self.order.policy.server.launcher == Launcher::Slurm;
-                Ok(Launch { supervisor, deliver, leaves_something, submits })
+                Ok(Launch { supervisor, deliver, leaves_something })
             }
             ForkResult::Child => {
                 drop(deliver);
@@ -248,14 +247,12 @@ struct Launch {
     deliver: OwnedFd,
     /// Whether a hook left a process behind.
     leaves_something: bool,
-    /// Whether the child submits a job in place of starting a server beside the Hub.
-    submits: bool,
 }
 
 impl Launch {
     /// Stays until the caller has its reply; without one, ends server and supervisor. If hooks left a process
     /// behind, this process becomes the keeper.
-    fn see_through(self, wire: Wire) {
+    fn see_through(self, wire: Wire, launcher: Launcher) {
         // The mediator notices the supervisor's end only if nobody else can write reports.
         let Wire { reports, delivered } = wire;
         drop(reports);
@@ -274,7 +271,7 @@ impl Launch {
         let _ = kill(self.supervisor, Signal::SIGCONT);
         let _ = Pidfd::open(self.supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));
         // Without Slurm's controller a job cannot be cancelled. Its submitter, which is the target's, goes on alone.
-        if self.leaves_something || !self.submits {
+        if self.leaves_something || launcher != Launcher::Slurm {
             end_children(GRACE);
         }
     }
