@@ -66,20 +66,19 @@ def test_jobs_that_nobody_has_are_cancelled_when_a_controller_that_was_away_is_b
 ) -> None:
     """Their callers were gone, or waited to the end. Nothing of root's waits for the controller."""
     cluster = both[0].cluster
-    with cluster.drained(*NODES):
-        gone = [begin(jobs, "serve", "{port}", server_name="gone") for jobs in both]
-        last = [begin(jobs, "serve", "{port}", server_name="last", seconds=2) for jobs in both]
-        # Of the same name, one is a job, and the others have made room for it.
-        cluster.wait_for(gone[0].job, "CANCELLED")
-        cluster.wait_for(last[0].job, "CANCELLED")
-        assert gone[0].finish().reply["code"] == "exited_early"
-        assert last[0].finish().reply["code"] == "exited_early"
-        with cluster.down():
-            gone[1].give_up()
-            assert last[1].finish().reply["code"] == "slurm_unavailable"
-            wait_until(lambda: list_pids_of_root(both[1]) == [], "the end of root's part")
-        for server in (gone[1], last[1]):
-            assert cluster.wait_for_end(server.job).state == "CANCELLED"
+    both[0].set_policy(f"{PROFILE}options = ['--hold']\n")
+    gone = [begin(jobs, "exit", "0", server_name=f"gone-{make_name(jobs)}") for jobs in both]
+    last = [
+        begin(jobs, "exit", "0", server_name=f"last-{make_name(jobs)}", seconds=2) for jobs in both
+    ]
+    with cluster.down():
+        for server in gone:
+            server.give_up()
+        for server in last:
+            assert server.finish().reply["code"] == "slurm_unavailable"
+        wait_until(lambda: list_pids_of_root(both[1]) == [], "the end of root's part")
+    for server in (*gone, *last):
+        assert cluster.wait_for_end(server.job).state == "CANCELLED"
     wait_until(lambda: list_submitters(both[0]) == [], "the end of what acts for zoe", 120)
 
 
