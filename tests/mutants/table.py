@@ -46,6 +46,7 @@ TRUSTED = "src/root/trusted_file.rs"
 
 START = "    let started = start_monitor(&mut call, options);\n"
 READ = "Request::read(std::io::stdin().lock())"
+CLOSE_ON_EXEC = "        system_calls::close_descriptors_on_exec();\n"
 STDIN = "        dup2_stdin(input.unwrap_or(nothing.as_fd()))?;\n"
 # Holds what root has read, if it reads: the answer takes it from there.
 KEEP = (
@@ -70,9 +71,10 @@ MUTANTS = [
     # 1. This process.
     Mutant("1", "closing the caller's descriptors", (
                Edit(SYSTEM_CALLS, "    close_inherited_descriptors();\n", ""),
-               Edit(SYSTEM_CALLS, "    close_descriptors_on_exec();\n    let mut kept", "    let mut kept"),
-               Edit(PROGRAM, "        system_calls::close_descriptors_on_exec();\n", ""),
-               Edit("src/target/server.rs", "        system_calls::close_descriptors_on_exec();\n", ""),
+               Edit(SYSTEM_CALLS, "    close_descriptors_on_exec();\n    let mut kept",
+                    "    let mut kept"),
+               Edit(PROGRAM, CLOSE_ON_EXEC, ""),
+               Edit("src/target/server.rs", CLOSE_ON_EXEC, ""),
            ), ATTACKS + "descriptors_of_the_caller_do_not_reach_hook_or_server"),
     mutant("1", "an umask of its own", SYSTEM_CALLS,
            "umask(Mode::S_IWGRP | Mode::S_IWOTH)", "umask(Mode::empty())",
