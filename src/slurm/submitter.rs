@@ -4,10 +4,10 @@
 //! The job's process on the node (`node`) tells in the job's comment on which port its server listens, or why there is
 //! none. Anybody may read comments, and the target may write any. The node is always Slurm's own word.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use ground::report::{End, JobNews, Report, Setback};
 use ground::waiting::wait_for_any;
 use ground::wire::{DELIVERED, Wire};
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{getgid, getgroups, read};
 use target::decision::read_request;
@@ -34,14 +35,11 @@ use crate::queue::{Job, Which, find_address, find_job, list_jobs};
 use crate::section::{Section, load_section};
 use crate::submission::{Submission, name_job, signal_job};
 use crate::ticket::write_ticket;
+use crate::undoing::{Left, Undoing};
 use crate::word::Word;
 
 /// The longest time for each look at the queue.
 const LONGEST_LOOK: Duration = Duration::from_secs(20);
-/// How long to go on trying to cancel a job that nobody has, while no controller answers.
-const LONGEST_UNDOING: Duration = Duration::from_secs(600);
-/// The pause between two attempts at that.
-const UNDOING_INTERVAL: Duration = Duration::from_secs(5);
 /// The first pause between two looks at the queue, for a job that waits; it grows to
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// this one.
@@ -56,10 +54,20 @@ const LONGEST_DELIVERY: Duration = Duration::from_secs(3600);
 const NO_OUTPUT: i32 = 53;
 
 /// Submits the job of the request in this file, and stays until the caller has its reply, or the job is cancelled.
-///
-/// # Errors
-/// Why there is no server.
-pub fn see_through(wire: &mut Wire, request: &mut File) -> Result<(), Error> {
+pub fn see_through(mut wire: Wire, request: &mut File) {
+    let undoing = serve(&mut wire, request).unwrap_or_else(|error| {
+        wire.send(&error.into());
+        None
+    });
+    // The mediator replies now, and does not wait for a controller that is away.
+    drop(wire);
+    if let Some(undoing) = undoing {
+        undoing.go_on();
+    }
+}
+
+/// Returns what is left to do if there is no server.
+fn serve(wire: &mut Wire, request: &mut File) -> Result<Option<Undoing>, Error> {
     let (policy, proof) = user_mode::admit(None)?;
     let whom = Whom::from(&proof);
     let bytes = read_request(request)?;
@@ -81,12 +89,23 @@ pub fn see_through(wire: &mut Wire, request: &mut File) -> Result<(), Error> {
         begun: Instant::now(),
         name: name_job(&spawn.server_name),
     };
-    let job = submitter.submit(&spawn, &profile, &write_ticket(&text, &bytes)?)?;
-    let watched = submitter.watch(job, wire);
-    if !matches!(watched, Ok(true)) {
-        submitter.cancel(job);
+    let (error, left) = match submitter.submit(&spawn, &profile, &write_ticket(&text, &bytes)?) {
+        Ok(job) => match submitter.watch(job, wire) {
+            Ok(true) => return Ok(None),
+            watched => (watched.err(), Some(Left::Job(job))),
+        },
+        Err(error) => {
+            let left = Left::find(&error);
+            (Some(error), left)
+        }
+    };
+    let Submitter { programs, name, .. } = submitter;
+    let undoing = left.map(|left| Undoing { programs, name, uid: whom.uid, left });
+    let undoing = undoing.filter(|undoing| !undoing.is_done());
+    if let Some(error) = error {
+        wire.send(&error.into());
     }
-    watched.map(drop)
+    Ok(undoing)
 }
 
 /// What does not change while a job is submitted and watched.
@@ -115,13 +134,7 @@ impl Submitter<'_> {
             binary: self.section.binary.as_deref().unwrap_or(&own),
             ticket,
         };
-        submission.submit(&self.programs, LONGEST_SUBMISSION).map_err(|failure| {
-            if matches!(failure, Failure::Silent { .. } | Failure::Unreachable { .. }) {
-                // The controller may have taken the job, and the answer was lost.
-                self.end_others(None);
-            }
-            failure.into()
-        })
+        Ok(submission.submit(&self.programs, LONGEST_SUBMISSION)?)
     }
 
     /// Whether the target is in one of the profile's groups. This process has no groups but the target's.
@@ -167,17 +180,18 @@ impl Submitter<'_> {
                     let mut news = describe(&found);
                     if told.is_none() {
                         // Only one job of a server is wanted: the last.
-                        self.end_others(Some(job));
+                        self.end_older(job);
                     }
                     if told.as_ref() != Some(&news) {
                         wire.send(&Report::Job(news.clone()));
                         told = Some(news.clone());
                         pause = FIRST_PAUSE;
                     }
-                    match Word::read(&found.comment) {
-                        Some(Word::Listening(port)) if found.is_alive() => {
-                            let node = found.host.clone().unwrap_or_default();
-                            match find_address(&self.programs, &node, LONGEST_LOOK) {
+                    // A job that waits has no node, whatever its comment says.
+                    let node = found.host.as_ref().filter(|_| found.is_alive());
+                    match (Word::read(&found.comment), node) {
+                        (Some(Word::Listening(port)), Some(node)) => {
+                            match find_address(&self.programs, node, LONGEST_LOOK) {
                                 Ok(address) => {
                                     (news.host, news.port) = (Some(address), Some(port));
                                     wire.send(&Report::Job(news));
@@ -186,7 +200,7 @@ impl Submitter<'_> {
                                 Err(other) => failure = Some(other),
                             }
                         }
-                        Some(Word::Failed { code, sentence }) => {
+                        (Some(Word::Failed { code, sentence }), _) => {
                             let setback = Setback { code, sentence, exit_status: 0 };
                             return Err(Error::Told(setback));
                         }
@@ -215,26 +229,14 @@ impl Submitter<'_> {
         }
     }
 
-    /// Ends the target's other jobs of this server's name: all, or those that are older than this one. So two spawns of
-    /// one server leave one job, and a job that was lost is found at the next start.
-    fn end_others(&self, newest: Option<JobId>) {
+    /// Ends the target's other jobs of this server's name that are older than this one. So two spawns of one server leave
+    /// one job, and a job that was lost is found at the next start.
+    fn end_older(&self, newest: JobId) {
         let which = Which::Called(&self.name, self.whom.uid);
         for other in list_jobs(&self.programs, which, LONGEST_LOOK).unwrap_or_default() {
-            if newest.is_none_or(|newest| other.id < newest) {
+            if other.id < newest {
                 let _ = signal_job(&self.programs, other.id, None, LONGEST_LOOK);
             }
-        }
-    }
-
-    /// Cancels the job that nobody has. While no controller answers, again and again.
-    fn cancel(&self, job: JobId) {
-        let begun = Instant::now();
-        while let Err(failure) = signal_job(&self.programs, job, None, LONGEST_LOOK) {
-            if matches!(failure, Failure::Refused { .. }) || begun.elapsed() >= LONGEST_UNDOING {
-                log::error!("the job {job}, which nobody has, could not be cancelled: {failure}");
-                return;
-            }
-            let _ = wait_for_any(&mut [], UNDOING_INTERVAL);
         }
     }
 
@@ -305,14 +307,16 @@ pub fn explain_result(result: &str) -> &'static str {
     }
 }
 
-/// The last bytes of a file; nothing if it cannot be read.
+/// The last bytes of a file; nothing if it cannot be read. The target may have made it a pipe, which nobody writes to.
 fn read_tail(path: &Path) -> Vec<u8> {
     let mut tail = Vec::new();
-    let _ = File::open(path).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES as u64)))?;
-        file.take(TAIL_BYTES as u64).read_to_end(&mut tail)
-    });
+    let _ = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).and_then(
+        |mut file| {
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES as u64)))?;
+            file.take(TAIL_BYTES as u64).read_to_end(&mut tail)
+        },
+    );
     tail
 }
 
@@ -343,5 +347,8 @@ mod tests {
         let tail = read_tail(&path);
         assert_eq!(tail.len(), TAIL_BYTES);
         assert!(tail.ends_with(b"the end"));
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read_tail(&pipe), b"");
     }
 }
