@@ -20,6 +20,7 @@ pub mod submission;
 
 // What the program does.
 pub mod deeds;
+pub mod explanation;
 pub mod hub;
 pub mod look;
 pub mod node;
