@@ -24,6 +24,7 @@ pub mod explanation;
 pub mod hub;
 pub mod look;
 pub mod node;
+pub mod port;
 pub mod submitter;
 pub mod ticket;
 pub mod undoing;
