@@ -7,9 +7,9 @@ import re
 from machine.catalogue import cache_named
 from machine.installation import REPOSITORY, install_sudoers, install_wheel
 from machine.kernel import Kernel
+from machine.slurm_files import ADDRESS
 from system.how_to import Section, read_sections, run_section
 from system.slurm import Cluster
-from system.slurm_files import ADDRESS
 from system.slurm_hub import JobHub
 
 PAGE = REPOSITORY / "docs/slurm.md"
