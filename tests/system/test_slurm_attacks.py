@@ -13,6 +13,7 @@ import pytest
 
 from machine.catalogue import DEBIANS as ALL
 from machine.slurm_files import NODES
+from system.mediator import wait_until
 from system.slurm_calls import begin, start, write_comment
 from system.slurm_servers import ADDRESSES, LONG, PROFILE, JobMediator
 
@@ -62,7 +63,7 @@ def test_a_comment_that_is_no_word_of_a_servers_is_nothing(jobs: JobMediator) ->
     answers = [server.finish() for server in servers]
     codes = {answer.reply["code"] for answer in answers}
     assert codes <= {"job_silent", "job_pending"}, answers
-    assert jobs.cluster.list_scripts() == []
+    wait_until(lambda: jobs.list_processes() == [], "the end of its processes")
 
 
 def test_the_comment_of_a_job_that_waits_is_no_server(jobs: JobMediator) -> None:
