@@ -20,9 +20,11 @@ pub mod submission;
 
 // What the program does.
 pub mod deeds;
+pub mod explanation;
 pub mod hub;
 pub mod look;
 pub mod node;
+pub mod port;
 pub mod submitter;
 pub mod ticket;
 pub mod undoing;

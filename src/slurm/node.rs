@@ -1,10 +1,6 @@
 //! Starts the server on the node, says where it listens, and stays until it and all that it left have ended.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{Ipv4Addr, TcpListener};
-use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,7 +14,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::umask;
-use nix::unistd::{Pid, chdir};
+use nix::unistd::{ForkResult, Pid, chdir};
 use root::policy::file::{Launcher, Policy};
 use root::privileges::Unprivileged;
 use target::environment::is_in;
@@ -31,11 +27,12 @@ use target::mode::Mode;
 use target::process::Process;
 use target::process::identity::Identity;
 use target::request::about_job::JobId;
-use target::request::{Request, Spawn, Wait};
+use target::request::{Request, Spawn};
 use target::server::Executable;
 use target::user_mode;
 
 use crate::error::Error;
+use crate::port::{find_port, put_port};
 use crate::programs::Programs;
 use crate::queue::find_job;
 use crate::section::Section;
@@ -45,8 +42,6 @@ use crate::word::Word;
 
 /// How many ports are tried if another account takes one.
 const TRIES: u32 = 3;
-/// What stands for the port in arguments and variables.
-const PLACEHOLDER: &str = "{port}";
 /// The variable that tells the server when its job ends, in seconds since 1970.
 const END: &str = "SUDOSPAWNER_JOB_END";
 /// The limit of one call of Slurm's programs,
@@ -75,6 +70,11 @@ pub fn run() -> Result<ExitCode, String> {
     system_calls::clear_environment();
     let id = variables.get("SLURM_JOB_ID").and_then(|id| JobId::parse(id));
     let id = id.ok_or("this is no job of Slurm: SLURM_JOB_ID is missing")?;
+    if variables.contains_key("SLURM_RESTART_COUNT") {
+        return Err(
+            "this job was queued again: its server has ended, and is not started twice".to_owned()
+        );
+    }
     // Blocked from now on, so that none is lost that comes while the server starts.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).map_err(|errno| errno.to_string())?;
@@ -158,7 +158,7 @@ impl Job {
                     let (pid, started) = watch.identify_server();
                     let server = Identity { pid: Pid::from_raw(pid), started };
                     let (link, _) = watch.into_parts();
-                    self.tell(&Word::Listening(port));
+                    let link = self.tell_apart(link, &Word::Listening(port))?;
                     return self.attend(link, &server, signals, &proof);
                 }
                 Err(error) => {
@@ -192,11 +192,11 @@ impl Job {
             let events = wait_for_any(&mut watched, Duration::MAX).map_err(Error::at("poll"))?;
             while let Ok(Some(info)) = signals.read_signal() {
                 let number = i32::try_from(info.ssi_signo).unwrap_or(0);
-                if number == Signal::SIGTERM as i32 {
-                    log::warn!("{}", self.explain_notice());
-                }
                 if let Ok(Some(process)) = Process::open(server, proof) {
                     let _ = process.signal(number);
+                }
+                if number == Signal::SIGTERM as i32 {
+                    log::warn!("{}", self.explain_notice());
                 }
             }
             if events.first() != Some(&true) {
@@ -247,6 +247,20 @@ impl Job {
         spawn.env.extend(end.map(|end| (END.to_owned(), end.to_string())));
     }
 
+    /// Writes the job's comment in a process of its own, so that a controller that is away keeps no signal from the
+    /// server.
+    fn tell_apart(&self, link: Link, word: &Word) -> Result<Link, Error> {
+        match system_calls::fork().map_err(Error::at("fork"))? {
+            ForkResult::Parent { .. } => Ok(link),
+            ForkResult::Child => {
+                // Only the process that stays with the server may keep the supervisor from ending it.
+                drop(link);
+                self.tell(word);
+                system_calls::exit_now(0)
+            }
+        }
+    }
+
     /// Writes the job's comment. While the controller is away, again and again: nobody else knows the port.
     fn tell(&self, word: &Word) {
         let begun = Instant::now();
@@ -281,70 +295,4 @@ fn umask_of_this_process() -> nix::sys::stat::Mode {
     let own = umask(nix::sys::stat::Mode::empty());
     umask(own);
     own
-}
-
-/// A port that nobody listens on now, chosen at random.
-fn find_port(ports: &RangeInclusive<u16>) -> Result<u16, Error> {
-    let count = u64::from(ports.end().saturating_sub(*ports.start())).saturating_add(1);
-    let first = RandomState::new().build_hasher().finish();
-    for step in 0..count {
-        let offset = first.wrapping_add(step).checked_rem(count).unwrap_or(0);
-        let port = ports.start().saturating_add(u16::try_from(offset).unwrap_or(0));
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(Error::NoPort { first: *ports.start(), last: *ports.end() })
-}
-
-/// Puts the port where the request has the placeholder.
-fn put_port(mut spawn: Spawn, port: u16) -> Spawn {
-    let digits = port.to_string();
-    let put = |text: &str| text.replace(PLACEHOLDER, &digits);
-    spawn.args = spawn
-        .args
-        .into_iter()
-        .map(|arg| match arg.to_str() {
-            Ok(text) if text.contains(PLACEHOLDER) => CString::new(put(text)).unwrap_or(arg),
-            _ => arg,
-        })
-        .collect();
-    spawn.env.values_mut().for_each(|value| *value = put(value));
-    spawn.wait = spawn.wait.map(|wait| Wait { port: Some(port), ..wait });
-    (spawn.profile, spawn.limits) = Default::default();
-    spawn
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Spawn {
-        match Request::parse(text.as_bytes()).unwrap() {
-            Request::Spawn(spawn) => spawn,
-            _ => unreachable!("it is a spawn"),
-        }
-    }
-
-    #[test]
-    fn the_port_is_put_into_arguments_and_values_and_never_into_names() {
-        let text = r#"{"action":"spawn","args":["--port={port}","{port}{port}","{ports}"],
-            "env":{"URL":"http://0.0.0.0:{port}/","{port}":"x"},"wait":{"seconds":9},"profile":"p"}"#;
-        let spawn = put_port(read(text), 4002);
-        let args: Vec<_> = spawn.args.iter().map(|arg| arg.to_str().unwrap()).collect();
-        assert_eq!(args, ["--port=4002", "40024002", "{ports}"]);
-        assert_eq!(spawn.env["URL"], "http://0.0.0.0:4002/");
-        assert_eq!(spawn.env["{port}"], "x");
-        assert_eq!(spawn.wait.unwrap().port, Some(4002));
-        assert_eq!(spawn.profile, None);
-    }
-
-    #[test]
-    fn a_port_that_is_taken_is_not_found() {
-        let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        assert!(matches!(find_port(&(port..=port)), Err(Error::NoPort { .. })));
-        drop(taken);
-        assert_eq!(find_port(&(port..=port)).unwrap(), port);
-    }
 }

@@ -18,7 +18,7 @@ use crate::section::Section;
 /// Where Slurm's programs are looked for if the policy does not say.
 const USUAL: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/opt/slurm/bin", "/usr/local/slurm/bin"];
 /// How much of a program's output is kept: what squeue prints of a few thousand jobs.
-const MOST_OUTPUT: usize = 1 << 20;
+const MOST_OUTPUT: usize = 4 << 20;
 /// How much of its complaints is kept.
 const MOST_COMPLAINTS: usize = 4096;
 /// The variable that tells programs within a job where Slurm's configuration is.
@@ -84,7 +84,7 @@ pub enum Failure {
 #[derive(Debug, Clone)]
 pub struct Programs {
     directory: PathBuf,
-    /// The configuration, where Slurm says so in the environment of a job.
+    /// The configuration, where the policy names it, or Slurm does in the environment of a job.
     configuration: Option<String>,
 }
 
@@ -95,13 +95,15 @@ impl Programs {
         let found = || USUAL.iter().map(PathBuf::from).find(|path| path.join("sbatch").exists());
         let directory = section.programs.clone().or_else(found);
         let directory = directory.unwrap_or_else(|| PathBuf::from("/usr/bin"));
-        Self { directory, configuration: None }
+        let configuration = section.conf.as_ref().map(|path| path.display().to_string());
+        Self { directory, configuration }
     }
 
     /// The same within a job, whose environment may say where the configuration is.
     #[must_use]
     pub fn within_job(section: &Section, configuration: Option<String>) -> Self {
-        Self { configuration, ..Self::find(section) }
+        let found = Self::find(section);
+        Self { configuration: configuration.or(found.configuration), ..found }
     }
 
     /// Their directory.

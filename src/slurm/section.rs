@@ -22,7 +22,10 @@ pub struct Section {
     /// Where Slurm's programs are, on the submit host and on the nodes. By default they are looked for.
     #[serde(deserialize_with = "read_path")]
     pub programs: Option<PathBuf>,
-    /// The mediator's path on the nodes, if it differs from ours.
+    /// Slurm's configuration, if its programs do not find it.
+    #[serde(deserialize_with = "read_path")]
+    pub conf: Option<PathBuf>,
+    /// This program's path on the nodes, if it differs.
     #[serde(deserialize_with = "read_path")]
     pub binary: Option<PathBuf>,
     /// The directory of the server's executable on the nodes, if it is not the mediator's.
@@ -45,6 +48,7 @@ impl Default for Section {
     fn default() -> Self {
         Self {
             programs: None,
+            conf: None,
             binary: None,
             directory: None,
             ports: 32768..=60999,

@@ -4,19 +4,16 @@
 //! The job's process on the node (`node`) tells in the job's comment on which port its server listens, or why there is
 //! none. Anybody may read comments, and the target may write any. The node is always Slurm's own word.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::{DirBuilder, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ground::escape::{Lines, escape_control_characters};
-use ground::report::{End, JobNews, Report, Setback};
+use ground::report::{Report, Setback};
 use ground::waiting::wait_for_any;
 use ground::wire::{DELIVERED, Wire};
 use nix::errno::Errno;
-use nix::libc;
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{getgid, getgroups, read};
 use target::decision::read_request;
@@ -24,13 +21,13 @@ use target::grant::{Grant, Whom};
 use target::launcher::job::LONGEST_SUBMISSION;
 use target::request::about_job::JobId;
 use target::request::{Request, Spawn};
-use target::supervisor::relay::TAIL_BYTES;
 use target::user_mode;
 
 use crate::error::Error;
+use crate::explanation::{describe, explain_delay, explain_end};
 use crate::hub::is_for;
 use crate::profile::Profile;
-use crate::programs::{Failure, Programs};
+use crate::programs::Programs;
 use crate::queue::{Job, Which, find_address, find_job, list_jobs};
 use crate::section::{Section, load_section};
 use crate::submission::{Submission, name_job, signal_job};
@@ -50,8 +47,6 @@ const RUNNING_PAUSE: Duration = Duration::from_millis(400);
 const LOOK_SHARE: u32 = 10;
 /// How long the mediator may take to write its reply.
 const LONGEST_DELIVERY: Duration = Duration::from_secs(3600);
-/// The signal with which Slurm ends a job whose output cannot be opened. It is none of the kernel's.
-const NO_OUTPUT: i32 = 53;
 
 /// Submits the job of the request in this file, and stays until the caller has its reply, or the job is cancelled.
 pub fn see_through(mut wire: Wire, request: &mut File) {
@@ -207,7 +202,7 @@ impl Submitter<'_> {
                         _ => {}
                     }
                     if !found.is_alive() && !found.is_completing() {
-                        return Err(self.explain_end(&found));
+                        return Err(explain_end(&found, &self.find_output(job)));
                     }
                     last = Some(found);
                 }
@@ -217,7 +212,8 @@ impl Submitter<'_> {
             }
             let left = self.limit.saturating_sub(self.begun.elapsed());
             if left.is_zero() {
-                return Err(self.explain_delay(job, last, failure));
+                let output = self.find_output(job);
+                return Err(explain_delay(job, last, failure, self.limit, &output));
             }
             let is_running = last.as_ref().is_some_and(|job: &Job| !job.is_pending());
             let usual = if is_running { RUNNING_PAUSE } else { pause };
@@ -240,84 +236,11 @@ impl Submitter<'_> {
         }
     }
 
-    fn explain_end(&self, job: &Job) -> Error {
-        let path =
-            self.section.name_output(&self.whom.home.display().to_string(), &job.id.to_string());
-        let result = job.result();
-        let hint = match (result.as_deref(), job.end) {
-            (Some(result), _) => format!(" ({})", explain_result(result)),
-            (None, End::Killed(NO_OUTPUT)) => {
-                format!(" (Slurm could not open its output on the node: {path})")
-            }
-            (None, _) => String::new(),
-        };
-        let tail = escape_control_characters(&read_tail(Path::new(&path)), Lines::Many);
-        Error::Ended { end: job.end, result, hint, tail }
+    /// The job's output as a path.
+    fn find_output(&self, job: JobId) -> PathBuf {
+        let home = self.whom.home.display().to_string();
+        PathBuf::from(self.section.name_output(&home, &job.to_string()))
     }
-
-    fn explain_delay(&self, job: JobId, last: Option<Job>, failure: Option<Failure>) -> Error {
-        let (id, seconds) = (job.to_string(), self.limit.as_secs());
-        match (failure, last) {
-            (Some(failure), _) => failure.into(),
-            (None, Some(Job { host: Some(host), .. })) => {
-                let output = self.section.name_output(&self.whom.home.display().to_string(), &id);
-                Error::JobSilent { job: id, host, seconds, output }
-            }
-            (None, last) => {
-                let (reason, start) = last.map_or((None, None), |job| (job.reason, job.start));
-                let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
-                let estimate = start.map_or_else(
-                    || "Slurm had no estimate of its start".to_owned(),
-                    |start| format!("Slurm thought that it would start at {start}"),
-                );
-                Error::JobPending { job: id, seconds, why: format!("{reason}; {estimate}") }
-            }
-        }
-    }
-}
-
-/// What the caller may be told of a job, as text.
-fn describe(job: &Job) -> JobNews {
-    let clean = |text: &str| escape_control_characters(text.as_bytes(), Lines::One);
-    let waits = job.is_pending();
-    JobNews {
-        job: job.id.to_string(),
-        started: clean(&job.started),
-        state: clean(&job.state),
-        reason: job.reason.as_deref().filter(|_| waits).map(clean),
-        estimated_start: job.start.as_deref().filter(|_| waits).map(clean),
-        host: job.host.as_deref().map(clean),
-        port: None,
-    }
-}
-
-/// What Slurm's word for the end of a job means.
-#[must_use]
-pub fn explain_result(result: &str) -> &'static str {
-    match result {
-        "TIMEOUT" => "the time of its job was over",
-        "OUT_OF_MEMORY" => "its job used more memory than it may",
-        "NODE_FAIL" => "its node failed",
-        "PREEMPTED" => "its job had to make room for one of higher priority",
-        "CANCELLED" => "its job was cancelled",
-        "DEADLINE" => "its job reached its deadline",
-        "BOOT_FAIL" => "its node could not be booted",
-        "REVOKED" => "its job was revoked",
-        _ => "Slurm ended its job",
-    }
-}
-
-/// The last bytes of a file; nothing if it cannot be read. The target may have made it a pipe, which nobody writes to.
-fn read_tail(path: &Path) -> Vec<u8> {
-    let mut tail = Vec::new();
-    let _ = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).and_then(
-        |mut file| {
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES as u64)))?;
-            file.take(TAIL_BYTES as u64).read_to_end(&mut tail)
-        },
-    );
-    tail
 }
 
 /// Waits, and returns true as soon as the caller is gone, or has its reply.
@@ -332,23 +255,4 @@ fn is_delivered(wire: &Wire) -> bool {
     is_told_within(wire, LONGEST_DELIVERY)
         && read(&wire.delivered, &mut word) == Ok(1)
         && word == [DELIVERED]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_bytes_of_a_file_are_read_and_nothing_of_one_that_is_missing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        assert_eq!(read_tail(&path), b"");
-        std::fs::write(&path, "a".repeat(TAIL_BYTES) + "the end").unwrap();
-        let tail = read_tail(&path);
-        assert_eq!(tail.len(), TAIL_BYTES);
-        assert!(tail.ends_with(b"the end"));
-        let pipe = folder.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(read_tail(&pipe), b"");
-    }
 }

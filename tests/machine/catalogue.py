@@ -32,6 +32,7 @@ def list_environments(debian: Debian) -> list[Cache]:
         Virtualenv(
             "systemdspawner", hub + "SystemdSpawner", REQUIREMENTS / "systemdspawner.txt", debian
         ),
+        Virtualenv("batchspawner", hub + "batchspawner", REQUIREMENTS / "batchspawner.txt", debian),
         NodeModules("node", "JupyterHub's proxy", REQUIREMENTS / "node", debian),
         Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt", debian),
     ]

@@ -4,6 +4,7 @@
     python3 -m machine.demo --once     start a server, run a cell, stop it, print how long each took
     python3 -m machine.demo --root     the same in root mode, with a hook that mounts something
     python3 -m machine.demo --systemd  in root mode, with a unit and limits for each server
+    python3 -m machine.demo --slurm    with servers on the two nodes of a cluster
 
 Everything runs in the disposable test machine; nothing is left when the demo ends.
 """
@@ -16,15 +17,17 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from machine.beginning import begin_process
 from machine.catalogue import cache_named
+from machine.forward import forwarded
 from machine.hub import Hub, HubError
 from machine.installation import install_wheel
 from machine.kernel import Kernel
 from machine.machine import Machine, MachineError
 from machine.modes import RootMode, UnitMode, UserMode
+from machine.slurm_mode import SlurmMode
 
 LOGIN = """
   {url}    log in as zoe or wash (rhea is the Hub's admin), password {password}
@@ -56,20 +59,29 @@ def show_one_server(hub: Hub, mode: UserMode) -> None:
         raise HubError(f"zoe's server left this behind:\n{left}")
 
 
+def choose_mode(options: argparse.Namespace) -> UserMode:
+    """Return the mode that was asked for."""
+    if options.slurm:
+        return SlurmMode(options.port)
+    return UnitMode() if options.systemd else RootMode() if options.root else UserMode()
+
+
 def main() -> None:
     """Boot the machine, run the Hub, and show one server or wait for Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--once", action="store_true", help="start one server, then end")
     parser.add_argument("--root", action="store_true", help="root mode, with a hook")
     parser.add_argument("--systemd", action="store_true", help="root mode, with servers in units")
+    parser.add_argument("--slurm", action="store_true", help="servers on the nodes of a cluster")
     parser.add_argument("--port", type=int, default=8000, help="the first of three ports")
     options = parser.parse_args()
     begin_process()
     # SIGTERM ends the demo like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = cache_named("hub6")
-    mode = UnitMode() if options.systemd else RootMode() if options.root else UserMode()
-    machine = Machine("private" if options.once else "host")
+    mode = choose_mode(options)
+    # The nodes' network is never the host's.
+    machine = Machine("private" if options.once or options.slurm else "host")
     hub = Hub(
         machine,
         environment,
@@ -80,7 +92,7 @@ def main() -> None:
     try:
         with timed("boot the test machine"):
             machine.boot()
-        with timed("install the wheel and the sudoers rules in it"):
+        with timed("install the wheel and what else it takes"):
             install_wheel(machine, environment)
             mode.install(machine, environment)
         with timed("JupyterHub 6, as rhea"):
@@ -91,8 +103,11 @@ def main() -> None:
         with timed("zoe's server"):
             hub.start_server("zoe")
         mode.show_server(hub, "zoe")
-        print(LOGIN.format(url=hub.url, password=hub.password), flush=True)
-        signal.pause()
+        with ExitStack() as resources:
+            if options.slurm:
+                resources.enter_context(forwarded(machine, options.port))
+            print(LOGIN.format(url=hub.url, password=hub.password), flush=True)
+            signal.pause()
     except KeyboardInterrupt:
         print("\n  The end.", flush=True)
     except (HubError, MachineError) as error:

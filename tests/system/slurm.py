@@ -1,9 +1,4 @@
-"""`Cluster`: Slurm in one machine, with two nodes that have addresses of their own.
-
-The machine itself is the submit host and has the controller. Each node is a slurmd in a network
-namespace of its own, so what listens on a node is reached by the node's address alone. Nodes and
-machine share all files, as a cluster shares its homes.
-"""
+"""`Cluster`: the cluster of `machine.cluster`, with its jobs, and with faults."""
 
 from __future__ import annotations
 
@@ -13,25 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from machine.catalogue import cache_named
-from machine.machine import Machine
+from machine.cluster import FOLDER
+from machine.cluster import Cluster as PlainCluster
+from machine.slurm_files import ADDRESS, PORT, Node, configure
 from system.mediator import wait_until
-from system.slurm_files import (
-    ADDRESS,
-    CGROUPS,
-    CONFIGURATION,
-    DEBUG,
-    NETWORK,
-    NODES,
-    PORT,
-    UNIT,
-    Node,
-)
 from system.slurm_job import ALIVE, Job, read_job
 
 PROXY = Path(__file__).with_name("slow_proxy.py")
 SLOW = "slow-controller"
-FOLDER = Path("/etc/slurm")
 # A script that ends at no signal but SIGKILL, and says when SIGTERM comes.
 STUBBORN = """\
 #!/usr/bin/python3
@@ -45,53 +29,8 @@ while True:
 """
 
 
-class Cluster:
-    """Slurm in a machine: accounts of the machine are accounts of the cluster."""
-
-    def __init__(self, machine: Machine) -> None:
-        """Use this machine; `install` comes first."""
-        self.machine = machine
-
-    # The cluster
-
-    def install(self) -> None:
-        """Install Slurm from the cache, make the nodes, and start all of it."""
-        archives = cache_named("slurm", self.machine.release).path
-        # Nothing starts before it has its configuration.
-        self.machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
-        self.machine.run(
-            f"dpkg --force-unsafe-io --install {archives}/*.deb && rm /usr/sbin/policy-rc.d",
-            env={"DEBIAN_FRONTEND": "noninteractive"},
-        )
-        self.machine.write(FOLDER / "slurm.conf", CONFIGURATION.format(port=PORT))
-        self.machine.write(FOLDER / "cgroup.conf", CGROUPS[self.machine.release])
-        self.machine.write("/etc/systemd/system/slurm-node@.service", UNIT)
-        nodes = "".join(f"{node.name} {node.address}\n" for node in NODES)
-        self.machine.run(["sh", "-ec", NETWORK], input=nodes)
-        self.machine.run(["systemctl", "daemon-reload"])
-        self.start()
-
-    def start(self) -> None:
-        """Start controller and nodes, and wait until both nodes are idle."""
-        units = ["munge", "slurmctld", *(f"slurm-node@{node.name}" for node in NODES)]
-        self.machine.run(["systemctl", "start", *units])
-        self.wait_until_idle()
-
-    def is_answering(self) -> bool:
-        """Whether the controller answers."""
-        return self.machine.run(["scontrol", "ping"], check=False).returncode == 0
-
-    def list_states(self) -> dict[str, str]:
-        """The state of each node, in sinfo's words: `idle`, `mixed`, `drained`, `down*`, …"""
-        sinfo = ["sinfo", "--Node", "--noheader", f"--partition={DEBUG}"]
-        words = [*sinfo, "--Format=NodeList,StateLong"]
-        lines = self.machine.run(words, check=False).stdout.splitlines()
-        return dict(line.split() for line in lines)
-
-    def wait_until_idle(self) -> None:
-        """Wait until both nodes are there and no job runs."""
-        idle = {node.name: "idle" for node in NODES}
-        wait_until(lambda: self.list_states() == idle, "idle nodes", 120)
+class Cluster(PlainCluster):
+    """The cluster, with what tests do to it and its jobs."""
 
     # Jobs
 
@@ -216,7 +155,7 @@ class Cluster:
         """In this context each answer of the controller is so many seconds late."""
         self.machine.write("/run/slow-proxy", PROXY.read_text(), mode=0o755)
         behind = FOLDER / "behind.conf"
-        self.machine.write(behind, CONFIGURATION.format(port=PORT + 10))
+        self.machine.write(behind, configure(port=PORT + 10))
         self.machine.write("/etc/default/slurmctld", f"SLURMCTLD_OPTIONS=-f {behind}\n")
         self.machine.run(["systemctl", "restart", "slurmctld"])
         proxy = ["/run/slow-proxy", str(PORT), str(PORT + 10), str(seconds), ADDRESS]

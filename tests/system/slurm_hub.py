@@ -10,8 +10,8 @@ from typing import Any
 from machine.catalogue import cache_named
 from machine.hub import Hub
 from machine.installation import install_sudoers, install_wheel
+from machine.slurm_files import ADDRESS, DEBUG
 from system.slurm import Cluster
-from system.slurm_files import ADDRESS, DEBUG
 
 POLICY = f"""\
 hub_users = ["rhea"]

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from machine.slurm_files import NODES
 from system.mediator import Answer, Mediator, RootMediator
 from system.slurm import Cluster
-from system.slurm_files import NODES
 
 POLICY = '[server]\nlauncher = "slurm"\n'
 # A job that starts in a moment, and leaves room for others.

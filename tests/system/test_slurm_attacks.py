@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from machine.catalogue import DEBIANS as ALL
+from machine.slurm_files import NODES
 from system.mediator import wait_until
 from system.slurm_calls import begin, start, write_comment
-from system.slurm_files import NODES
 from system.slurm_servers import ADDRESSES, LONG, PROFILE, JobMediator
 
 DEBIANS = tuple(ALL)

@@ -13,9 +13,9 @@ import time
 import pytest
 
 from machine.catalogue import DEBIANS as ALL
+from machine.slurm_files import ADDRESS, KILL_WAIT, MIN_JOB_AGE, NODES, Node
 from system.mediator import wait_until
 from system.slurm import STUBBORN, Cluster
-from system.slurm_files import ADDRESS, KILL_WAIT, MIN_JOB_AGE, NODES, Node
 
 DEBIANS = tuple(ALL)
 SECRET = "token-4f1b9c"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from machine.catalogue import DEBIANS as ALL
+from machine.slurm_files import NODES
 from system.mediator import wait_until
 from system.slurm_calls import begin
-from system.slurm_files import NODES
 from system.slurm_servers import PROFILE, JobMediator
 
 DEBIANS = tuple(ALL)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import subprocess
 import time
 
+from machine.slurm_files import CPUS, NODES, PORT
 from system.mediator import wait_until
 from system.slurm import STUBBORN, Cluster
-from system.slurm_files import CPUS, NODES, PORT
 
 
 def test_a_full_cluster_says_why_a_job_waits_and_when_it_may_start(cluster: Cluster) -> None:

@@ -11,10 +11,10 @@ from playwright.sync_api import Page, expect
 
 from machine.hub import HubError
 from machine.kernel import Kernel
+from machine.slurm_files import ADDRESS, DEBUG, NODES
 from system.browser import Browser, log_in
 from system.mediator import wait_until
 from system.slurm import FOLDER, Cluster
-from system.slurm_files import ADDRESS, DEBUG, NODES
 from system.slurm_hub import JobHub, install_for_jobs
 
 ADDRESSES = {node.name: node.address for node in NODES}

@@ -9,8 +9,8 @@ import json
 import socket
 
 from machine.catalogue import DEBIANS as ALL
+from machine.slurm_files import CPUS, NODES
 from system.mediator import wait_until
-from system.slurm_files import CPUS, NODES
 from system.slurm_servers import ADDRESSES, PROFILE, JobMediator
 
 DEBIANS = tuple(ALL)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
+from machine.slurm_files import NODES
 from system.mediator import wait_until
 from system.slurm import Cluster
 from system.slurm_calls import Begun, begin, start
-from system.slurm_files import NODES
 from system.slurm_servers import PROFILE, JobMediator
 
 SUBMITTER = "sudospawner-slu"

@@ -26,6 +26,7 @@ MIN_JOB_AGE = 300
 PARTITION = "jupyter"
 DEBUG = "debug"
 CPUS = 4
+MEMORY = 4096
 
 # Nothing waits for a plugin of memory or of CPUs: what a job asks for is counted, and not enforced.
 CONFIGURATION = f"""\
@@ -49,12 +50,22 @@ ReturnToService=2
 MinJobAge={MIN_JOB_AGE}
 KillWait={KILL_WAIT}
 SlurmdTimeout=300
-NodeName={NODES[0].name} NodeAddr={NODES[0].address} CPUs={CPUS} RealMemory=4096
-NodeName={NODES[1].name} NodeAddr={NODES[1].address} CPUs={CPUS} RealMemory=4096
+NodeName={NODES[0].name} NodeAddr={NODES[0].address} CPUs={{cpus}} RealMemory={{memory}}
+NodeName={NODES[1].name} NodeAddr={NODES[1].address} CPUs={{cpus}} RealMemory={{memory}}
 PartitionName={PARTITION} Nodes=ALL Default=YES AllowGroups=jupyterhub DefaultTime=60 MaxTime=1440 \
 DefMemPerCPU=256
 PartitionName={DEBUG} Nodes=ALL DefaultTime=10 MaxTime=30 DefMemPerCPU=256
 """
+
+
+def configure(*, port: int = PORT, cpus: int = CPUS, memory: int = MEMORY) -> str:
+    """Return Slurm's configuration, with this port of the controller, and nodes of this size.
+
+    Slurm does not look whether a node has as many cores and as much memory in MiB.
+    """
+    return CONFIGURATION.format(port=port, cpus=cpus, memory=memory)
+
+
 # 22.05 has no plugin that leaves control groups alone. Its others do nothing before they are asked.
 CGROUPS = {13: "CgroupPlugin=disabled\n", 12: "CgroupPlugin=cgroup/v1\n"}
 
