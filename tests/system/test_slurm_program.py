@@ -11,9 +11,9 @@ import json
 import pytest
 
 from machine.catalogue import DEBIANS as ALL
+from machine.slurm_files import NODES
 from system.mediator import wait_until
 from system.slurm_calls import Begun, begin, start
-from system.slurm_files import NODES
 from system.slurm_servers import ADDRESSES, PROFILE, JobMediator
 
 DEBIANS = tuple(ALL)
