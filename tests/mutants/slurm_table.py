@@ -6,6 +6,8 @@ from mutants.mutant import Mutant, mutant
 
 SERVERS = "system/test_slurm_servers.py::test_"
 ATTACKS = "system/test_slurm_attacks.py::test_"
+UNDOING = "system/test_slurm_undoing.py::test_"
+PROGRAM = "system/test_slurm_program.py::test_"
 MEANT = ATTACKS + "nothing_is_done_to_a_job_that_is_not_the_one_that_is_meant"
 
 # fmt: off
@@ -28,6 +30,17 @@ SLURM_MUTANTS: list[Mutant] = [
            "            signal_job(&self.programs, *job, None, LONGEST_CALL)?;\n",
            "            let _ = (job, signal_job as fn(_, _, _, _) -> _);\n",
            SERVERS + "a_server_that_does_not_listen_in_time_is_cancelled", only="user"),
+    mutant("slurm", "further attempts to end a job that nobody has", "src/slurm/submitter.rs",
+           "        undoing.go_on();\n", "        drop(undoing);\n",
+           UNDOING + "jobs_that_nobody_has_are_cancelled_when_a_controller_that_was_away_is_back",
+           hangs=True),
+    mutant("slurm", "a look for what a lost answer has left", "src/slurm/undoing.rs",
+           "job.session == Some(session)", "job.session == Some(session) && false",
+           UNDOING + "a_job_whose_submission_was_not_answered_"
+           "is_cancelled_when_the_controller_is_back", hangs=True),
+    mutant("slurm", "refusal of root", "src/slurm/lib.rs",
+           "    if geteuid().is_root() && ", "    if false && geteuid().is_root() && ",
+           PROGRAM + "the_program_of_jobs_refuses_whoever_calls_it_by_hand"),
     mutant("slurm", "quotes round the program of a script", "src/slurm/submission.rs",
            ".replace('\\'', \"'\\\\''\")", "",
            "lib the_script_has_one_command_and_the_shell_reads_nothing_of_its_ticket"),

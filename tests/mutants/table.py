@@ -608,5 +608,14 @@ BEYOND = {
     "a_user_can_name_a_port_in_a_comment_and_never_a_host": "a comment has no place for a host",
     "an_address_that_is_not_the_servers_is_not_believed": "the Python package's part",
     "nobody_else_can_read_a_jobs_script": "Slurm's part",
+    "nobody_else_learns_a_token_while_it_is_submitted": "as the one before, and the kernel's",
+    "nobody_else_learns_a_token_while_a_server_starts_and_runs": "as the one before",
+    "a_forged_ticket_in_a_job_of_ones_own_is_a_program_of_ones_own": "it has nothing to refuse",
+    "a_port_that_another_account_has_taken_is_no_servers":
+        "the port is chosen anew, or its listeners are looked at, which others prove",
+    "a_port_whose_other_addresses_are_another_accounts_is_given_up_after_three_tries":
+        "as the one before",
+    "a_spawn_killed_at_any_moment_leaves_a_job_that_its_caller_knows_or_none":
+        "many lines together; those for one moment each are above",
     "nothing_outlives_a_server_however_it_ends": "the supervisor's part, which others prove",
 }  # fmt: skip
