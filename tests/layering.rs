@@ -11,7 +11,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1150),
     ("root", &["ground"], 1910),
     ("target", &["ground", "root"], 3760),
-    ("slurm", &["ground", "root", "target"], 1800),
+    ("slurm", &["ground", "root", "target"], 1950),
     ("setup", &["ground", "root", "slurm", "target"], 4160),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),

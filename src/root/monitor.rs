@@ -106,7 +106,7 @@ impl Monitor {
                 let mut work = Work { order, wire, request };
                 match work.follow_decision(&decision) {
                     Ok(None) => {}
-                    Ok(Some(launch)) => launch.see_through(work.wire),
+                    Ok(Some(launch)) => launch.see_through(work.wire, order.policy.server.launcher),
                     Err(denial) => {
                         end_children(GRACE);
                         work.wire.send(&denial.into());
@@ -252,7 +252,7 @@ struct Launch {
 impl Launch {
     /// Stays until the caller has its reply; without one, ends server and supervisor. If hooks left a process
     /// behind, this process becomes the keeper.
-    fn see_through(self, wire: Wire) {
+    fn see_through(self, wire: Wire, launcher: Launcher) {
         // The mediator notices the supervisor's end only if nobody else can write reports.
         let Wire { reports, delivered } = wire;
         drop(reports);
@@ -270,6 +270,9 @@ impl Launch {
         drop(self.deliver);
         let _ = kill(self.supervisor, Signal::SIGCONT);
         let _ = Pidfd::open(self.supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));
-        end_children(GRACE);
+        // Without Slurm's controller a job cannot be cancelled. Its submitter, which is the target's, goes on alone.
+        if self.leaves_something || launcher != Launcher::Slurm {
+            end_children(GRACE);
+        }
     }
 }

@@ -17,9 +17,9 @@ use target::user_mode;
 
 use crate::error::Error;
 use crate::programs::Programs;
-use crate::queue::{Job, find_job};
+use crate::queue::{Job, Which, list_jobs};
 use crate::section::load_section;
-use crate::submission::signal_job;
+use crate::submission::{name_job, signal_job};
 
 /// The longest time for one call of Slurm's programs: less than the class waits.
 const LONGEST_CALL: Duration = Duration::from_secs(20);
@@ -41,25 +41,28 @@ pub fn act(request: &mut File) -> Result<String, Error> {
         return Err(Error::at("reading the request")(Errno::EBADMSG));
     };
     let (_, section) = load_section()?;
-    let deed = Act { programs: Programs::find(&section), about, uid: whom.uid };
+    let name = name_job(&about.server_name);
+    let deed = Act { programs: Programs::find(&section), about, name, uid: whom.uid };
     deed.carry_out().map(|reply| reply.to_text())
 }
 
 struct Act {
     programs: Programs,
     about: AboutJob,
+    /// The name of the server's jobs.
+    name: String,
     uid: Uid,
 }
 
 impl Act {
     fn carry_out(&self) -> Result<Reply, Error> {
         let found = self.look()?;
-        let alive = found.as_ref().is_some_and(Job::is_alive);
         match self.about.deed {
             Deed::Status => Ok(found.map_or_else(|| Reply::status(None), |job| describe(&job))),
-            Deed::Kill(0) => Ok(Reply::signalled(alive)),
-            Deed::Kill(signal) if alive => self.signal(signal).map(Reply::signalled),
-            Deed::Kill(_) => Ok(Reply::signalled(false)),
+            Deed::Kill(signal) => match found.filter(Job::is_alive) {
+                Some(job) if signal != 0 => self.signal(&job, signal).map(Reply::signalled),
+                job => Ok(Reply::signalled(job.is_some())),
+            },
             Deed::Stop { interrupt, term, kill } => {
                 let begun = Instant::now();
                 let is_left = found.is_some_and(|job| job.is_alive() || job.is_completing());
@@ -73,20 +76,22 @@ impl Act {
         }
     }
 
-    /// The job, if Slurm knows it, and if it is the target's and the one that the caller means.
+    /// The job, if Slurm knows it, and if it is the target's and the one that the caller means. Jobs of the target's that
+    /// are no server's have other names.
     fn look(&self) -> Result<Option<Job>, Error> {
-        let found = find_job(&self.programs, self.about.job, LONGEST_CALL)?;
+        let which = Which::OneCalled(self.about.job, &self.name);
+        let found = list_jobs(&self.programs, which, LONGEST_CALL)?.into_iter().next();
         let is_meant = |job: &Job| self.about.started.as_ref().is_none_or(|it| *it == job.started);
         Ok(found.filter(|job| job.uid == self.uid && is_meant(job)))
     }
 
-    /// Sends a signal to the server, which passes through the script's process. SIGKILL is for the whole job.
-    fn signal(&self, signal: i32) -> Result<bool, Error> {
+    /// Sends a signal to the server, which passes through the script's process. SIGKILL is for the whole job, and so is
+    /// each signal for one that waits: it has no process yet, and scancel would wait for one.
+    fn signal(&self, job: &Job, signal: i32) -> Result<bool, Error> {
         let number = match signal {
             libc::SIGKILL => None,
-            libc::SIGTERM | libc::SIGINT | libc::SIGHUP => Some(signal),
-            // Nothing there passes on any other.
-            _ => return Ok(false),
+            _ if job.is_pending() => None,
+            _ => Some(signal),
         };
         signal_job(&self.programs, self.about.job, number, LONGEST_CALL)?;
         Ok(true)
@@ -94,9 +99,9 @@ impl Act {
 
     /// Ends the job, and returns whether something of it is left.
     fn end(&self, interrupt: Duration, patience: Duration) -> Result<bool, Error> {
-        let is_running = self.look()?.is_some_and(|job| !job.is_pending());
-        if !interrupt.is_zero() && is_running {
-            self.signal(libc::SIGINT)?;
+        let running = self.look()?.filter(|job| job.is_alive() && !job.is_pending());
+        if let (Some(job), false) = (running, interrupt.is_zero()) {
+            self.signal(&job, libc::SIGINT)?;
             if !self.is_left_after(interrupt)? {
                 return Ok(false);
             }

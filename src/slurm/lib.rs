@@ -20,11 +20,14 @@ pub mod submission;
 
 // What the program does.
 pub mod deeds;
+pub mod explanation;
 pub mod hub;
 pub mod look;
 pub mod node;
+pub mod port;
 pub mod submitter;
 pub mod ticket;
+pub mod undoing;
 pub mod word;
 
 use std::ffi::OsString;
@@ -69,12 +72,13 @@ pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
             let mut wire = Wire { reports: File::from(reports), delivered };
             let mut request = File::from(request);
-            let report = match *word {
-                SUBMIT => submitter::see_through(&mut wire, &mut request).err().map(Report::from),
-                ACT => Some(deeds::act(&mut request).map_or_else(Report::from, Report::Answer)),
+            match *word {
+                SUBMIT => submitter::see_through(wire, &mut request),
+                ACT => {
+                    wire.send(&deeds::act(&mut request).map_or_else(Report::from, Report::Answer));
+                }
                 _ => return refuse_words(),
-            };
-            report.iter().for_each(|report| wire.send(report));
+            }
             ExitCode::SUCCESS
         }
         _ => refuse_words(),

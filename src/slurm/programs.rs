@@ -58,12 +58,16 @@ pub enum Failure {
         program: String,
         /// The time limit in seconds.
         seconds: u64,
+        /// The session that it ran in, of which Slurm keeps the number.
+        session: i32,
     },
     /// No controller answers.
     #[error("Slurm's controller cannot be reached (scontrol ping tests it): {said}")]
     Unreachable {
         /// The program's words.
         said: String,
+        /// The session that it ran in.
+        session: i32,
     },
     /// The controller has refused.
     #[error("Slurm has refused it: {said}")]
@@ -136,23 +140,24 @@ impl Programs {
         }
         let ended = waitpid(child, None);
         if !has_ended {
-            return Err(Failure::Silent { program: name.to_owned(), seconds: limit.as_secs() });
+            let (program, seconds, session) = (name.to_owned(), limit.as_secs(), child.as_raw());
+            return Err(Failure::Silent { program, seconds, session });
         }
         complaints.read();
         if matches!(ended, Ok(WaitStatus::Exited(_, 0))) {
             return Ok(String::from_utf8_lossy(&output.bytes).into_owned());
         }
-        Err(explain(&complaints.bytes))
+        Err(explain(&complaints.bytes, child.as_raw()))
     }
 }
 
 /// What a program means that has ended without success.
-fn explain(complaints: &[u8]) -> Failure {
+fn explain(complaints: &[u8], session: i32) -> Failure {
     let said = escape_control_characters(complaints.trim_ascii(), Lines::One);
     if said.contains(UNKNOWN) {
         Failure::Unknown
     } else if UNREACHABLE.iter().any(|words| said.contains(words)) {
-        Failure::Unreachable { said }
+        Failure::Unreachable { said, session }
     } else {
         Failure::Refused { said }
     }
@@ -174,10 +179,10 @@ mod tests {
             ("sbatch: error: Batch job submission failed: Invalid partition name specified", false),
             ("", false),
         ] {
-            let found = matches!(explain(said.as_bytes()), Failure::Unreachable { .. });
+            let found = matches!(explain(said.as_bytes(), 7), Failure::Unreachable { .. });
             assert_eq!(found, is_unreachable, "{said}");
         }
-        let unknown = explain(b"slurm_load_jobs error: Invalid job id specified\n");
+        let unknown = explain(b"slurm_load_jobs error: Invalid job id specified\n", 7);
         assert_eq!(unknown, Failure::Unknown);
     }
 }

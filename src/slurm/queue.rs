@@ -15,7 +15,7 @@ use crate::clock::parse_time;
 use crate::programs::{Failure, Programs};
 
 /// The columns that are known of each job.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "JobID",
     "UserID",
     "State",
@@ -27,6 +27,7 @@ const COLUMNS: [&str; 12] = [
     "TimeUsed",
     "TimeLeft",
     "exit_code",
+    "AllocSID",
     "Reason",
 ];
 const SEPARATOR: char = '|';
@@ -70,6 +71,8 @@ pub struct Job {
     pub left: Option<Duration>,
     /// How its script has ended.
     pub end: End,
+    /// The session of the sbatch that has submitted it.
+    pub session: Option<i32>,
     /// Why it waits, or has ended.
     pub reason: Option<String>,
     /// What the job has written as its comment. Empty in a list of jobs.
@@ -107,7 +110,7 @@ impl Job {
         let mut next = || columns.next();
         let (id, uid, state, host) = (next()?, next()?, next()?, next()?);
         let (cluster, submitted, start, _end) = (next()?, next()?, next()?, next()?);
-        let (used, left, exit, reason) = (next()?, next()?, next()?, next()?);
+        let (used, left, exit, session, reason) = (next()?, next()?, next()?, next()?, next()?);
         let comment = next().unwrap_or_default().trim_end_matches(['|', '\n']);
         let said = |text: &str| (!NOTHING.contains(&text)).then(|| text.to_owned());
         Some(Self {
@@ -120,6 +123,7 @@ impl Job {
             used: parse_time(used),
             left: parse_time(left),
             end: parse_end(exit)?,
+            session: session.parse().ok(),
             reason: said(reason).filter(|reason| reason != "None"),
             comment: said(comment).unwrap_or_default(),
         })
@@ -143,6 +147,8 @@ fn parse_end(text: &str) -> Option<End> {
 pub enum Which<'a> {
     /// A single one, with its comment.
     One(JobId),
+    /// The same, if it is called so.
+    OneCalled(JobId, &'a str),
     /// These.
     These(&'a [JobId]),
     /// Those of an account that are called so and have not ended.
@@ -167,6 +173,9 @@ pub fn list_jobs(
             words.extend([every_state, format!("--jobs={id}")]);
             columns.push("Comment");
         }
+        Which::OneCalled(id, name) => {
+            words.extend([every_state, format!("--jobs={id}"), format!("--name={name}")]);
+        }
         Which::These(ids) => {
             let ids: Vec<String> = ids.iter().map(JobId::to_string).collect();
             words.extend([every_state, format!("--jobs={}", ids.join(","))]);
@@ -184,7 +193,9 @@ pub fn list_jobs(
         Err(failure) => return Err(failure),
     };
     Ok(match which {
-        Which::One(id) => Job::parse(&text).filter(|job| job.id == id).into_iter().collect(),
+        Which::One(id) | Which::OneCalled(id, _) => {
+            Job::parse(&text).filter(|job| job.id == id).into_iter().collect()
+        }
         _ => text.lines().filter_map(Job::parse).collect(),
     })
 }
@@ -212,7 +223,7 @@ pub fn find_address(programs: &Programs, node: &str, limit: Duration) -> Result<
 mod tests {
     use super::*;
 
-    const RUNNING: &str = "7|1000|RUNNING|node1|test|2026-11-29T13:21:53|2026-11-29T13:21:55|2026-11-29T14:21:55|0:01|59:59|0:0|None|";
+    const RUNNING: &str = "7|1000|RUNNING|node1|test|2026-11-29T13:21:53|2026-11-29T13:21:55|2026-11-29T14:21:55|0:01|59:59|0:0|4711|None|";
 
     #[test]
     fn a_line_of_squeue_is_a_job() {
@@ -224,6 +235,7 @@ mod tests {
             (Some(Duration::from_secs(1)), Some(Duration::from_secs(3599)))
         );
         assert_eq!(job.comment, "sudospawner listening 4002");
+        assert_eq!(job.session, Some(4711));
         assert!(job.is_alive() && !job.is_pending());
     }
 
@@ -263,9 +275,12 @@ mod tests {
 
     #[test]
     fn what_is_no_line_of_squeue_is_no_job() {
-        for line in
-            ["", "squeue: error", "7|x|RUNNING", "7|1000|RUNNING|node1|test|a|b|c|0:01|59:59|0:0"]
-        {
+        for line in [
+            "",
+            "squeue: error",
+            "7|x|RUNNING",
+            "7|1000|RUNNING|node1|test|a|b|c|0:01|59:59|0:0|4711",
+        ] {
             assert_eq!(Job::parse(line), None, "{line:?}");
         }
     }

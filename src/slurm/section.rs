@@ -194,7 +194,7 @@ mod tests {
             ("[slurm]\noutput = '/var/log/{user}-{job}'", "(output)"),
             ("[slurm]\noutput = '{home}\\{job}'", "(output)"),
             ("[slurm]\nprograms = 'bin'", "(programs)"),
-            ("[slurm.profiles.'a\\nb']", "line 1"),
+            ("[slurm.profiles.\"a\\nb\"]", "line 1"),
             ("[slurm.profiles.a]\ncpu = 2", "line 2"),
             ("[slurm.profiles.a]\ncpus = 0", "(cpus)"),
             ("[slurm.profiles.a]\nmemory = '4GB'", "(memory)"),

@@ -5,14 +5,12 @@
 //! none. Anybody may read comments, and the target may write any. The node is always Slurm's own word.
 
 use std::fs::{DirBuilder, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ground::escape::{Lines, escape_control_characters};
-use ground::report::{End, JobNews, Report, Setback};
+use ground::report::{Report, Setback};
 use ground::waiting::wait_for_any;
 use ground::wire::{DELIVERED, Wire};
 use nix::errno::Errno;
@@ -23,25 +21,22 @@ use target::grant::{Grant, Whom};
 use target::launcher::job::LONGEST_SUBMISSION;
 use target::request::about_job::JobId;
 use target::request::{Request, Spawn};
-use target::supervisor::relay::TAIL_BYTES;
 use target::user_mode;
 
 use crate::error::Error;
+use crate::explanation::{describe, explain_delay, explain_end};
 use crate::hub::is_for;
 use crate::profile::Profile;
-use crate::programs::{Failure, Programs};
+use crate::programs::Programs;
 use crate::queue::{Job, Which, find_address, find_job, list_jobs};
 use crate::section::{Section, load_section};
 use crate::submission::{Submission, name_job, signal_job};
 use crate::ticket::write_ticket;
+use crate::undoing::{Left, Undoing};
 use crate::word::Word;
 
 /// The longest time for each look at the queue.
 const LONGEST_LOOK: Duration = Duration::from_secs(20);
-/// How long to go on trying to cancel a job that nobody has, while no controller answers.
-const LONGEST_UNDOING: Duration = Duration::from_secs(600);
-/// The pause between two attempts at that.
-const UNDOING_INTERVAL: Duration = Duration::from_secs(5);
 /// The first pause between two looks at the queue, for a job that waits; it grows to
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// this one.
@@ -52,14 +47,22 @@ const RUNNING_PAUSE: Duration = Duration::from_millis(400);
 const LOOK_SHARE: u32 = 10;
 /// How long the mediator may take to write its reply.
 const LONGEST_DELIVERY: Duration = Duration::from_secs(3600);
-/// The signal with which Slurm ends a job whose output cannot be opened. It is none of the kernel's.
-const NO_OUTPUT: i32 = 53;
 
 /// Submits the job of the request in this file, and stays until the caller has its reply, or the job is cancelled.
-///
-/// # Errors
-/// Why there is no server.
-pub fn see_through(wire: &mut Wire, request: &mut File) -> Result<(), Error> {
+pub fn see_through(mut wire: Wire, request: &mut File) {
+    let undoing = serve(&mut wire, request).unwrap_or_else(|error| {
+        wire.send(&error.into());
+        None
+    });
+    // The mediator replies now, and does not wait for a controller that is away.
+    drop(wire);
+    if let Some(undoing) = undoing {
+        undoing.go_on();
+    }
+}
+
+/// Returns what is left to do if there is no server.
+fn serve(wire: &mut Wire, request: &mut File) -> Result<Option<Undoing>, Error> {
     let (policy, proof) = user_mode::admit(None)?;
     let whom = Whom::from(&proof);
     let bytes = read_request(request)?;
@@ -81,12 +84,23 @@ pub fn see_through(wire: &mut Wire, request: &mut File) -> Result<(), Error> {
         begun: Instant::now(),
         name: name_job(&spawn.server_name),
     };
-    let job = submitter.submit(&spawn, &profile, &write_ticket(&text, &bytes)?)?;
-    let watched = submitter.watch(job, wire);
-    if !matches!(watched, Ok(true)) {
-        submitter.cancel(job);
+    let (error, left) = match submitter.submit(&spawn, &profile, &write_ticket(&text, &bytes)?) {
+        Ok(job) => match submitter.watch(job, wire) {
+            Ok(true) => return Ok(None),
+            watched => (watched.err(), Some(Left::Job(job))),
+        },
+        Err(error) => {
+            let left = Left::find(&error);
+            (Some(error), left)
+        }
+    };
+    let Submitter { programs, name, .. } = submitter;
+    let undoing = left.map(|left| Undoing { programs, name, uid: whom.uid, left });
+    let undoing = undoing.filter(|undoing| !undoing.is_done());
+    if let Some(error) = error {
+        wire.send(&error.into());
     }
-    watched.map(drop)
+    Ok(undoing)
 }
 
 /// What does not change while a job is submitted and watched.
@@ -115,13 +129,7 @@ impl Submitter<'_> {
             binary: self.section.binary.as_deref().unwrap_or(&own),
             ticket,
         };
-        submission.submit(&self.programs, LONGEST_SUBMISSION).map_err(|failure| {
-            if matches!(failure, Failure::Silent { .. } | Failure::Unreachable { .. }) {
-                // The controller may have taken the job, and the answer was lost.
-                self.end_others(None);
-            }
-            failure.into()
-        })
+        Ok(submission.submit(&self.programs, LONGEST_SUBMISSION)?)
     }
 
     /// Whether the target is in one of the profile's groups. This process has no groups but the target's.
@@ -167,17 +175,18 @@ impl Submitter<'_> {
                     let mut news = describe(&found);
                     if told.is_none() {
                         // Only one job of a server is wanted: the last.
-                        self.end_others(Some(job));
+                        self.end_older(job);
                     }
                     if told.as_ref() != Some(&news) {
                         wire.send(&Report::Job(news.clone()));
                         told = Some(news.clone());
                         pause = FIRST_PAUSE;
                     }
-                    match Word::read(&found.comment) {
-                        Some(Word::Listening(port)) if found.is_alive() => {
-                            let node = found.host.clone().unwrap_or_default();
-                            match find_address(&self.programs, &node, LONGEST_LOOK) {
+                    // A job that waits has no node, whatever its comment says.
+                    let node = found.host.as_ref().filter(|_| found.is_alive());
+                    match (Word::read(&found.comment), node) {
+                        (Some(Word::Listening(port)), Some(node)) => {
+                            match find_address(&self.programs, node, LONGEST_LOOK) {
                                 Ok(address) => {
                                     (news.host, news.port) = (Some(address), Some(port));
                                     wire.send(&Report::Job(news));
@@ -186,14 +195,14 @@ impl Submitter<'_> {
                                 Err(other) => failure = Some(other),
                             }
                         }
-                        Some(Word::Failed { code, sentence }) => {
+                        (Some(Word::Failed { code, sentence }), _) => {
                             let setback = Setback { code, sentence, exit_status: 0 };
                             return Err(Error::Told(setback));
                         }
                         _ => {}
                     }
                     if !found.is_alive() && !found.is_completing() {
-                        return Err(self.explain_end(&found));
+                        return Err(explain_end(&found, &self.find_output(job)));
                     }
                     last = Some(found);
                 }
@@ -203,7 +212,8 @@ impl Submitter<'_> {
             }
             let left = self.limit.saturating_sub(self.begun.elapsed());
             if left.is_zero() {
-                return Err(self.explain_delay(job, last, failure));
+                let output = self.find_output(job);
+                return Err(explain_delay(job, last, failure, self.limit, &output));
             }
             let is_running = last.as_ref().is_some_and(|job: &Job| !job.is_pending());
             let usual = if is_running { RUNNING_PAUSE } else { pause };
@@ -215,105 +225,22 @@ impl Submitter<'_> {
         }
     }
 
-    /// Ends the target's other jobs of this server's name: all, or those that are older than this one. So two spawns of
-    /// one server leave one job, and a job that was lost is found at the next start.
-    fn end_others(&self, newest: Option<JobId>) {
+    /// Ends the target's other jobs of this server's name that are older than this one. So two spawns of one server leave
+    /// one job, and a job that was lost is found at the next start.
+    fn end_older(&self, newest: JobId) {
         let which = Which::Called(&self.name, self.whom.uid);
         for other in list_jobs(&self.programs, which, LONGEST_LOOK).unwrap_or_default() {
-            if newest.is_none_or(|newest| other.id < newest) {
+            if other.id < newest {
                 let _ = signal_job(&self.programs, other.id, None, LONGEST_LOOK);
             }
         }
     }
 
-    /// Cancels the job that nobody has. While no controller answers, again and again.
-    fn cancel(&self, job: JobId) {
-        let begun = Instant::now();
-        while let Err(failure) = signal_job(&self.programs, job, None, LONGEST_LOOK) {
-            if matches!(failure, Failure::Refused { .. }) || begun.elapsed() >= LONGEST_UNDOING {
-                log::error!("the job {job}, which nobody has, could not be cancelled: {failure}");
-                return;
-            }
-            let _ = wait_for_any(&mut [], UNDOING_INTERVAL);
-        }
+    /// The job's output as a path.
+    fn find_output(&self, job: JobId) -> PathBuf {
+        let home = self.whom.home.display().to_string();
+        PathBuf::from(self.section.name_output(&home, &job.to_string()))
     }
-
-    fn explain_end(&self, job: &Job) -> Error {
-        let path =
-            self.section.name_output(&self.whom.home.display().to_string(), &job.id.to_string());
-        let result = job.result();
-        let hint = match (result.as_deref(), job.end) {
-            (Some(result), _) => format!(" ({})", explain_result(result)),
-            (None, End::Killed(NO_OUTPUT)) => {
-                format!(" (Slurm could not open its output on the node: {path})")
-            }
-            (None, _) => String::new(),
-        };
-        let tail = escape_control_characters(&read_tail(Path::new(&path)), Lines::Many);
-        Error::Ended { end: job.end, result, hint, tail }
-    }
-
-    fn explain_delay(&self, job: JobId, last: Option<Job>, failure: Option<Failure>) -> Error {
-        let (id, seconds) = (job.to_string(), self.limit.as_secs());
-        match (failure, last) {
-            (Some(failure), _) => failure.into(),
-            (None, Some(Job { host: Some(host), .. })) => {
-                let output = self.section.name_output(&self.whom.home.display().to_string(), &id);
-                Error::JobSilent { job: id, host, seconds, output }
-            }
-            (None, last) => {
-                let (reason, start) = last.map_or((None, None), |job| (job.reason, job.start));
-                let reason = reason.unwrap_or_else(|| "no reason given".to_owned());
-                let estimate = start.map_or_else(
-                    || "Slurm had no estimate of its start".to_owned(),
-                    |start| format!("Slurm thought that it would start at {start}"),
-                );
-                Error::JobPending { job: id, seconds, why: format!("{reason}; {estimate}") }
-            }
-        }
-    }
-}
-
-/// What the caller may be told of a job, as text.
-fn describe(job: &Job) -> JobNews {
-    let clean = |text: &str| escape_control_characters(text.as_bytes(), Lines::One);
-    let waits = job.is_pending();
-    JobNews {
-        job: job.id.to_string(),
-        started: clean(&job.started),
-        state: clean(&job.state),
-        reason: job.reason.as_deref().filter(|_| waits).map(clean),
-        estimated_start: job.start.as_deref().filter(|_| waits).map(clean),
-        host: job.host.as_deref().map(clean),
-        port: None,
-    }
-}
-
-/// What Slurm's word for the end of a job means.
-#[must_use]
-pub fn explain_result(result: &str) -> &'static str {
-    match result {
-        "TIMEOUT" => "the time of its job was over",
-        "OUT_OF_MEMORY" => "its job used more memory than it may",
-        "NODE_FAIL" => "its node failed",
-        "PREEMPTED" => "its job had to make room for one of higher priority",
-        "CANCELLED" => "its job was cancelled",
-        "DEADLINE" => "its job reached its deadline",
-        "BOOT_FAIL" => "its node could not be booted",
-        "REVOKED" => "its job was revoked",
-        _ => "Slurm ended its job",
-    }
-}
-
-/// The last bytes of a file; nothing if it cannot be read.
-fn read_tail(path: &Path) -> Vec<u8> {
-    let mut tail = Vec::new();
-    let _ = File::open(path).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES as u64)))?;
-        file.take(TAIL_BYTES as u64).read_to_end(&mut tail)
-    });
-    tail
 }
 
 /// Waits, and returns true as soon as the caller is gone, or has its reply.
@@ -328,20 +255,4 @@ fn is_delivered(wire: &Wire) -> bool {
     is_told_within(wire, LONGEST_DELIVERY)
         && read(&wire.delivered, &mut word) == Ok(1)
         && word == [DELIVERED]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_bytes_of_a_file_are_read_and_nothing_of_one_that_is_missing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        assert_eq!(read_tail(&path), b"");
-        std::fs::write(&path, "a".repeat(TAIL_BYTES) + "the end").unwrap();
-        let tail = read_tail(&path);
-        assert_eq!(tail.len(), TAIL_BYTES);
-        assert!(tail.ends_with(b"the end"));
-    }
 }

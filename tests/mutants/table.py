@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutants.jsd_table import JSD_MUTANTS
 from mutants.mutant import Edit, Mutant, mutant
+from mutants.slurm_table import SLURM_MUTANTS
 
 ATTACKS = "system/test_attacks.py::test_"
 ROOT_MODE = "system/test_root_mode.py::test_"
@@ -46,6 +47,7 @@ TRUSTED = "src/root/trusted_file.rs"
 
 START = "    let started = start_monitor(&mut call, options);\n"
 READ = "Request::read(std::io::stdin().lock())"
+CLOSE_ON_EXEC = "        system_calls::close_descriptors_on_exec();\n"
 STDIN = "        dup2_stdin(input.unwrap_or(nothing.as_fd()))?;\n"
 # Holds what root has read, if it reads: the answer takes it from there.
 KEEP = (
@@ -70,9 +72,10 @@ MUTANTS = [
     # 1. This process.
     Mutant("1", "closing the caller's descriptors", (
                Edit(SYSTEM_CALLS, "    close_inherited_descriptors();\n", ""),
-               Edit(SYSTEM_CALLS, "    close_descriptors_on_exec();\n    let mut kept", "    let mut kept"),
-               Edit(PROGRAM, "        system_calls::close_descriptors_on_exec();\n", ""),
-               Edit("src/target/server.rs", "        system_calls::close_descriptors_on_exec();\n", ""),
+               Edit(SYSTEM_CALLS, "    close_descriptors_on_exec();\n    let mut kept",
+                    "    let mut kept"),
+               Edit(PROGRAM, CLOSE_ON_EXEC, ""),
+               Edit("src/target/server.rs", CLOSE_ON_EXEC, ""),
            ), ATTACKS + "descriptors_of_the_caller_do_not_reach_hook_or_server"),
     mutant("1", "an umask of its own", SYSTEM_CALLS,
            "umask(Mode::S_IWGRP | Mode::S_IWOTH)", "umask(Mode::empty())",
@@ -425,6 +428,7 @@ MUTANTS = [
            "        byte => char::from(byte).to_string(),",
            UNITS + "hostile_names_are_units_of_their_own"),
     *JSD_MUTANTS,
+    *SLURM_MUTANTS,
     # Checks without a number.
     mutant("policy", "the limit of its size", "src/root/policy/reading.rs",
            "if text.len() as u64 > MAX_BYTES {", "if false && text.len() as u64 > MAX_BYTES {",
@@ -480,8 +484,8 @@ MUTANTS = [
            HOSTILE + "a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked",
            only="systemd"),
     mutant("hostile", "an end of the server by the monitor", "src/root/monitor.rs",
-           "wait_for_end(LONGEST_ENDING));\n        end_children(GRACE);\n",
-           "wait_for_end(LONGEST_ENDING));\n",
+           "        if self.leaves_something || launcher != Launcher::Slurm {\n",
+           "        if false && launcher != Launcher::Slurm {\n",
            HOSTILE + "a_spawn_whose_supervisor_is_stopped_and_whose_caller_goes_is_undone",
            only="process", hangs=True),
     mutant("hostile", "an end of a start that nobody waits for", "src/target/server.rs",
@@ -596,4 +600,22 @@ BEYOND = {
     "markup_of_a_dying_server_is_text_on_the_admins_pages": "the Python package's part",
     "users_read_of_the_hooks_on_the_page_while_their_server_starts": "the Python package's part",
     "each_member_is_small_enough_to_be_read": "it counts lines",
+    "profiles_and_their_values_are_no_other_options":
+        "each option is one word of a list, which no shell reads",
+    "the_name_of_a_server_is_no_option_and_no_list": "as the one before",
+    "options_of_slurms_programs_in_the_hubs_environment_reach_none_of_them":
+        "the environment is emptied three times: by the mediator, and at each execution",
+    "a_user_can_name_a_port_in_a_comment_and_never_a_host": "a comment has no place for a host",
+    "an_address_that_is_not_the_servers_is_not_believed": "the Python package's part",
+    "nobody_else_can_read_a_jobs_script": "Slurm's part",
+    "nobody_else_learns_a_token_while_it_is_submitted": "as the one before, and the kernel's",
+    "nobody_else_learns_a_token_while_a_server_starts_and_runs": "as the one before",
+    "a_forged_ticket_in_a_job_of_ones_own_is_a_program_of_ones_own": "it has nothing to refuse",
+    "a_port_that_another_account_has_taken_is_no_servers":
+        "the port is chosen anew, or its listeners are looked at, which others prove",
+    "a_port_whose_other_addresses_are_another_accounts_is_given_up_after_three_tries":
+        "as the one before",
+    "a_spawn_killed_at_any_moment_leaves_a_job_that_its_caller_knows_or_none":
+        "many lines together; those for one moment each are above",
+    "nothing_outlives_a_server_however_it_ends": "the supervisor's part, which others prove",
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from machine.machine import Machine
 from system.browser import Browser
 from system.mediator import Mediator, RootMediator, wait_until
 from system.slurm import Cluster
+from system.slurm_servers import MODES, JobMediator, jobs_in
 
 begin_process()
 # A slow computer is no failure.
@@ -244,3 +246,26 @@ def cluster(booted_cluster: Cluster) -> Iterator[Cluster]:
     """The cluster, in which no job outlives the test."""
     yield booted_cluster
     booted_cluster.end_jobs()
+
+
+@pytest.fixture(scope="module")
+def programs(booted_cluster: Cluster) -> Path:
+    """The programs of the wheel, in the cluster's machine."""
+    hub6 = cache_named("hub6")
+    install_what_is_tested(booted_cluster.machine, hub6)
+    return hub6.bin
+
+
+@pytest.fixture(params=MODES)
+def jobs(request: pytest.FixtureRequest, cluster: Cluster, programs: Path) -> Iterator[JobMediator]:
+    """A mediator in each mode, on a cluster without other jobs."""
+    with jobs_in(request.param, cluster, programs / "sudospawner") as mediator:
+        yield mediator
+
+
+@pytest.fixture
+def both(cluster: Cluster, programs: Path) -> Iterator[list[JobMediator]]:
+    """The mediators of both modes at once, for what takes long."""
+    with ExitStack() as stack:
+        binary = programs / "sudospawner"
+        yield [stack.enter_context(jobs_in(mode, cluster, binary)) for mode in MODES]

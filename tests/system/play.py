@@ -163,6 +163,8 @@ class Play(RuleBasedStateMachine):
             elif user == server.user and fits and server.end and self.stage.units:
                 told = End(reply["exit"], reply["signal"])
                 assert told in list_tellings(server.end, units=True)
+                # systemd forgets a unit whose end has been told.
+                server.stop()
 
     # The end
 

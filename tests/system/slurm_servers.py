@@ -21,6 +21,9 @@ LONG = {"seconds": 240}
 class JobMediator(RootMediator):
     """A mediator in root mode whose servers are jobs."""
 
+    runas = "root"
+    """As whom rhea may call it."""
+
     def use(self, cluster: Cluster) -> None:
         """Use this cluster's machine as the submit host."""
         self.cluster = cluster
@@ -51,6 +54,8 @@ class JobMediator(RootMediator):
 
 class UserJobMediator(JobMediator):
     """The same in user mode: sudo makes the mediator the target."""
+
+    runas = "%jupyterhub"
 
     def permit(self, runas: str = "%jupyterhub", more: str = "") -> None:
         """Let rhea call it as these accounts."""

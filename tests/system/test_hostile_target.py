@@ -221,7 +221,7 @@ def test_a_caller_that_has_sudo_stop_the_call_keeps_no_process_of_roots(
     mediator: RootMediator,
 ) -> None:
     call = start_without_request(mediator)
-    # Nothing tells when sudo has passed the signal on, and it may come while sudo is not ready for it.
+    # Nothing tells when sudo has passed the signal on, and it may not be ready for the first.
     again = "for time in 1 2 3 4 5; do pkill -TSTP -x sudo; sleep 0.1; done"
     mediator.machine.run(again, user="rhea")
     give_up(call, 0.2)

@@ -10,20 +10,10 @@ from typing import Any
 import pytest
 
 from machine.catalogue import DEBIANS as ALL
-from machine.catalogue import cache_named
-from machine.installation import install_wheel
 from system.slurm import Cluster
 from system.slurm_servers import PROFILE, JobMediator, jobs_in
 
 DEBIANS = tuple(ALL)
-
-
-@pytest.fixture(scope="module")
-def programs(booted_cluster: Cluster) -> Path:
-    """The programs of the wheel, in the cluster's machine."""
-    hub6 = cache_named("hub6")
-    install_wheel(booted_cluster.machine, hub6)
-    return hub6.bin
 
 
 @pytest.fixture

@@ -7,36 +7,14 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from machine.catalogue import DEBIANS as ALL
-from machine.catalogue import cache_named
-from machine.installation import install_wheel
 from machine.slurm_files import CPUS, NODES
 from system.mediator import wait_until
-from system.slurm import Cluster
-from system.slurm_servers import ADDRESSES, MODES, PROFILE, JobMediator, jobs_in
+from system.slurm_servers import ADDRESSES, PROFILE, JobMediator
 
 DEBIANS = tuple(ALL)
 OTHERS = "[slurm.profiles.big]\ncpus = 2\nmemory = '128M'\ntime = '5'\npartition = 'debug'\n"
-
-
-@pytest.fixture(scope="module")
-def programs(booted_cluster: Cluster) -> Path:
-    """The programs of the wheel, in the cluster's machine."""
-    hub6 = cache_named("hub6")
-    install_wheel(booted_cluster.machine, hub6)
-    return hub6.bin
-
-
-@pytest.fixture(params=MODES)
-def jobs(request: pytest.FixtureRequest, cluster: Cluster, programs: Path) -> Iterator[JobMediator]:
-    """A mediator in each mode, on a cluster without other jobs."""
-    with jobs_in(request.param, cluster, programs / "sudospawner") as mediator:
-        yield mediator
 
 
 def test_a_server_listens_on_a_node_and_its_caller_is_told_where(jobs: JobMediator) -> None:

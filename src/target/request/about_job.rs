@@ -4,11 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use ground::server_name::ServerName;
+use nix::libc;
 use serde::{Serialize, Serializer};
 
 use super::waits::{read_seconds, read_signal};
 use crate::error::Error;
 use crate::json::{self, Fields, Json};
+
+/// The first number that no job can have: Slurm's own values begin here, and one of them in a list makes squeue refuse
+/// the whole list.
+const FIRST_SPECIAL: u32 = 0xffff_fff0;
 
 /// The number of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +24,8 @@ impl JobId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-        is_number.then(|| text.parse().ok().map(Self))?
+        let number = text.parse().ok().filter(|number| *number < FIRST_SPECIAL && is_number);
+        number.map(Self)
     }
 }
 
@@ -79,7 +85,7 @@ impl AboutJob {
     ) -> Result<Self, Error> {
         let started = fields.take("started", json::read_text)?;
         let deed = match action {
-            "kill" => Deed::Kill(read_signal(fields)?),
+            "kill" => Deed::Kill(refuse_others(read_signal(fields)?)?),
             "stop" => Deed::Stop {
                 interrupt: read_seconds(fields, "interrupt_seconds", 30)?,
                 term: read_seconds(fields, "term_seconds", 30)?,
@@ -112,6 +118,16 @@ impl AboutJob {
     }
 }
 
+/// The job's process passes on no other signal, and some of them would end it.
+fn refuse_others(signal: i32) -> Result<i32, Error> {
+    match signal {
+        0 | libc::SIGHUP | libc::SIGINT | libc::SIGKILL | libc::SIGTERM => Ok(signal),
+        _ => Err(Error::MalformedRequest(format!(
+            "a server in a job can get the signals 1, 2, 9 and 15, and 0 to ask; not {signal}"
+        ))),
+    }
+}
+
 /// Reads the number of a job.
 ///
 /// # Errors
@@ -128,7 +144,20 @@ mod tests {
     #[test]
     fn the_number_of_a_job_is_a_number_and_nothing_else() {
         assert_eq!(JobId::parse("1234").unwrap().to_string(), "1234");
-        for wrong in ["", "0", "007", "1_2", "1+0", "+1", "-1", " 1", "1 ", "4294967296", "--all"] {
+        for wrong in [
+            "",
+            "0",
+            "007",
+            "1_2",
+            "1+0",
+            "+1",
+            "-1",
+            " 1",
+            "1 ",
+            "4294967294",
+            "4294967296",
+            "--all",
+        ] {
             assert_eq!(JobId::parse(wrong), None, "{wrong:?}");
         }
     }
