@@ -70,6 +70,8 @@ for name, state in json.load(sys.stdin):
     db.add(orm.Spawner(name=name, user=user, server=server, state=state, started=now))
 db.commit()
 """
+# A Hub that asks about all servers at once, as after its start, needs some for each process.
+MANY_FILES = "[Service]\nLimitNOFILE=65536\n"
 # What the controller counts of itself: what squeue asks it, of all jobs or of one.
 QUESTIONS = re.compile(r"^\s*REQUEST_JOB_INFO(?:_SINGLE)? .*count:(\d+)", re.MULTILINE)
 
@@ -137,6 +139,7 @@ def describe_jobs(machine: Machine, jobs: list[str]) -> list[dict[str, Any]]:
 def count_polls(hub: Hub, states: list[dict[str, Any]], per_round: int) -> Polls:
     """Count what a Hub with these servers does; a round has so many questions to Slurm."""
     machine = hub.machine
+    machine.write(f"/etc/systemd/system/{hub.unit}.d/files.conf", MANY_FILES)
     with hub:
         hub.request("GET", f"/hub/api/users/{TARGET}")
         hub.machine.run(["systemctl", "stop", hub.unit])
