@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from machine.hub import HubError
 from machine.kernel import Kernel
 from machine.slurm_files import ADDRESS, DEBUG, NODES
-from system.browser import Browser, log_in
+from system.browser import Browser, log_in, run_a_cell_and_stop
 from system.mediator import wait_until
 from system.slurm import FOLDER, Cluster
 from system.slurm_hub import JobHub, install_for_jobs
@@ -80,6 +80,18 @@ def test_a_server_runs_on_a_node_and_a_restarted_hub_finds_it(hub: JobHub) -> No
     hub.cluster.wait_for_end(number)
     log = hub.read_log()
     assert f"zoe: its job {number} runs on {job.host}" in log
+
+
+def test_zoe_runs_a_cell_in_jupyterlab_on_a_node_and_stops_her_server(
+    hub: JobHub, cluster_page: Page
+) -> None:
+    hub.remove_server()
+    log_in(cluster_page, hub, "zoe", "/hub/spawn")
+    cluster_page.get_by_role("button", name="Start").click()
+    code = "import getpass, socket; print('account', getpass.getuser(), socket.gethostname())"
+    run_a_cell_and_stop(cluster_page, hub.url, code, "account zoe node")
+    hub.put_server()
+    hub.wait_until_gone("zoe")
 
 
 @pytest.mark.parametrize("version", ["hub6", "hub4"])
