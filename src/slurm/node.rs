@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::umask;
-use nix::unistd::{ForkResult, Pid, chdir};
+use nix::unistd::{ForkResult, Pid, chdir, getppid};
 use root::policy::file::{Launcher, Policy};
 use root::privileges::Unprivileged;
 use target::environment::is_in;
@@ -261,13 +261,15 @@ impl Job {
         }
     }
 
-    /// Writes the job's comment. While the controller is away, again and again: nobody else knows the port.
+    /// Writes the job's comment. While the controller is away, again and again: nobody else knows the port. Whoever
+    /// started this process may have ended with the job.
     fn tell(&self, word: &Word) {
-        let begun = Instant::now();
+        let (begun, parent) = (Instant::now(), getppid());
         let comment = word.write();
         while let Err(failure) = write_comment(&self.programs, self.id, &comment, LONGEST_CALL) {
             log::warn!("the job's comment could not be written: {failure}");
-            if begun.elapsed() >= LONGEST_TELLING {
+            let is_over = failure.is_of_ended_job() || getppid() != parent;
+            if is_over || begun.elapsed() >= LONGEST_TELLING {
                 return;
             }
             let _ = wait_for_any(&mut [], INTERVAL);

@@ -36,6 +36,9 @@ const UNREACHABLE: [&str; 6] = [
 /// What they say of a job that is not known any more.
 const UNKNOWN: &str = "Invalid job id specified";
 
+/// What they say of a job that has ended.
+const ENDED: [&str; 2] = ["already completing or completed", "already finished"];
+
 /// Why a program of Slurm's has not done what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
@@ -78,6 +81,18 @@ pub enum Failure {
     /// The job is not known, or not any more.
     #[error("Slurm does not know this job")]
     Unknown,
+}
+
+impl Failure {
+    /// Whether the job has ended, or is about to.
+    #[must_use]
+    pub fn is_of_ended_job(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Refused { said } => ENDED.iter().any(|words| said.contains(words)),
+            _ => false,
+        }
+    }
 }
 
 /// Slurm's programs, in one directory.

@@ -120,11 +120,8 @@ pub fn signal_job(
     let signal = signal.map(|number| [format!("--signal={number}"), "--batch".to_owned()]);
     let words: Vec<String> = signal.into_iter().flatten().chain([job.to_string()]).collect();
     match programs.run("scancel", &words, None, limit) {
-        Ok(_) | Err(Failure::Unknown) => Ok(()),
-        // It has ended meanwhile, or does not run yet.
-        Err(Failure::Refused { said }) if said.contains("already completing or completed") => {
-            Ok(())
-        }
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_of_ended_job() => Ok(()),
         Err(failure) => Err(failure),
     }
 }
