@@ -6,6 +6,7 @@ They have a machine of their own, with a controller and two nodes.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,7 +106,8 @@ def write_scripts(machine: Machine) -> None:
     request = {"action": "spawn", "args": ["{port}"], "env": {}, "profile": "held"}
     request |= {"events": True, "wait": {"seconds": 600}}
     words = [*USER_MODE.sudo, path_of("ours")]
-    call = machine.start(words, user="rhea", stdin=-1, stdout=-1, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    call = machine.start(words, user="rhea", text=True, **pipes)
     assert call.stdin is not None and call.stdout is not None
     call.stdin.write(json.dumps(request))
     call.stdin.close()
