@@ -16,8 +16,6 @@ from .printable import escape_control_characters
 class ProcessServer:
     """Finds out what is known about the process, or about that of the spawner's ``pid``."""
 
-    #: Whether it is ending still. A process that does counts as alive.
-    is_ending = False
     #: Whether signals may end it if the mediator cannot: a wrapper may know no ``stop``.
     ends_by_signals = True
 
@@ -92,6 +90,11 @@ class ProcessServer:
     def memory(self) -> int | None:
         """Its memory limit in bytes, if it is known."""
         return self._limits.get("memory")
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether how it ended may be known later: systemd notices the end of a unit in its time."""
+        return bool(self._unit)
 
     def identify(self) -> dict[str, Any]:
         """Return the fields of a request that identify it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
-from conftest import RECORD, REPLY
+from conftest import LIMIT, RECORD, REPLY
 from tornado.web import HTTPError
 
 from sudospawner.ending import Ending, format_bytes
@@ -146,6 +147,19 @@ async def test_how_a_server_in_a_unit_ended_is_asked_once_and_remembered(
     assert (request["action"], request["unit"]) == ("status", UNIT)
     assert (request["pid"], request["server_name"]) == (child.pid, "")
     assert spawner._spawn_future is None, "the page tells of nothing but what the user can mend"
+
+
+async def test_an_end_that_systemd_has_not_noticed_yet_is_told_later(
+    programs, make_unit_spawner, child, monkeypatch
+):
+    monkeypatch.setattr("sudospawner.watch._PAUSES", (0.01,) * 1000)
+    spawner = make_unit_spawner(alive=False)
+    await end(child)
+    assert await spawner.poll() == 0
+    assert spawner._spawn_future is None
+    programs.write(reply_with(alive=False, exit=None, signal=9))
+    await asyncio.wait_for(spawner._watch._later, LIMIT)
+    assert "memory than it may (512 MiB)" in spawner._spawn_future.exception().jupyterhub_message
 
 
 async def test_nobody_is_asked_how_a_server_without_unit_ended(make_spawner, child):

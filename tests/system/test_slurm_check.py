@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
-from machine.catalogue import DEBIANS as ALL
 from system.slurm import Cluster
 from system.slurm_servers import PROFILE, JobMediator, jobs_in
-
-DEBIANS = tuple(ALL)
 
 
 @pytest.fixture

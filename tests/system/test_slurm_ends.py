@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from machine.catalogue import DEBIANS as ALL
 from machine.slurm_files import NODES
 from system.mediator import wait_until
 from system.slurm_calls import begin
 from system.slurm_servers import PROFILE, JobMediator
 
-DEBIANS = tuple(ALL)
 FIRST = f"{PROFILE}nodelist = '{NODES[0].name}'\n"
 
 

@@ -10,13 +10,11 @@ import json
 
 import pytest
 
-from machine.catalogue import DEBIANS as ALL
 from machine.slurm_files import NODES
 from system.mediator import wait_until
 from system.slurm_calls import Begun, begin, start
 from system.slurm_servers import ADDRESSES, PROFILE, JobMediator
 
-DEBIANS = tuple(ALL)
 SECRET = "token-8c2f71"
 OTHERS = ("mal", "rhea", "wash")
 ON_FIRST = f"nodelist = '{NODES[0].name}'\n"
