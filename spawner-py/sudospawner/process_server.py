@@ -93,7 +93,7 @@ class ProcessServer:
 
     @property
     def is_ending(self) -> bool:
-        """Whether how it ended may be known later: systemd notices the end of a unit in its time."""
+        """Whether its end may be known later: systemd notices that of a unit in its time."""
         return bool(self._unit)
 
     def identify(self) -> dict[str, Any]:
