@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ground::ending::LONGEST_ENDING;
+use ground::ending::{LONGEST_ENDING, has_children};
 use ground::report::{End, Report};
 use ground::system_calls;
 use ground::waiting::wait_for_any;
@@ -76,7 +76,8 @@ pub fn run() -> Result<ExitCode, String> {
         );
     }
     // Blocked from now on, so that none is lost that comes while the server starts.
-    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD];
+    let signals = signals.into_iter().collect();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).map_err(|errno| errno.to_string())?;
     let (text, request) = read_ticket(std::io::stdin().lock())?;
     let section = Section::parse(&text)?;
@@ -192,6 +193,11 @@ impl Job {
             let events = wait_for_any(&mut watched, Duration::MAX).map_err(Error::at("poll"))?;
             while let Ok(Some(info)) = signals.read_signal() {
                 let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+                if number == Signal::SIGCHLD as i32 {
+                    // What has written the comment has ended.
+                    let _ = has_children();
+                    continue;
+                }
                 if let Ok(Some(process)) = Process::open(server, proof) {
                     let _ = process.signal(number);
                 }

@@ -69,6 +69,20 @@ def test_what_the_policy_lets_pass_of_slurms_variables_reaches_the_server(
     jobs.stop(spawned)
 
 
+def test_nothing_that_has_ended_waits_beside_a_server_to_be_reaped(jobs: JobMediator) -> None:
+    spawned = jobs.spawn("serve", "{port}")
+    ps = ["ps", "--user", "zoe", "--format", "stat=,comm="]
+
+    def list_ours() -> list[str]:
+        lines = jobs.machine.run(ps, check=False).stdout.splitlines()
+        return [line for line in lines if "sudospawner-slu" in line]
+
+    # The one that stays with the server.
+    wait_until(lambda: len(list_ours()) == 1, "the end of what has written the comment")
+    assert not list_ours()[0].startswith("Z")
+    jobs.stop(spawned)
+
+
 def test_status_kill_and_stop_are_about_the_job(jobs: JobMediator) -> None:
     spawned = jobs.spawn("end-at", "15", "7", "serve", "{port}")
     status = jobs.ask("status", spawned)
