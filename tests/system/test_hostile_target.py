@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -221,9 +222,16 @@ def test_a_caller_that_has_sudo_stop_the_call_keeps_no_process_of_roots(
     mediator: RootMediator,
 ) -> None:
     call = start_without_request(mediator)
-    # Nothing tells when sudo has passed the signal on, and it may not be ready for the first.
-    again = "for time in 1 2 3 4 5; do pkill -TSTP -x sudo; sleep 0.1; done"
-    mediator.machine.run(again, user="rhea")
+    [reader] = list_readers(mediator)
+
+    def has_got_it() -> bool:
+        # sudo may not have been ready for the last one.
+        mediator.machine.run(["pkill", "-TSTP", "-x", "sudo"], user="rhea", check=False)
+        status = mediator.machine.run(["cat", f"/proc/{reader}/status"]).stdout
+        [pending] = re.findall(r"^ShdPnd:\s*(\w+)$", status, re.MULTILINE)
+        return bool(int(pending, 16) >> (signal.SIGTSTP - 1) & 1)
+
+    wait_until(has_got_it, "the signal that sudo passes on, which waits to be unblocked")
     give_up(call, 0.2)
     assert call.stdin is not None
     call.stdin.close()
