@@ -228,6 +228,7 @@ def test_a_caller_that_has_sudo_stop_the_call_keeps_no_process_of_roots(
         # sudo may not have been ready for the last one.
         mediator.machine.run(["pkill", "-TSTP", "-x", "sudo"], user="rhea", check=False)
         status = mediator.machine.run(["cat", f"/proc/{reader}/status"]).stdout
+        assert "T (stopped)" not in status
         [pending] = re.findall(r"^ShdPnd:\s*(\w+)$", status, re.MULTILINE)
         return bool(int(pending, 16) >> (signal.SIGTSTP - 1) & 1)
 
