@@ -416,3 +416,20 @@ def test_a_directory_that_does_not_answer_is_nobodys_absence(
     spawned = first_use.spawn("simon")
     assert spawned.reply["ok"], spawned
     first_use.stop("simon", spawned)
+
+
+def test_the_check_says_which_accounts_are_made(first_use: FirstUse) -> None:
+    words = [first_use.mediator.path, "check", "--json", "--mode=root", "--hub-user=rhea"]
+    found = []
+    for name in ("simon", "Simon"):
+        run = first_use.machine.run([*words, "--pam=no", f"--user={name}"], check=False)
+        findings = json.loads(run.stdout)["findings"]
+        codes = ("accounts_create", "target_unknown")
+        found.append({one["code"]: one["level"] for one in findings if one["code"] in codes})
+    assert found == [
+        {"accounts_create": "ok", "target_unknown": "ok"},
+        {"accounts_create": "ok", "target_unknown": "problem"},
+    ]
+    first_use.machine.run(["chmod", "g+w", PROGRAM])
+    tried = [first_use.mediator.path, "policy", "--check", RootMediator.POLICY]
+    assert "no account would be made" in first_use.machine.run(tried, check=False).stderr
