@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1150),
-    ("root", &["ground"], 1910),
-    ("target", &["ground", "root"], 3760),
+    ("ground", &[], 1310),
+    ("root", &["ground"], 2030),
+    ("target", &["ground", "root"], 3780),
     ("slurm", &["ground", "root", "target"], 1950),
-    ("setup", &["ground", "root", "slurm", "target"], 4160),
+    ("setup", &["ground", "root", "slurm", "target"], 4220),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];

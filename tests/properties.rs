@@ -72,7 +72,7 @@ fn matches_by_definition(pattern: &[char], name: &[char]) -> bool {
 fn is_passed(name: &str, remove: Vec<String>, keep: Option<Vec<String>>) -> bool {
     let rules = file::Environment { remove, keep, set: BTreeMap::new() };
     let asked = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
-    let environment = Environment::prepare(asked, &rules, None).unwrap();
+    let environment = Environment::prepare(asked, &rules, None, None).unwrap();
     assert_eq!(environment.variables.len() + environment.dropped.len(), 1);
     environment.dropped.is_empty()
 }

@@ -34,7 +34,8 @@ pub fn check_request(bytes: &[u8]) {
             }
             assert!(spawn.env.keys().all(|name| !name.is_empty() && !name.contains('=')));
             let asked = spawn.env.len();
-            let environment = Environment::prepare(spawn.env, &file::Environment::default(), None);
+            let environment =
+                Environment::prepare(spawn.env, &file::Environment::default(), None, None);
             let environment = environment.expect("a parsed environment can be passed on");
             assert_eq!(environment.variables.len() + environment.dropped.len(), asked);
         }
@@ -61,6 +62,8 @@ pub fn check_policy(bytes: &[u8]) {
     };
     assert!(policy.targets.min_uid > 0);
     assert!(policy.hooks.dir.is_absolute() && policy.hooks.timeout <= HOUR);
+    assert!(policy.accounts.create.is_none_or(|program| program.is_absolute()));
+    assert!(policy.accounts.timeout <= HOUR && !policy.accounts.names.matches(&"a".repeat(256)));
     assert!(policy.server.directory.is_none_or(|directory| directory.is_absolute()));
     assert!(policy.server.umask.is_none_or(|umask| umask.0 <= 0o777));
     assert!(policy.limits.memory.is_none_or(|memory| memory.0 >= 1 << 20));
@@ -75,7 +78,7 @@ pub fn check_policy(bytes: &[u8]) {
     }
     assert!(policy.systemd.default_shell.is_none_or(|shell| shell.is_absolute()));
     assert!(policy.systemd.extra_paths.iter().all(|path| path.0.starts_with('/')));
-    let environment = Environment::prepare([].into(), &policy.environment, None);
+    let environment = Environment::prepare([].into(), &policy.environment, None, None);
     environment.expect("what a policy sets can be passed on");
 }
 

@@ -18,6 +18,7 @@ from .failures import make_failure
 from .job_news import describe_news
 from .job_server import JobServer
 from .jobs import JobReport, ask_slurm
+from .look_up import find_uid
 from .options import Choice
 from .placeholders import replace_port_in_args, replace_port_in_env
 from .printable import escape_control_characters
@@ -51,7 +52,7 @@ class JobLaunch:
         :param watch: watches the server.
         :param tell: logs a sentence; the first argument is a logging level.
         :param offer: the profiles that the user may choose.
-        :param account: the user's account, or None if this machine does not know it.
+        :param account: the user's account, or None if this machine did not know it before.
         """
         self._spawner = spawner
         self._watch = watch
@@ -157,7 +158,8 @@ class JobLaunch:
                 f"The mediator says that job {job} listens on {host or 'no host'}, port {port}: no "
                 "server of a user's can."
             )
-        if self._account is None:
+        uid = self._account.pw_uid if self._account else await find_uid(self._spawner.user.name)
+        if uid is None:
             return (
                 f"Whose job {job} is cannot be known, since the account database of this machine "
                 f"has no account named {self._spawner.user.name}."
@@ -174,13 +176,13 @@ class JobLaunch:
                 "AdminLevel=Operator"
             )
         started = reply.get("started") or ""
-        told = (self._account.pw_uid, "RUNNING", host, started)
+        told = (uid, "RUNNING", host, started)
         if started and told == (report.uid, report.state, report.address, report.started):
             return None
         return (
-            f"Slurm and the mediator disagree about job {job}. The mediator: uid "
-            f"{self._account.pw_uid}, RUNNING on {host}, {started}. Slurm: uid {report.uid}, "
-            f"{report.state} on {report.address}, {report.started}."
+            f"Slurm and the mediator disagree about job {job}. The mediator: uid {uid}, RUNNING on "
+            f"{host}, {started}. Slurm: uid {report.uid}, {report.state} on {report.address}, "
+            f"{report.started}."
         )
 
     async def _ask(self, job: str) -> JobReport | None:

@@ -130,9 +130,13 @@ class SudoSpawner(LocalProcessSpawner):
     def user_env(self, env: dict[str, Any]) -> dict[str, Any]:
         """Add USER, HOME and SHELL.
 
-        During a start, the account database has been asked, and the Hub does not wait for it.
+        During a start, the account database has been asked, and the Hub does not wait for it. In
+        root mode an account may be made at the start of its server: what is left out here, the
+        mediator adds.
         """
         if self._latest_start.is_under_way:
+            if self._account is None and self.mode == "root":
+                return env
             return add_account(env, self.user.name, self._account)
         return super().user_env(env)
 

@@ -181,3 +181,17 @@ async def test_an_account_that_does_not_exist_is_named(make_spawner):
     spawner.user.name = "no-such-account"
     with pytest.raises(HTTPError, match="no account named no-such-account"):
         await spawner.start()
+
+
+async def test_in_root_mode_an_account_that_does_not_exist_may_be_made_by_the_mediator(
+    programs, make_spawner, child
+):
+    class RealEnv(UnderTest):
+        def get_env(self):
+            return self.user_env({"PATH": "/bin"})
+
+    spawner = make_spawner(programs.write(RECORD + REPLY % child.pid), RealEnv, mode="root")
+    spawner.user.name = "no-such-account"
+    await spawner.start()
+    (request,) = programs.requests()
+    assert request["env"] == {"PATH": "/bin"}

@@ -51,6 +51,20 @@ pub enum Denial {
         /// The name or uid that was looked up.
         asked: String,
     },
+    /// There is no such account, and none could be made.
+    AccountNotCreated {
+        /// The name.
+        name: String,
+        /// What prevented it.
+        reason: String,
+    },
+    /// There is no such account, and so many were made in the last minute that none is made now.
+    AccountsTooMany {
+        /// The name.
+        name: String,
+        /// How many a minute the policy allows.
+        per_minute: u8,
+    },
     /// The policy does not let this account have a server.
     TargetNotPermitted {
         /// The account.
@@ -114,6 +128,8 @@ impl Denial {
             Self::BinarySetuid => ("binary_setuid", 1),
             Self::AccountTimeout => ("account_timeout", 0),
             Self::TargetUnknown { .. } => ("target_unknown", 1),
+            Self::AccountNotCreated { .. } => ("account_not_created", 0),
+            Self::AccountsTooMany { .. } => ("accounts_too_many", 0),
             Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
             Self::HookFailed { .. } => ("hook_failed", 0),
             Self::ServerNameTooLong => ("server_name_too_long", 1),

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::denial::Denial;
+use crate::escape::{Lines, escape_control_characters};
 
 /// One report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +114,18 @@ impl HookResult {
     pub fn new(name: &Path, status: HookStatus, output: String) -> Self {
         let name = name.display().to_string();
         Self { name, status, exit: None, signal: None, seconds: 0.0, output }
+    }
+
+    /// How it went and its last output, as the end of a sentence on one line.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let how = match (self.status, self.exit, self.signal) {
+            (HookStatus::Timeout, ..) => "took too long".to_owned(),
+            (_, Some(exit), _) => format!("exited with status {exit}"),
+            (_, _, Some(signal)) => format!("was killed by signal {signal}"),
+            _ => "failed".to_owned(),
+        };
+        format!("{how}: {}", escape_control_characters(self.output.trim().as_bytes(), Lines::One))
     }
 }
 

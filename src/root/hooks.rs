@@ -118,18 +118,26 @@ pub fn find_hooks(directory: &Path) -> Vec<Found> {
 /// The variables of hooks, as `NAME=value`. The only part of the request is the server's validated name.
 fn list_variables(target: &Target, server_name: &ServerName) -> Vec<Vec<u8>> {
     let Account { name, uid, gid, home, .. } = target.account();
+    let own = [
+        format!("SUDOSPAWNER_UID={uid}"),
+        format!("SUDOSPAWNER_GID={gid}"),
+        format!("SUDOSPAWNER_HOME={}", home.display()),
+        format!("SUDOSPAWNER_SERVER_NAME={}", server_name.as_str()),
+        format!("NB_UID={uid}"),
+        format!("NB_GID={gid}"),
+    ];
+    [list_variables_of_all(name), own.map(String::into_bytes).to_vec()].concat()
+}
+
+/// The variables of every program that root runs for a target of this name.
+#[must_use]
+pub fn list_variables_of_all(name: &str) -> Vec<Vec<u8>> {
     [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         "HOME=/root".to_owned(),
         "LANG=C.UTF-8".to_owned(),
         format!("SUDOSPAWNER_USER={name}"),
-        format!("SUDOSPAWNER_UID={uid}"),
-        format!("SUDOSPAWNER_GID={gid}"),
-        format!("SUDOSPAWNER_HOME={}", home.display()),
-        format!("SUDOSPAWNER_SERVER_NAME={}", server_name.as_str()),
         format!("NB_USER={name}"),
-        format!("NB_UID={uid}"),
-        format!("NB_GID={gid}"),
     ]
     .map(String::into_bytes)
     .to_vec()

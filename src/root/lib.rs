@@ -16,6 +16,7 @@ pub mod account;
 pub mod policy;
 pub mod trusted_file;
 pub mod monitor;
+pub mod enrolment;
 pub mod hooks;
 pub mod privileges;
 pub mod keeper;

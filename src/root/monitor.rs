@@ -33,10 +33,11 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode as FileMode;
-use nix::unistd::{ForkResult, Pid, alarm, dup2_stderr, pipe2, read, write};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, pipe2, read, write};
 
-use crate::account::Caller;
+use crate::account::{Caller, within_limit};
 use crate::audit::{self, Record};
+use crate::enrolment::enrol;
 use crate::hooks::{Prepared, run_hooks};
 use crate::keeper;
 use crate::options::RootOptions;
@@ -47,8 +48,6 @@ use crate::privileges::{Unprivileged, become_target, become_wholly_root};
 /// The maximum size of a decision: the longest name, two words and two numbers. The mediator writes it at
 /// once, pipe(7).
 const MAX_DECISION: usize = 512;
-/// How long the account database may take, in seconds.
-pub const LONGEST_LOOKUP: u32 = 30;
 /// A request may take a minute, so what is undecided after this time stays so.
 const LONGEST_DECISION: Duration = Duration::from_secs(75);
 /// The longest time that a call takes: a stop waits three times, an hour each at most.
@@ -143,7 +142,7 @@ impl Work<'_> {
         let mut words = text.splitn(4, '\n').chain([""; 4]);
         let mut next = || words.next().unwrap_or_default();
         let (action, code, name, limits) = (next(), next(), next(), next());
-        self.audit(Some(&target), Some(action), code);
+        self.audit(Some(&account.name), Some(action), code);
         if code != "ok" {
             return Ok(None);
         }
@@ -161,19 +160,24 @@ impl Work<'_> {
         }
     }
 
-    /// Checks 3 and 4. If the account database takes too long, SIGALRM ends this process: nothing else can
-    /// be done about a library that waits.
+    /// Checks 3 and 4. Between them, a spawn has an account made that is not there yet.
     fn admit(&self) -> Result<Target, Denial> {
         let Order { policy, options, caller, .. } = self.order;
-        alarm::set(LONGEST_LOOKUP);
-        let admitted =
-            policy.admit_caller(caller).and_then(|()| policy.admit_target(options.user, None));
-        alarm::cancel();
-        admitted
+        within_limit(|| policy.admit_caller(caller))?;
+        if options.action == Some("spawn") {
+            let made = enrol(options.user, policy);
+            if made != Ok(false) {
+                let code = made.as_ref().map_or_else(|denial| denial.classify().0, |_| "ok");
+                // A longer name would have no room in the log.
+                let name: String = options.user.chars().take(255).collect();
+                self.audit(Some(&name), Some("create"), code);
+            }
+            made?;
+        }
+        within_limit(|| policy.admit_target(options.user, None))
     }
 
-    fn audit(&self, target: Option<&Target>, action: Option<&str>, code: &str) {
-        let target = target.map(|target| target.account().name.as_str());
+    fn audit(&self, target: Option<&str>, action: Option<&str>, code: &str) {
         let record = Record { caller: Some(self.order.caller), target, action, code };
         if let Err(line) = audit::write_record("sudospawner", &record) {
             audit::write_to_stderr(&line);

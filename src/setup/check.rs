@@ -9,6 +9,7 @@ mod binary;
 mod cluster;
 mod commands;
 mod directory;
+mod enrolment;
 mod finding;
 mod hearsay;
 mod hooks;
@@ -60,6 +61,7 @@ pub fn look_at_machine(question: &Question) -> Result<Report, String> {
     findings.extend(binary::look(&scene));
     findings.extend(program_path::look(&scene));
     findings.extend(policy::look(&scene));
+    findings.extend(enrolment::look(&scene));
     findings.extend(powerful::look(&scene));
     findings.extend(hooks::look(&scene));
     findings.extend(hub::look(&scene));

@@ -203,6 +203,9 @@ fn check_policy(file: &Path) -> Result<ExitCode, String> {
     for finding in look_at_denied(&policy) {
         log::warn!("here {}", finding.sentence);
     }
+    if let Some(Err(distrust)) = policy.accounts.create.as_deref().map(open_trusted) {
+        log::warn!("here no account would be made (accounts.create): {distrust}");
+    }
     let absolute = std::path::absolute(file).map_err(|error| error.to_string())?;
     if let Err(distrust) = open_trusted(&absolute) {
         log::warn!("here it would not be trusted: {distrust}");

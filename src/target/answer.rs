@@ -74,7 +74,7 @@ impl Call {
         _: &Unprivileged<()>,
     ) -> ExitCode {
         let command = read_command_line(&self.words);
-        let admitted = self.monitor.as_mut().map(|monitor| await_admission(monitor, user));
+        let admitted = self.monitor.as_mut().map(|monitor| await_admission(monitor, user, policy));
         // Root's answer takes precedence over a mistake in the command line.
         let whom = match admitted.unwrap_or_else(|| Err(Denial::TargetIsRoot.into())) {
             Ok(whom) => whom,

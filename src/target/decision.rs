@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ground::denial::Denial;
+use ground::ending::LONGEST_ENDING;
 use ground::report::Report;
 use ground::server_name::ServerName;
 use ground::waiting::wait_for_any;
@@ -15,8 +17,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::Uid;
+use root::account::LONGEST_LOOKUP;
 use root::foreground::{BLOCK, SEALS};
-use root::monitor::{LONGEST_LOOKUP, Monitor};
+use root::monitor::Monitor;
+use root::policy::file::Policy;
 use root::unit_properties::Limits;
 
 use crate::error::Error;
@@ -24,23 +28,36 @@ use crate::grant::Whom;
 use crate::request::Request;
 
 /// How much longer than its own time limit the monitor may take to say whom it has admitted.
-const MARGIN: u64 = 15;
+const MARGIN: Duration = Duration::from_secs(15);
+/// How often it asks the account database where it has an account made.
+const LOOK_UPS: u32 = 5;
 
 /// Waits until root has decided whom it acts for.
 ///
 /// # Errors
 /// Root's denial; [`Denial::AccountTimeout`] and [`Denial::CallerGone`].
-pub fn await_admission(monitor: &mut Monitor, name: &str) -> Result<Whom, Error> {
-    let limit = Duration::from_secs(MARGIN.saturating_add(LONGEST_LOOKUP.into()));
+pub fn await_admission(monitor: &mut Monitor, name: &str, policy: &Policy) -> Result<Whom, Error> {
+    let limit = find_longest_admission(policy).saturating_add(MARGIN);
     // The monitor ends without a word if a look-up takes too long.
     match read_next(&mut monitor.link, limit) {
         Ok(Some(Report::Admitted(uid, home))) => {
-            Ok(Whom { name: name.to_owned(), uid: Uid::from_raw(uid), home: home.into() })
+            let (uid, shell) = (Uid::from_raw(uid), PathBuf::new());
+            Ok(Whom { name: name.to_owned(), uid, home: home.into(), shell })
         }
         Ok(Some(Report::Denied(setback))) => Err(Error::Reported(setback)),
         Err(Error::Denied(Denial::CallerGone)) => Err(Denial::CallerGone.into()),
         _ => Err(Denial::AccountTimeout.into()),
     }
+}
+
+fn find_longest_admission(policy: &Policy) -> Duration {
+    let look_up = Duration::from_secs(LONGEST_LOOKUP.into());
+    if policy.accounts.create.is_none() {
+        return look_up;
+    }
+    // The program of another call may run before its own, each with its ending.
+    let programs = policy.accounts.timeout.saturating_add(LONGEST_ENDING).saturating_mul(2);
+    look_up.saturating_mul(LOOK_UPS).saturating_add(programs)
 }
 
 /// Waits for the reply that the agent has written for the caller.

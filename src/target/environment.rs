@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 
 use crate::error::Error;
+use crate::grant::Whom;
 use ground::server_name::ServerName;
 use root::policy::file;
 use root::policy::systemd::{Systemd, expand};
@@ -19,18 +20,25 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Makes the server's environment from the request's, by the rules of the policy.
+    /// Makes the server's environment from the request's, by the rules of the policy. What says whose account it is
+    /// comes from the account, if the request leaves it out.
     ///
     /// # Errors
     /// [`Error::MalformedRequest`] if a variable contains NUL. A parsed request contains none.
     pub fn prepare(
         requested: BTreeMap<String, String>,
         rules: &file::Environment,
+        whom: Option<&Whom>,
         unit: Option<&UnitEdits<'_>>,
     ) -> Result<Self, Error> {
         let (mut passed, dropped): (BTreeMap<_, _>, BTreeMap<_, _>) =
             requested.into_iter().partition(|(name, _)| is_passed(name, rules));
         let dropped: Vec<String> = dropped.into_keys().collect();
+        for (name, value) in whom.into_iter().flat_map(list_own) {
+            if !value.is_empty() && is_passed(name, rules) {
+                passed.entry(name.to_owned()).or_insert(value);
+            }
+        }
         passed.extend(rules.set.clone());
         if let Some(unit) = unit {
             unit.apply(&mut passed);
@@ -44,6 +52,16 @@ impl Environment {
             .collect::<Result<_, _>>()?;
         Ok(Self { variables, dropped })
     }
+}
+
+/// What login(1) would set.
+fn list_own(whom: &Whom) -> [(&'static str, String); 4] {
+    [
+        ("HOME", whom.home.display().to_string()),
+        ("USER", whom.name.clone()),
+        ("LOGNAME", whom.name.clone()),
+        ("SHELL", whom.shell.display().to_string()),
+    ]
 }
 
 /// What `[systemd]` changes for a server in a unit, as in SystemdSpawner.
@@ -118,6 +136,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::Uid;
 
     #[test]
     fn stars_and_question_marks_stand_for_text_and_a_character() {
@@ -142,8 +161,16 @@ mod tests {
     }
 
     fn prepare(names: &[&str], rules: &file::Environment) -> (Vec<String>, Vec<String>) {
+        prepare_for(None, names, rules)
+    }
+
+    fn prepare_for(
+        whom: Option<&Whom>,
+        names: &[&str],
+        rules: &file::Environment,
+    ) -> (Vec<String>, Vec<String>) {
         let requested = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
-        let environment = Environment::prepare(requested, rules, None).unwrap();
+        let environment = Environment::prepare(requested, rules, whom, None).unwrap();
         let text = |variable: CString| variable.into_string().unwrap();
         (environment.variables.into_iter().map(text).collect(), environment.dropped)
     }
@@ -154,6 +181,23 @@ mod tests {
             prepare(&["PATH", "LD_PRELOAD", "PYTHONPATH", "ENV"], &file::Environment::default());
         assert_eq!(variables, ["PATH=x"]);
         assert_eq!(dropped, ["ENV", "LD_PRELOAD", "PYTHONPATH"]);
+    }
+
+    #[test]
+    fn what_says_whose_account_it_is_comes_from_the_account_unless_request_or_policy_has_it() {
+        let remove = vec!["USER".to_owned()];
+        let set = BTreeMap::from([("LOGNAME".to_owned(), "root's".to_owned())]);
+        let rules = file::Environment { remove, set, ..Default::default() };
+        let (uid, home, shell) = (Uid::from_raw(1), "/home/zoe".into(), "/bin/sh".into());
+        let mut zoe = Whom { name: "zoe".to_owned(), uid, home, shell };
+        let (variables, dropped) = prepare_for(Some(&zoe), &["HOME"], &rules);
+        assert_eq!(variables, ["HOME=x", "LOGNAME=root's", "SHELL=/bin/sh"]);
+        assert!(dropped.is_empty());
+        let rules = file::Environment { keep: Some(vec!["HOME".to_owned()]), ..rules };
+        zoe.shell = "".into();
+        let (variables, dropped) = prepare_for(Some(&zoe), &["SHELL"], &rules);
+        assert_eq!(variables, ["HOME=/home/zoe", "LOGNAME=root's"]);
+        assert_eq!(dropped, ["SHELL"]);
     }
 
     #[test]

@@ -25,12 +25,15 @@ pub struct Whom {
     pub uid: Uid,
     /// Its home directory, which may not exist.
     pub home: PathBuf,
+    /// Its login shell; empty where only root knows it.
+    pub shell: PathBuf,
 }
 
 impl From<&Unprivileged> for Whom {
     fn from(proof: &Unprivileged) -> Self {
         let account = proof.target();
-        Self { name: account.name.clone(), uid: account.uid, home: account.home.clone() }
+        let (home, shell) = (account.home.clone(), account.shell.clone());
+        Self { name: account.name.clone(), uid: account.uid, home, shell }
     }
 }
 

@@ -33,6 +33,9 @@ def list_environments(debian: Debian) -> list[Cache]:
             "systemdspawner", hub + "SystemdSpawner", REQUIREMENTS / "systemdspawner.txt", debian
         ),
         Virtualenv("batchspawner", hub + "batchspawner", REQUIREMENTS / "batchspawner.txt", debian),
+        Virtualenv(
+            "native", "JupyterHub 5 and NativeAuthenticator", REQUIREMENTS / "native.txt", debian
+        ),
         NodeModules("node", "JupyterHub's proxy", REQUIREMENTS / "node", debian),
         Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt", debian),
     ]

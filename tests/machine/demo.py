@@ -2,7 +2,7 @@
 
     python3 -m machine.demo            a Hub to log in to, until Ctrl-C
     python3 -m machine.demo --once     start a server, run a cell, stop it, print how long each took
-    python3 -m machine.demo --root     the same in root mode, with a hook that mounts something
+    python3 -m machine.demo --root     in root mode, with a new account, and a hook that mounts
     python3 -m machine.demo --systemd  in root mode, with a unit and limits for each server
     python3 -m machine.demo --slurm    with servers on the two nodes of a cluster
 
@@ -46,17 +46,18 @@ def timed(step: str) -> Iterator[None]:
 
 
 def show_one_server(hub: Hub, mode: UserMode) -> None:
-    """Start zoe's server, run a cell in it, and stop it."""
-    with timed("zoe's server: asked for, until the Hub calls it ready"):
-        hub.start_server("zoe")
-    mode.show_server(hub, "zoe")
-    with timed(f"a kernel in it, and {mode.cell}"), Kernel(hub, "zoe") as kernel:
-        printed = mode.run_cell(kernel, "zoe")
+    """Start a user's server, run a cell in it, and stop it."""
+    user = mode.user
+    with timed(f"{user}'s server: asked for, until the Hub calls it ready"):
+        hub.start_server(user)
+    mode.show_server(hub, user)
+    with timed(f"a kernel in it, and {mode.cell}"), Kernel(hub, user) as kernel:
+        printed = mode.run_cell(kernel, user)
     print(f"    {printed}")
-    with timed("zoe's server: stopped, until it is gone"):
-        hub.stop_server("zoe")
-    if left := mode.find_remains(hub.machine, "zoe"):
-        raise HubError(f"zoe's server left this behind:\n{left}")
+    with timed(f"{user}'s server: stopped, until it is gone"):
+        hub.stop_server(user)
+    if left := mode.find_remains(hub.machine, user):
+        raise HubError(f"{user}'s server left this behind:\n{left}")
 
 
 def choose_mode(options: argparse.Namespace) -> UserMode:
@@ -70,7 +71,9 @@ def main() -> None:
     """Boot the machine, run the Hub, and show one server or wait for Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--once", action="store_true", help="start one server, then end")
-    parser.add_argument("--root", action="store_true", help="root mode, with a hook")
+    parser.add_argument(
+        "--root", action="store_true", help="root mode, with a new account and a hook"
+    )
     parser.add_argument("--systemd", action="store_true", help="root mode, with servers in units")
     parser.add_argument("--slurm", action="store_true", help="servers on the nodes of a cluster")
     parser.add_argument("--port", type=int, default=8000, help="the first of three ports")
@@ -100,9 +103,9 @@ def main() -> None:
         if options.once:
             show_one_server(hub, mode)
             return
-        with timed("zoe's server"):
-            hub.start_server("zoe")
-        mode.show_server(hub, "zoe")
+        with timed(f"{mode.user}'s server"):
+            hub.start_server(mode.user)
+        mode.show_server(hub, mode.user)
         with ExitStack() as resources:
             if options.slurm:
                 resources.enter_context(forwarded(machine, options.port))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from machine.caches import Cache
 from machine.hub import Hub, HubError
-from machine.installation import install_sudoers
+from machine.installation import REPOSITORY, install_sudoers
 from machine.kernel import Kernel
 from machine.machine import Machine
 
@@ -14,9 +14,13 @@ hub_users = ["rhea"]
 [targets]
 groups = ["jupyterhub"]
 
+[accounts]
+create = "/etc/sudospawner/create-account"
+
 [server]
 no_new_privileges = true
 """
+PROGRAM = REPOSITORY / "examples/accounts/create-account"
 
 # The Hub requests less than the policy allows: its limits apply, and the policy's task limit.
 POLICY_OF_UNITS = f"""\
@@ -54,6 +58,8 @@ class UserMode:
     """More lines for the Hub's configuration."""
     cell = "a cell that tells its account"
     """What `run_cell` does."""
+    user = "zoe"
+    """Whose server is shown."""
 
     def install(self, machine: Machine, environment: Cache) -> None:
         """Install the rules."""
@@ -80,9 +86,13 @@ class UserMode:
 
 
 class RootMode(UserMode):
-    """The mediator runs as root, with a policy and a hook that mounts something."""
+    """The mediator runs as root, with a policy and a hook that mounts something.
 
-    configuration = 'c.SudoSpawner.mode = "root"\n'
+    The account is made at the start of its server.
+    """
+
+    configuration = 'c.SudoSpawner.mode = "root"\nc.Authenticator.allowed_users |= {"simon"}\n'
+    user = "simon"
     cell = "a cell that reads what the hook has mounted"
     policy = POLICY
     """The policy that is installed."""
@@ -92,10 +102,20 @@ class RootMode(UserMode):
         install_sudoers(machine, environment, fragment="sudospawner-root-mode")
         machine.write("/etc/sudospawner/policy.toml", self.policy)
         machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
+        machine.write("/etc/sudospawner/create-account", PROGRAM.read_bytes(), mode=0o755)
+        self._before = machine.run(["id", self.user], check=False).stderr
 
     def show_server(self, hub: Hub, user: str) -> None:
-        """Print the policy, the hook, its line in the Hub's log, the processes and privileges."""
+        """Print the policy, the hook, its line in the Hub's log, the processes and privileges.
+
+        Before that, the account that did not exist.
+        """
         show(f"/etc/sudospawner/policy.toml:\n\n{self.policy}")
+        if "no such user" not in self._before:
+            raise HubError(f"The account exists before its first server: {self._before}")
+        after = hub.machine.run(["id", user]).stdout
+        home = hub.machine.run(["ls", "-ld", f"/home/{user}"]).stdout
+        show(f"before: {self._before}after:  {after}        {home}")
         show(f"/etc/sudospawner/roothooks.d/10-scratch:\n\n{HOOK}")
         log = [line for line in hub.read_log().splitlines() if "Hook 10-scratch" in line]
         if not log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mutants.accounts_table import ACCOUNTS_MUTANTS
 from mutants.jsd_table import JSD_MUTANTS
 from mutants.mutant import Edit, Mutant, mutant
 from mutants.slurm_table import SLURM_MUTANTS
@@ -99,7 +100,8 @@ MUTANTS = [
            EXECUTABLE, only="server_untrusted"),
     # 3. The caller.
     mutant("3", "admission of callers", "src/root/monitor.rs",
-           "policy.admit_caller(caller).and_then(", "Ok(()).and_then(",
+           "        within_limit(|| policy.admit_caller(caller))?;\n",
+           "        let _ = within_limit(|| policy.admit_caller(caller));\n",
            ATTACKS + "an_account_that_the_policy_does_not_name_may_not_call"),
     mutant("3", "refusal of a setuid bit", "src/main.rs",
            "if getuid() != geteuid() || getgid() != getegid() {", "if getgid() != getegid() {",
@@ -428,6 +430,7 @@ MUTANTS = [
            "        byte => char::from(byte).to_string(),",
            UNITS + "hostile_names_are_units_of_their_own"),
     *JSD_MUTANTS,
+    *ACCOUNTS_MUTANTS,
     *SLURM_MUTANTS,
     # Checks without a number.
     mutant("policy", "the limit of its size", "src/root/policy/reading.rs",
@@ -474,8 +477,8 @@ MUTANTS = [
            "Err(Error::Denied(Denial::PolicyMissing)) =>",
            HOSTILE + "a_target_that_kills_what_acts_for_it_is_named_in_the_reply",
            only="process"),
-    mutant("hostile", "a limit for the look-up of accounts", "src/root/monitor.rs",
-           "        alarm::set(LONGEST_LOOKUP);\n", "",
+    mutant("hostile", "a limit for the look-up of accounts", "src/root/account.rs",
+           "    alarm::set(LONGEST_LOOKUP);\n", "    let _ = LONGEST_LOOKUP;\n",
            "system/test_directory.py::test_"
            "no_process_of_roots_waits_without_end_for_a_directory_that_does_not_answer",
            hangs=True),
@@ -508,9 +511,9 @@ MUTANTS = [
            "        if is_other {", "        if is_other && false {",
            HOSTILE + "command_line_and_request_have_to_agree", only="process"),
     mutant("11", "root's line on what was never decided", "src/root/monitor.rs",
-           "        self.audit(Some(&target), Some(action), code);\n",
+           "        self.audit(Some(&account.name), Some(action), code);\n",
            "        if code != UNDECIDED {\n"
-           "            self.audit(Some(&target), Some(action), code);\n        }\n",
+           "            self.audit(Some(&account.name), Some(action), code);\n        }\n",
            HOSTILE + "a_call_that_ends_before_its_decision_is_written_down",
            only="process and KILL", hangs=True),
     mutant("11", "patience with a log that is full", "src/root/audit.rs",

@@ -66,11 +66,13 @@ LISTENS = """
 """
 
 
-def run_a_cell_and_stop(page: Page, url: str, code: str, expected: str) -> None:
-    """While zoe's server starts: run a cell in JupyterLab, see its output, stop the server."""
-    page.wait_for_url(re.compile(r"/user/zoe/lab"))
+def run_a_cell_and_stop(
+    page: Page, url: str, code: str, expected: str | re.Pattern[str], user: str = "zoe"
+) -> None:
+    """While a user's server starts: run a cell in JupyterLab, see its output, stop the server."""
+    page.wait_for_url(re.compile(rf"/user/{user}/lab"))
     # No workspace of an earlier visit, so that the launcher is what opens.
-    page.goto(f"{url}/user/zoe/lab?reset")
+    page.goto(f"{url}/user/{user}/lab?reset")
     page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
     page.get_by_text("(ipykernel) | Idle").wait_for()
     page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()

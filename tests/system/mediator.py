@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 from machine.machine import Machine
 
 SERVER = Path(__file__).with_name("server.py")
+OWN = {"HOME": "/home/zoe", "USER": "zoe", "LOGNAME": "zoe", "SHELL": "/bin/bash"}
+"""What zoe's server has from her account, if request and policy say nothing else."""
 
 
 class Answer(NamedTuple):

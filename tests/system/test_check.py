@@ -30,6 +30,7 @@ BIN = PATH.parent
 POLICY = Path("/etc/sudospawner/policy.toml")
 RULES = Path("/etc/sudoers.d/sudospawner")
 HOOKS = POLICY.parent / "roothooks.d"
+PROGRAM = POLICY.parent / "create-account"
 CONFIGURATION = "/var/lib/rhea/hub-8040/jupyterhub_config.py"
 UNIT = "jupyterhub-8040.service"
 UPSTREAM = cache_named("upstream").bin
@@ -339,6 +340,14 @@ IN_ROOT_MODE = [
              undo=f"sed -i 's/, .crew.//' {POLICY}; groupdel crew"),
     Breakage("limits", "limit_not_enforceable",
              f"sed -i '/^\\[limits\\]/a memory = \"1G\"' {POLICY}"),
+    Breakage("no_program_for_accounts", "accounts_create",
+             f"sed -i 's/^# create/create/' {POLICY}"),
+    Breakage("program_of_a_user", "accounts_create",
+             f"printf '#!/bin/sh\\n' >{PROGRAM}; chmod 0755 {PROGRAM}; chown zoe {PROGRAM}; "
+             f"sed -i 's/^# create/create/' {POLICY}"),
+    Breakage("program_not_executable", "accounts_create", f"chmod a-x {PROGRAM}"),
+    Breakage("program_without_first_line", "hook_not_executable", f"echo true >{PROGRAM}",
+             undo=f"rm {PROGRAM}; sed -i 's/^create/# create/' {POLICY}"),
     Breakage("not_a_member", "target_not_permitted", "gpasswd --delete zoe jupyterhub"),
     Breakage("closed_shell", "shell", "usermod --shell /usr/sbin/nologin zoe"),
     Breakage("server_writable_by_others", "server_untrusted",

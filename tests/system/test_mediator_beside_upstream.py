@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from machine.caches import Cache
-from system.mediator import Mediator, wait_for_file, wait_until
+from system.mediator import OWN, Mediator, wait_for_file, wait_until
 
 Requests = dict[str, Any]
 
@@ -133,9 +133,11 @@ def test_the_server_sees_the_same_of_itself(
     for what in ("argv", "descriptors"):
         # The path of the server differs, and the report's own file; upstream leaks nothing either.
         ours[what], theirs[what] = ours[what][3:], theirs[what][3:]
+    # Ours says whose account it is, in addition.
+    theirs["env"] |= OWN
     assert ours == theirs
     assert ours["env"]["TEXT"] == env["TEXT"]
-    assert "PYTHONPATH" not in ours["env"] and "HOME" not in ours["env"]
+    assert "PYTHONPATH" not in ours["env"]
     assert ours["cwd"] == "/home/zoe"
     assert ours["stdin"] == "/dev/null"
     assert ours["one_output"] is True

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from system.mediator import RootMediator, wait_for_file, wait_until
+from system.mediator import OWN, RootMediator, wait_for_file, wait_until
 
 PORT = 4100
 
@@ -26,7 +26,7 @@ def test_the_server_is_the_target_and_nothing_else(root_mediator: RootMediator) 
     assert seen["gids"] == [zoe.gid] * 3
     assert seen["groups"] == sorted(map(int, groups))
     assert int(seen["capabilities"], 16) == 0
-    assert seen["env"] == {"A": "b"}
+    assert seen["env"] == {"A": "b", **OWN}
     assert seen["cwd"] == "/home/zoe"
     assert seen["stdin"] == "/dev/null"
     assert seen["umask"] == 0o022

@@ -10,7 +10,7 @@ import socket
 
 from machine.catalogue import DEBIANS as ALL
 from machine.slurm_files import CPUS, NODES
-from system.mediator import wait_until
+from system.mediator import OWN, wait_until
 from system.slurm_servers import ADDRESSES, PROFILE, JobMediator
 
 DEBIANS = tuple(ALL)
@@ -46,7 +46,7 @@ def test_a_server_gets_the_requests_arguments_and_variables_and_the_end_of_its_j
     ends = jobs.cluster.look_up(int(spawned.reply["job"])).ends
     assert abs(int(seen["env"].pop("SUDOSPAWNER_JOB_END")) - ends) <= 2
     assert seen["argv"][1:] == ["report", file, "say", f"on {port}", "serve", port]
-    assert seen["env"] == {"URL": f"http://0.0.0.0:{port}/", "QUOTE": env["QUOTE"]}
+    assert seen["env"] == {"URL": f"http://0.0.0.0:{port}/", "QUOTE": env["QUOTE"], **OWN}
     assert spawned.reply["dropped_env"] == ["PYTHONPATH"]
     assert (seen["cwd"], seen["umask"], seen["stdin"]) == ("/home/zoe", 0o022, "/dev/null")
     assert seen["descriptors"] == ["0", "1", "2"]

@@ -12,7 +12,7 @@ import pytest
 
 from machine.caches import Cache
 from machine.machine import Machine
-from system.mediator import Answer, wait_for_file, wait_until
+from system.mediator import OWN, Answer, wait_for_file, wait_until
 from system.units import UNIT, UnitMediator
 
 DEBIANS = (13, 12)
@@ -39,7 +39,7 @@ def test_a_server_in_a_unit_is_the_target_and_nothing_else(mediator: UnitMediato
     assert seen["gids"] == [zoe.gid] * 3
     assert seen["groups"] == sorted(map(int, groups))
     assert int(seen["capabilities"], 16) == 0
-    assert seen["env"] == {"A": "b"}
+    assert seen["env"] == {"A": "b", **OWN}
     assert seen["cwd"] == "/home/zoe"
     assert seen["stdin"] == "/dev/null"
     assert seen["umask"] == 0o022
@@ -321,7 +321,7 @@ def test_arguments_and_variables_arrive_unchanged_and_unseen(mediator: UnitMedia
     env = {f"V{number}": text for number, text in enumerate(strange)}
     env["TOKEN"] = "a-secret-token"
     seen = mediator.take_report("say", *strange, env=env)
-    assert seen["env"] == env
+    assert seen["env"] == {**env, **OWN}
     assert seen["argv"][-len(strange) :] == strange
 
 
@@ -386,7 +386,8 @@ def test_the_unit_is_what_the_policy_says(mediator: UnitMediator) -> None:
     assert unit == "nb-zoe-x-a.service"
     wait_for_file(mediator, "/srv/zoe/seen.json")
     seen = json.loads(machine.read("/srv/zoe/seen.json"))
-    assert seen["env"] == {"PATH": "/opt/zoe/bin:/opt/bin:/bin", "SHELL": "/bin/sh"}
+    changed = {"PATH": "/opt/zoe/bin:/opt/bin:/bin", "SHELL": "/bin/sh"}
+    assert seen["env"] == {**OWN, **changed}
     assert seen["cwd"] == "/srv/zoe"
     shown = mediator.show("Slice", "Nice", "Description", "PrivateTmp", unit=unit)
     assert shown["Slice"] == "notebooks.slice"

@@ -38,6 +38,13 @@ impl Display for Denial {
                 f,
                 "the account database has no account with {asked}: check it with `id`; if accounts come from a directory, it may not answer"
             ),
+            Self::AccountNotCreated { name, reason } => {
+                write!(f, "no account {name:?} could be made: {reason}")
+            }
+            Self::AccountsTooMany { name, per_minute } => write!(
+                f,
+                "no account {name:?} is made now: {per_minute} were tried within a minute, the most that accounts.per_minute allows; try again in a minute"
+            ),
             Self::TargetNotPermitted { target, reason } => {
                 write!(f, "{target} may not have a server: {reason}")
             }

@@ -1,10 +1,11 @@
 //! The policy file, as types with units.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU8, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ground::name_pattern::NamePattern;
 use serde::de::IgnoredAny;
 
 use super::systemd::Systemd;
@@ -18,6 +19,8 @@ pub struct Policy {
     pub hub_users: Vec<String>,
     /// Whom they may call it for.
     pub targets: Targets,
+    /// How root makes an account at its first use.
+    pub accounts: Accounts,
     /// What root runs before a server.
     pub hooks: Hooks,
     /// The server.
@@ -46,6 +49,22 @@ pub struct Targets {
     pub min_uid: u32,
     /// Whether accounts whose shell lets nobody in may.
     pub allow_nologin: bool,
+}
+
+/// `[accounts]`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Accounts {
+    /// The program that makes an account. Without it none is made.
+    #[serde(deserialize_with = "read_path")]
+    pub create: Option<PathBuf>,
+    /// The names that it is run for.
+    pub names: NamePattern,
+    /// How often it is run in a minute, at most.
+    pub per_minute: NonZeroU8,
+    /// How long it may take.
+    #[serde(rename = "timeout_seconds", deserialize_with = "read_seconds")]
+    pub timeout: Duration,
 }
 
 /// `[hooks]`.
@@ -164,6 +183,17 @@ impl Default for Targets {
     }
 }
 
+impl Default for Accounts {
+    fn default() -> Self {
+        Self {
+            create: None,
+            names: NamePattern::default(),
+            per_minute: NonZeroU8::MIN.saturating_add(9),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
 impl Default for Hooks {
     fn default() -> Self {
         Self {
@@ -215,6 +245,7 @@ mod tests {
     fn the_example_is_a_policy_and_says_the_defaults() {
         let example = Policy::parse(include_str!("../../../sudoers/policy.toml")).unwrap();
         let default = Policy::default();
+        assert_eq!(format!("{:?}", example.accounts), format!("{:?}", default.accounts));
         assert_eq!(format!("{:?}", example.hooks), format!("{:?}", default.hooks));
         assert_eq!(format!("{:?}", example.server), format!("{:?}", default.server));
         assert_eq!(format!("{:?}", example.environment), format!("{:?}", default.environment));
@@ -257,6 +288,12 @@ mod tests {
             ("[targets]\nmin_uids = 0", "min_uids"),
             ("[targets]\ndeny_group = ['sudo']", "deny_group"),
             ("[targets]\ndeny_groups = 'sudo'", "line 2"),
+            ("[accounts]\ncreate = 'useradd'", "line 2: a path has to be absolute (create)"),
+            ("[accounts]\nnames = '.*'", "line 2: a pattern for names consists of"),
+            ("[accounts]\nper_minute = 0", "line 2"),
+            ("[accounts]\nper_minute = 256", "line 2"),
+            ("[accounts]\ntimeout_seconds = 0", "(timeout_seconds)"),
+            ("[accounts]\ncreates = '/x'", "line 2"),
             ("[hooks]\ndir = 'hooks.d'", "line 2: a path has to be absolute (dir)"),
             ("[server]\ndirectory = 'bin'", "(directory)"),
             ("[hooks]\ntimeout_seconds = 0", "(timeout_seconds)"),

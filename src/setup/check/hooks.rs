@@ -107,8 +107,8 @@ fn explain_hook(distrust: &Distrust) -> Finding {
     }
 }
 
-/// Whether the kernel can execute the file.
-fn look_at_beginning(path: &Path, head: &[u8]) -> Vec<Finding> {
+/// Whether the kernel can execute a file that begins like this.
+pub fn look_at_beginning(path: &Path, head: &[u8]) -> Vec<Finding> {
     let shown = path.display();
     let quoted = quote(path);
     let problem = |sentence: String, remedy: String| {

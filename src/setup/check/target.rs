@@ -10,6 +10,7 @@ use super::accounts::{find_own, say_silent};
 use super::apart::Silence;
 use super::commands::ask;
 use super::directory::name_directories;
+use super::enrolment::is_made;
 use super::finding::{Area, Finding};
 use super::hearsay::{Told, accept};
 use super::mending::find_remedy;
@@ -91,6 +92,11 @@ fn look_at_account(scene: &Scene, asked: &Asked) -> Vec<Finding> {
 
 /// A directory may only not answer. A local account of the name would then be another account.
 fn explain_missing(scene: &Scene, name: &str) -> Finding {
+    let mut policy = scene.policy.iter().filter(|_| scene.mode == Mode::Root);
+    if policy.any(|policy| is_made(policy, name)) {
+        let sentence = format!("there is no account named {name}, and accounts.create makes it");
+        return Finding::ok(Area::Target, "target_unknown", sentence);
+    }
     let user = quote(name);
     let (sentence, remedy) = match name_directories("passwd") {
         None => {

@@ -81,7 +81,8 @@ impl Plan {
         let (systemd, user) = (&policy.systemd, &whom.name);
         let is_unit = policy.server.launcher == Launcher::Systemd;
         let unit = is_unit.then_some(UnitEdits { systemd, user, server: &server });
-        let environment = Environment::prepare(spawn.env, &policy.environment, unit.as_ref())?;
+        let environment =
+            Environment::prepare(spawn.env, &policy.environment, Some(whom), unit.as_ref())?;
         let chosen = systemd.working_directory.as_ref().filter(|_| is_unit);
         let directory = match chosen {
             Some(directory) => PathBuf::from(expand(&directory.0, user, &server)),
