@@ -4,13 +4,15 @@
 //! signals to the direct children reach every descendant in the end. The kernel does not reuse a child's pid
 //! before this process has reaped the child.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::report::End;
 use crate::waiting::wait_for_any;
 
 /// How long SIGTERM may take before SIGKILL follows.
@@ -96,6 +98,22 @@ pub fn has_children() -> bool {
             Ok(WaitStatus::StillAlive) => return true,
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
+        }
+    }
+}
+
+/// Ends this process as another one ended, for whoever waits for it. Returns only if that was no signal, or if the
+/// signal ends no process.
+#[must_use]
+pub fn end_like(end: End) -> ExitCode {
+    match end {
+        End::Exited(status) => ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)),
+        End::Killed(number) => {
+            if let Ok(signal) = Signal::try_from(number) {
+                let _ = SigSet::from(signal).thread_unblock();
+                let _ = raise(signal);
+            }
+            ExitCode::from(u8::try_from(number.saturating_add(128)).unwrap_or(1))
         }
     }
 }

@@ -6,25 +6,30 @@
 //!     server name and request, in memory: stdin ┘  └─ reports: stdout, until the exec
 //! ```
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
 
 use ground::denial::Denial;
-use ground::report::Report;
+use ground::report::{End, Report};
 use ground::server_name::ServerName;
 use ground::system_calls;
 use ground::wire::{Wire, stdout_to_caller};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{Gid, Pid, dup2_stdout, geteuid, getppid, getuid};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
 use crate::account::{FOREIGN, parse_id};
-use crate::hooks::run_hooks;
+use crate::hooks::{after, run_hooks};
 use crate::policy::file::Policy;
 use crate::privileges::{Unprivileged, become_nobody, become_target};
-use crate::service_manager::{FOREGROUND, GROUPS, STARTER};
+use crate::service_manager::{AFTER, FOLLOWED, FOREGROUND, GROUPS, STARTER};
 
 /// In memory, the request follows a block of this many bytes with the server's name, padded with NUL. Root
 /// reads only this block.
@@ -63,34 +68,94 @@ pub struct Begun {
 #[must_use]
 pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let [user, groups, starter, last] = words.as_slice() else { return None };
+    let [user, groups, followed @ .., starter, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
-    starter.to_str()?.strip_prefix(STARTER).and_then(parse_id)?;
+    let starter = starter.to_str()?.strip_prefix(STARTER).and_then(parse_id)?;
+    let followed = match followed {
+        [] => None,
+        [word] => Some(Followed::parse(word.to_str()?, starter)?),
+        _ => return None,
+    };
     let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
     let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
-    // If sudo or the like made this process root and left it to PID 1, one of these is set.
-    let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
-    let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
-    let is_root = getuid().is_root() && geteuid().is_root();
-    let is_unit = is_root && getppid() == Pid::from_raw(1) && !is_left;
-    (is_unit && last == FOREGROUND).then(|| {
+    (is_unit() && last == FOREGROUND).then(|| {
         system_calls::begin();
-        begin(user, groups).map_err(|sentence| match become_nobody() {
+        begin(user, groups, followed).map_err(|sentence| match become_nobody() {
             Ok(_) => sentence,
             Err(denial) => denial.to_string(),
         })
     })
 }
 
-fn begin(user: &str, groups: Vec<Gid>) -> Result<Begun, String> {
-    if !is_from_monitor() {
+/// Whether systemd has started this process, as root.
+fn is_unit() -> bool {
+    // If sudo or the like made this process root and left it to PID 1, one of these is set.
+    let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
+    let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
+    let is_root = getuid().is_root() && geteuid().is_root();
+    is_root && getppid() == Pid::from_raw(1) && !is_left
+}
+
+/// What the first process of a unit is told of hooks that will follow its server.
+struct Followed {
+    /// The unit.
+    unit: String,
+    /// The paths of the request and of the pipe. systemd opens them itself in other units, and would again for the
+    /// hooks, when they are gone.
+    pipes: [String; 2],
+}
+
+impl Followed {
+    fn parse(word: &str, starter: u32) -> Option<Self> {
+        let mut parts = word.strip_prefix(FOLLOWED)?.splitn(3, ',');
+        let mut next = || Some(format!("/proc/{starter}/fd/{}", parts.next().and_then(parse_id)?));
+        let pipes = [next()?, next()?];
+        Some(Self { pipes, unit: parts.next()?.to_owned() })
+    }
+
+    fn take_pipes(&self) -> Result<(), Errno> {
+        let open = |path: &str, how| {
+            open(path, how | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
+        };
+        let [request, reports] = &self.pipes;
+        dup2_stdin(open(request, OFlag::O_RDONLY)?)?;
+        dup2_stdout(open(reports, OFlag::O_WRONLY)?)
+    }
+}
+
+/// If systemd has started this process for what has to be done after a server's unit, does it.
+#[must_use]
+pub fn run_hooks_after_if_asked() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    if words.next()? != AFTER || !is_unit() {
+        return None;
+    }
+    let unit = words.next()?.into_string().ok()?;
+    let variables = words.map(OsString::into_vec).collect();
+    // systemd.exec(5): an exit status, or the name of a signal.
+    let find = |name| std::env::var(name).unwrap_or_default();
+    let status = find("EXIT_STATUS");
+    let told = if find("EXIT_CODE") == "exited" {
+        status.parse().ok().map(End::Exited)
+    } else {
+        format!("SIG{status}").parse().ok().map(|signal: Signal| End::Killed(signal as i32))
+    };
+    system_calls::begin();
+    let _ = prctl::set_child_subreaper(true);
+    after::run_hooks_after(&unit, variables, told);
+    Some(ExitCode::SUCCESS)
+}
+
+fn begin(user: &str, groups: Vec<Gid>, followed: Option<Followed>) -> Result<Begun, String> {
+    let opened = followed.as_ref().map_or(Ok(()), Followed::take_pipes);
+    if opened.is_err() || !is_from_monitor() {
         let sentence =
             "this unit is started by sudospawner alone, once: have the Hub start the server";
         return Err(sentence.to_owned());
     }
     let mut wire =
         open_wire().map_err(|errno| format!("stdin and stdout cannot be used: {errno}"))?;
-    let begun = give_up_root(user, groups, &mut wire).map_err(|denial| {
+    let begun = give_up_root(user, groups, followed, &mut wire).map_err(|denial| {
         wire.send(&denial.clone().into());
         denial.to_string()
     });
@@ -118,7 +183,7 @@ fn is_from_monitor() -> bool {
 fn open_wire() -> Result<Wire, Errno> {
     let stdout = stdout_to_caller();
     let copy = || stdout.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE);
-    let wire = Wire { reports: File::from(copy()?), delivered: copy()? };
+    let wire = Wire { reports: File::from(copy()?), delivered: copy()?, held: None };
     dup2_stdout(std::io::stderr())?;
     Ok(wire)
 }
@@ -127,6 +192,7 @@ fn open_wire() -> Result<Wire, Errno> {
 fn give_up_root(
     user: &str,
     groups: Vec<Gid>,
+    followed: Option<Followed>,
     wire: &mut Wire,
 ) -> Result<(Unprivileged, Policy, File), Denial> {
     let policy = Policy::load_for_root()?;
@@ -134,8 +200,11 @@ fn give_up_root(
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let mut request = File::from(stdin.map_err(|_| Denial::at("dup")(Errno::EMFILE))?);
     let server_name = read_name(&mut request)?;
+    let enter = |it: Followed| after::enter(&policy.hooks, target.account(), &it.unit);
+    let turn = followed.map(enter).transpose()?;
     let report = |result| wire.send(&Report::Hook(result));
     let prepared = run_hooks(target, &policy.hooks, &server_name, report)?;
+    drop(turn);
     if wire.is_abandoned() {
         return Err(Denial::CallerGone);
     }

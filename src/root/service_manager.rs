@@ -2,7 +2,7 @@
 //! empty environment. The words contain no secret.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::policy::Target;
-use crate::unit_properties::Property;
+use crate::policy::file::Hooks;
+use crate::unit_properties::{Property, quote};
 use ground::denial::Denial;
+use ground::ending::LONGEST_ENDING;
 use ground::output::Output;
 use ground::program::Program;
 use ground::unit_name::UnitName;
@@ -49,6 +51,14 @@ pub const STARTER: &str = "--started-by=";
 /// that lookup, and is busy while it starts a unit.
 pub const GROUPS: &str = "--groups=";
 
+/// The word before that, if hooks will follow the server: the descriptors of request and reports, and the unit.
+pub const FOLLOWED: &str = "--followed=";
+/// The first word of our command line in what systemd runs after a unit.
+pub const AFTER: &str = "--after";
+
+/// The property that says what systemd runs after a unit.
+const STOP_POST: &str = "ExecStopPost";
+
 /// Why the name of one of our units cannot be used again.
 const LEFT: &str = "systemd could not end it; see systemctl status";
 
@@ -56,6 +66,8 @@ const LEFT: &str = "systemd could not end it; see systemctl status";
 #[derive(Debug)]
 pub struct Unit {
     name: UnitName,
+    /// How long whoever ends it waits for that.
+    patience: Duration,
     /// The path of this program, which our units execute.
     own: String,
 }
@@ -65,17 +77,19 @@ impl Unit {
     ///
     /// # Errors
     /// [`Denial::LauncherUnavailable`] if our own path is not text.
-    pub fn new(name: UnitName) -> Result<Self, Denial> {
+    pub fn new(name: UnitName, settings: &Hooks) -> Result<Self, Denial> {
+        // Hooks after a server can take any time.
+        let patience = if settings.after_dir.is_some() { LONGEST_ENDING } else { LONGEST_CALL };
         let own = std::fs::read_link("/proc/self/exe").ok().and_then(|path| {
             let path = path.into_os_string().into_string().ok()?;
             // The kernel adds this after a new version of the package has replaced the file.
             Some(path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned())
         });
         let own = own.ok_or_else(|| unavailable("our own path is not text".to_owned()))?;
-        Ok(Self { name, own })
+        Ok(Self { name, patience, own })
     }
 
-    /// Starts the unit, which executes this program in the foreground. Its stdin and its reports are files of
+    /// Starts the unit, which executes this program in the foreground. Its stdin and its reports are descriptors of
     /// this process, named by their paths below `/proc`.
     ///
     /// # Errors
@@ -85,18 +99,24 @@ impl Unit {
         &self,
         target: &Target,
         properties: &[Property],
-        stdin: &str,
-        reports: &str,
+        stdin: RawFd,
+        reports: RawFd,
     ) -> Result<(), Denial> {
+        let is_followed = properties.iter().any(|(name, _)| name == STOP_POST);
         let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
         let mut words = vec![
             "--no-ask-password".to_owned(),
             format!("--unit={}", self.name.as_str()),
             "--service-type=exec".to_owned(),
-            format!("--property=StandardInput=file:{stdin}"),
-            format!("--property=StandardOutput=file:{reports}"),
             "--property=StandardError=journal".to_owned(),
         ];
+        if is_followed {
+            words.push("--property=StandardOutput=journal".to_owned());
+        } else {
+            let own = Pid::this();
+            words.push(format!("--property=StandardInput=file:/proc/{own}/fd/{stdin}"));
+            words.push(format!("--property=StandardOutput=file:/proc/{own}/fd/{reports}"));
+        }
         words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
         words.extend([
             "--".to_owned(),
@@ -104,9 +124,11 @@ impl Unit {
             // systemd expands `$` in the arguments of a command, but not in its path.
             format!("--user={}", target.account().name.replace('$', "$$")),
             format!("{GROUPS}{}", groups.join(",")),
-            name_starter(),
-            FOREGROUND.to_owned(),
         ]);
+        if is_followed {
+            words.push(format!("{FOLLOWED}{stdin},{reports},{}", self.name.as_str()));
+        }
+        words.extend([name_starter(), FOREGROUND.to_owned()]);
         let Err(_) = call(RUN, &words)? else { return Ok(()) };
         self.make_free()?;
         let Err(sentence) = call(RUN, &words)? else { return Ok(()) };
@@ -114,6 +136,18 @@ impl Unit {
         let shown = self.show()?;
         let is_kept = self.is_ours(&shown) && !self.is_started_here(&shown);
         Err(if is_kept { self.occupied(LEFT) } else { unavailable(sentence) })
+    }
+
+    /// The properties by which systemd runs our program after the unit, with these variables and for this time.
+    #[must_use]
+    pub fn list_after_properties(&self, limit: Duration, variables: &[Vec<u8>]) -> Vec<Property> {
+        let words = [self.own.as_str(), AFTER, self.name.as_str()].map(quote).into_iter();
+        let variables = variables.iter().map(|word| quote(&String::from_utf8_lossy(word)));
+        let words: Vec<String> = words.chain(variables).collect();
+        // Without a sandbox, and without expanding `$`.
+        let command = format!(":+{}", words.join(" "));
+        let limit = limit.as_secs().to_string();
+        vec![(STOP_POST.to_owned(), command), ("TimeoutStopSec".to_owned(), limit)]
     }
 
     /// Ends what may be left of an earlier server in this unit.
@@ -152,7 +186,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn stop(&self) -> Result<(), Denial> {
-        if self.end_processes()? { self.forget() } else { Ok(()) }
+        if self.end_processes(|| {})? { self.forget() } else { Ok(()) }
     }
 
     /// The same, if this process has started the unit and no other call has replaced it since.
@@ -164,14 +198,17 @@ impl Unit {
     }
 
     /// The first half of [`Unit::stop`]: ends every process and waits for that. Returns whether the unit was
-    /// ours.
+    /// ours. `tell` is called when whoever asked need not wait any longer.
     ///
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
-    pub fn end_processes(&self) -> Result<bool, Denial> {
+    pub fn end_processes(&self, tell: impl FnOnce()) -> Result<bool, Denial> {
         let ours = self.is_ours(&self.show()?);
         if ours {
-            let _ = self.control(&["stop"])?;
+            let words = ["stop", "--quiet", "--no-ask-password", "--", self.name.as_str()];
+            let _ = call_patiently(CONTROL, &words.map(str::to_owned), self.patience, tell)?;
+        } else {
+            tell();
         }
         Ok(ours)
     }
@@ -215,7 +252,8 @@ impl Unit {
         let journal = null.map_err(|_| Errno::EIO).and_then(|null| {
             prepare(JOURNAL, &words)?.start(None, Some([to.as_fd(), null.as_fd()]))
         });
-        let _ = journal.map(|journal| wait_for(journal, &mut Output::default()));
+        let _ =
+            journal.map(|journal| wait_for(journal, &mut Output::default(), LONGEST_CALL, || {}));
     }
 
     /// Whether this program made the unit: it is transient and executes this program in the foreground.
@@ -249,6 +287,16 @@ fn prepare(program: &str, words: &[String]) -> Result<Program, Errno> {
 
 /// What one of systemd's programs wrote. If the program failed, this is the inner error.
 fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denial> {
+    call_patiently(program, words, LONGEST_CALL, || {})
+}
+
+/// The same. `tell` is called when it has ended, or after this time.
+fn call_patiently(
+    program: &str,
+    words: &[String],
+    patience: Duration,
+    tell: impl FnOnce(),
+) -> Result<Result<String, String>, Denial> {
     let failed = |reason: String| unavailable(format!("{program}: {reason}"));
     let at = |errno: Errno| failed(errno.to_string());
     let (mut output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
@@ -259,7 +307,7 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
     if program == RUN {
         begin_grace_period();
     }
-    let success = wait_for(child, &mut output).map_err(at)?;
+    let success = wait_for(child, &mut output, patience, tell).map_err(at)?;
     let success = success
         .ok_or_else(|| failed(format!("no answer within {} seconds", LONGEST_CALL.as_secs())))?;
     let text = String::from_utf8_lossy(&output.bytes).into_owned();
@@ -267,8 +315,17 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
 }
 
 /// Whether a program succeeded; `None` if it did not end in time and was killed.
-fn wait_for(child: Pid, output: &mut Output) -> Result<Option<bool>, Errno> {
-    let in_time = output.read_until_end_of(child, LONGEST_CALL);
+fn wait_for(
+    child: Pid,
+    output: &mut Output,
+    patience: Duration,
+    tell: impl FnOnce(),
+) -> Result<Option<bool>, Errno> {
+    let mut in_time = output.read_until_end_of(child, patience);
+    tell();
+    if in_time == Ok(false) && patience < LONGEST_CALL {
+        in_time = output.read_until_end_of(child, LONGEST_CALL);
+    }
     if in_time != Ok(true) {
         let _ = kill(child, Signal::SIGKILL);
     }
@@ -298,6 +355,14 @@ fn begin_grace_period() {
             }
         }
     }
+}
+
+/// Whether a unit is there, or what systemd runs after it; also if systemd does not say.
+pub fn is_there(unit: &str) -> bool {
+    let words = ["show", "--property=ActiveState", "--", unit].map(str::to_owned);
+    let has_ended =
+        |shown: String| shown == "ActiveState=inactive\n" || shown == "ActiveState=failed\n";
+    !call(CONTROL, &words).is_ok_and(|shown| shown.is_ok_and(has_ended))
 }
 
 fn unavailable(reason: String) -> Denial {

@@ -12,13 +12,13 @@ use crate::error::Error;
 use crate::process::Process;
 use crate::process::census::Census;
 use crate::process::identity::{Identity, Started};
-use crate::process::stop::{Stopped, end_server};
+use crate::process::stop::{Stopped, end_by_hand, end_server};
 use crate::process::usage::{Usage, measure_processes};
 use crate::request::{Status, Stop};
 use ground::report::{End, Report};
 use ground::waiting::wait_for_any;
 use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, FORGET, Link};
-use root::policy::file::Leftovers;
+use root::policy::file::{Leftovers, Policy};
 use root::privileges::Unprivileged;
 use root::service_manager::HIERARCHIES;
 
@@ -150,7 +150,7 @@ fn ask(link: &mut Link, word: u8) -> Result<UnitState, Error> {
 /// Those of [`ask_unit`].
 pub fn stop_in_unit(
     request: &Stop,
-    leftovers: Leftovers,
+    policy: &Policy,
     link: &mut Link,
     proof: &Unprivileged,
 ) -> Result<Option<Stopped>, Error> {
@@ -174,9 +174,13 @@ pub fn stop_in_unit(
     }
     let mut leftovers_killed = 0;
     if !alive {
-        if leftovers == Leftovers::Kill {
+        if policy.server.leftovers == Leftovers::Kill {
             // All that outlived the server. systemd has seen its end, too, and may have begun on these.
             leftovers_killed = others.len();
+        }
+        if policy.hooks.after_dir.is_some() {
+            // systemd would leave them for as long as it leaves the hooks after the server.
+            end_by_hand(&others);
         }
         ask(link, ASK_STOP)?;
     } else {

@@ -146,11 +146,12 @@ fn end_leftovers(supervisor: Option<Process>, keeper: Option<Process>, leftovers
         end_by_hand(leftovers);
     }
     if keeper.is_some_and(|keeper| !keeper.wait(ending::LONGEST_ENDING)) {
-        log::warn!("what hooks left has not ended in time");
+        log::warn!("what hooks left, or a hook after the server, has not ended in time");
     }
 }
 
-fn end_by_hand(leftovers: &[Process]) {
+/// Ends processes that outlived their server: SIGTERM, and SIGKILL three seconds later.
+pub fn end_by_hand(leftovers: &[Process]) {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let begin = Instant::now();
         for process in leftovers {
