@@ -6,6 +6,7 @@ pub mod control_group;
 pub mod pidfd;
 pub mod waiting;
 pub mod ending;
+pub mod roster;
 pub mod output;
 pub mod program;
 pub mod escape;

@@ -8,7 +8,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::account::Caller;
 use ground::escape::{Lines, escape_control_characters};
-use ground::report::HookResult;
 
 /// Facility authpriv (10), severity info (6), as syslog(3) and RFC 3164 number them.
 const PRIORITY: u8 = 10 * 8 + 6;
@@ -44,18 +43,11 @@ pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
     write_line(program, &format!("caller={caller} target={target} action={action} code={code}"))
 }
 
-/// Writes how a hook failed that ran when nobody waited for a reply, with the last of its output.
+/// Writes another line, escaped, in the same way.
 ///
 /// # Errors
 /// Those of [`write_record`].
-pub fn write_failure(program: &str, target: &str, hook: &HookResult) -> Result<(), String> {
-    let HookResult { name, status, exit, signal, output, .. } = hook;
-    let end = exit.or(*signal).map_or_else(String::new, |number| format!(" {number}"));
-    let target = target.replace(' ', "\\x20");
-    write_line(program, &format!("hook={name:?} target={target} {status:?}{end}: {output}"))
-}
-
-fn write_line(program: &str, text: &str) -> Result<(), String> {
+pub fn write_line(program: &str, text: &str) -> Result<(), String> {
     let text = escape_control_characters(text.as_bytes(), Lines::One);
     let line = format!("<{PRIORITY}>{program}[{}]: {text}", std::process::id());
     send(line.as_bytes()).map_err(|error| format!("audit (not in syslog: {error}): {text}"))

@@ -13,7 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
+use ground::control_group;
 use ground::denial::Denial;
+use ground::ending::{GRACE, end_group};
 use ground::report::{End, Report};
 use ground::server_name::ServerName;
 use ground::system_calls;
@@ -21,7 +23,6 @@ use ground::wire::{Wire, stdout_to_caller};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
@@ -29,7 +30,7 @@ use crate::account::{FOREIGN, parse_id};
 use crate::hooks::{after, run_hooks};
 use crate::policy::file::Policy;
 use crate::privileges::{Unprivileged, become_nobody, become_target};
-use crate::service_manager::{AFTER, FOLLOWED, FOREGROUND, GROUPS, STARTER};
+use crate::service_manager::{AFTER, FOREGROUND, GROUPS, STARTER};
 
 /// In memory, the request follows a block of this many bytes with the server's name, padded with NUL. Root
 /// reads only this block.
@@ -68,19 +69,16 @@ pub struct Begun {
 #[must_use]
 pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let [user, groups, followed @ .., starter, last] = words.as_slice() else { return None };
+    let [user, groups, starter, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
-    let starter = starter.to_str()?.strip_prefix(STARTER).and_then(parse_id)?;
-    let followed = match followed {
-        [] => None,
-        [word] => Some(Followed::parse(word.to_str()?, starter)?),
-        _ => return None,
+    let read = |word: &OsString, name| -> Option<Vec<u32>> {
+        word.to_str()?.strip_prefix(name)?.split(',').map(parse_id).collect()
     };
-    let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
-    let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
+    let (groups, starter) = (read(groups, GROUPS)?, read(starter, STARTER)?);
+    let groups = groups.into_iter().map(Gid::from_raw).collect();
     (is_unit() && last == FOREGROUND).then(|| {
         system_calls::begin();
-        begin(user, groups, followed).map_err(|sentence| match become_nobody() {
+        begin(user, groups, &starter).map_err(|sentence| match become_nobody() {
             Ok(_) => sentence,
             Err(denial) => denial.to_string(),
         })
@@ -96,31 +94,16 @@ fn is_unit() -> bool {
     is_root && getppid() == Pid::from_raw(1) && !is_left
 }
 
-/// What the first process of a unit is told of hooks that will follow its server.
-struct Followed {
-    /// The unit.
-    unit: String,
-    /// The paths of the request and of the pipe. systemd opens them itself in other units, and would again for the
-    /// hooks, when they are gone.
-    pipes: [String; 2],
-}
-
-impl Followed {
-    fn parse(word: &str, starter: u32) -> Option<Self> {
-        let mut parts = word.strip_prefix(FOLLOWED)?.splitn(3, ',');
-        let mut next = || Some(format!("/proc/{starter}/fd/{}", parts.next().and_then(parse_id)?));
-        let pipes = [next()?, next()?];
-        Some(Self { pipes, unit: parts.next()?.to_owned() })
-    }
-
-    fn take_pipes(&self) -> Result<(), Errno> {
-        let open = |path: &str, how| {
-            open(path, how | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
-        };
-        let [request, reports] = &self.pipes;
-        dup2_stdin(open(request, OFlag::O_RDONLY)?)?;
-        dup2_stdout(open(reports, OFlag::O_WRONLY)?)
-    }
+/// Opens the request and the pipe, of which systemd knows nothing if it runs our program again after the unit: it would
+/// open them again, when they are gone.
+fn take_pipes(starter: u32, pipes: &[u32]) -> Result<(), Errno> {
+    let [request, reports] = pipes else { return Ok(()) };
+    let open = |number: &u32, how: OFlag| {
+        let how = how | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        open(format!("/proc/{starter}/fd/{number}").as_str(), how, Mode::empty())
+    };
+    dup2_stdin(open(request, OFlag::O_RDONLY)?)?;
+    dup2_stdout(open(reports, OFlag::O_WRONLY)?)
 }
 
 /// If systemd has started this process for what has to be done after a server's unit, does it.
@@ -132,30 +115,25 @@ pub fn run_hooks_after_if_asked() -> Option<ExitCode> {
     }
     let unit = words.next()?.into_string().ok()?;
     let variables = words.map(OsString::into_vec).collect();
-    // systemd.exec(5): an exit status, or the name of a signal.
-    let find = |name| std::env::var(name).unwrap_or_default();
-    let status = find("EXIT_STATUS");
-    let told = if find("EXIT_CODE") == "exited" {
-        status.parse().ok().map(End::Exited)
-    } else {
-        format!("SIG{status}").parse().ok().map(|signal: Signal| End::Killed(signal as i32))
-    };
+    let [code, status] =
+        ["EXIT_CODE", "EXIT_STATUS"].map(|it| std::env::var(it).unwrap_or_default());
     system_calls::begin();
     let _ = prctl::set_child_subreaper(true);
-    after::run_hooks_after(&unit, variables, told);
+    let _ = control_group::find_own().map(|own| end_group(&own, GRACE));
+    after::run_hooks_after(&unit, variables, End::from_systemd(&code, &status));
     Some(ExitCode::SUCCESS)
 }
 
-fn begin(user: &str, groups: Vec<Gid>, followed: Option<Followed>) -> Result<Begun, String> {
-    let opened = followed.as_ref().map_or(Ok(()), Followed::take_pipes);
-    if opened.is_err() || !is_from_monitor() {
+fn begin(user: &str, groups: Vec<Gid>, starter: &[u32]) -> Result<Begun, String> {
+    let (starter, pipes) = starter.split_first().ok_or("nobody has started this unit")?;
+    if take_pipes(*starter, pipes).is_err() || !is_from_monitor() {
         let sentence =
             "this unit is started by sudospawner alone, once: have the Hub start the server";
         return Err(sentence.to_owned());
     }
     let mut wire =
         open_wire().map_err(|errno| format!("stdin and stdout cannot be used: {errno}"))?;
-    let begun = give_up_root(user, groups, followed, &mut wire).map_err(|denial| {
+    let begun = give_up_root(user, groups, !pipes.is_empty(), &mut wire).map_err(|denial| {
         wire.send(&denial.clone().into());
         denial.to_string()
     });
@@ -192,7 +170,7 @@ fn open_wire() -> Result<Wire, Errno> {
 fn give_up_root(
     user: &str,
     groups: Vec<Gid>,
-    followed: Option<Followed>,
+    is_followed: bool,
     wire: &mut Wire,
 ) -> Result<(Unprivileged, Policy, File), Denial> {
     let policy = Policy::load_for_root()?;
@@ -200,8 +178,9 @@ fn give_up_root(
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let mut request = File::from(stdin.map_err(|_| Denial::at("dup")(Errno::EMFILE))?);
     let server_name = read_name(&mut request)?;
-    let enter = |it: Followed| after::enter(&policy.hooks, target.account(), &it.unit);
-    let turn = followed.map(enter).transpose()?;
+    let unit = policy.systemd.unit_name.name_unit(user, &server_name)?;
+    let enter = || after::enter(&policy.hooks, target.account(), unit.as_str());
+    let turn = is_followed.then(enter).transpose()?;
     let report = |result| wire.send(&Report::Hook(result));
     let prepared = run_hooks(target, &policy.hooks, &server_name, report)?;
     drop(turn);

@@ -4,6 +4,7 @@ pub mod after;
 pub mod credentials;
 pub mod runner;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -14,7 +15,6 @@ use crate::account::Account;
 use crate::policy::Target;
 use crate::policy::file::{Hooks, OnFailure};
 use crate::trusted_file::{Distrust, TrustedDirectory};
-use credentials::Credentials;
 use ground::denial::Denial;
 use ground::report::{HookResult, HookStatus};
 use ground::server_name::ServerName;
@@ -75,11 +75,11 @@ struct Due {
     found: Vec<Found>,
     runner: Runner,
     /// Open for as long as they may run.
-    _credentials: Option<Credentials>,
+    _credentials: Option<File>,
 }
 
 impl Due {
-    /// If the policy has secrets for them that others can read, none is run.
+    /// If the policy has secrets for them that are refused, none is run.
     fn prepare(
         settings: &Hooks,
         directory: &Path,
@@ -87,19 +87,18 @@ impl Due {
         mut variables: Vec<Vec<u8>>,
     ) -> Self {
         let mut found = find_hooks(directory);
-        let mut credentials = None;
-        if let Some(folder) = settings.credentials.as_ref().filter(|_| !found.is_empty()) {
-            match Credentials::copy(folder, user) {
-                Ok(copied) => credentials = copied,
-                Err(reason) => {
-                    found = vec![Err(HookResult::new(folder, HookStatus::Refused, reason))];
-                }
-            }
-        }
-        variables.extend(credentials.iter().map(Credentials::to_variable));
-        let surroundings = Surroundings::Clean;
-        let runner = Runner { timeout: settings.timeout, variables, surroundings };
-        Self { found, runner, _credentials: credentials }
+        let folder = settings.credentials.as_ref().filter(|_| !found.is_empty());
+        let copied = folder.map_or(Ok(None), |folder| {
+            let refuse = |reason| HookResult::new(folder, HookStatus::Refused, reason);
+            credentials::copy(folder, user).map_err(refuse)
+        });
+        let copied = copied.unwrap_or_else(|refused| {
+            found = vec![Err(refused)];
+            None
+        });
+        variables.extend(copied.iter().map(credentials::to_variable));
+        let (timeout, surroundings) = (settings.timeout, Surroundings::Clean);
+        Self { found, runner: Runner { timeout, variables, surroundings }, _credentials: copied }
     }
 }
 

@@ -2,7 +2,7 @@
 //! empty environment. The words contain no secret.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::policy::Target;
-use crate::policy::file::Hooks;
 use crate::unit_properties::{Property, quote};
+use ground::control_group::find_own;
 use ground::denial::Denial;
 use ground::ending::LONGEST_ENDING;
 use ground::output::Output;
@@ -27,9 +27,6 @@ const JOURNAL: &str = "/usr/bin/journalctl";
 /// control group and does not have to be moved.
 const UNMOVED: [&str; 2] =
     ["/usr/lib/systemd/systemd-executor", "/sys/fs/cgroup/cgroup.controllers"];
-/// Where the units' control groups are, on cgroup v2 and v1, cgroups(7).
-pub const HIERARCHIES: [&str; 3] =
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 /// How many lines of the journal are shown for a server that ended early.
 const LAST_LINES: &str = "--lines=40";
 
@@ -45,19 +42,15 @@ const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPI
 
 /// The last word of our command line in a unit; see [`crate::foreground`].
 pub const FOREGROUND: &str = "--foreground";
-/// The word before it: the process that has started the unit, so that it recognizes its own.
+/// The word before it: the process that has started the unit, so that it recognizes its own, and the descriptors of
+/// request and reports if systemd has not opened them.
 pub const STARTER: &str = "--started-by=";
 /// The word before that: the target's groups, so that they are looked up only once. PID 1 answers part of
 /// that lookup, and is busy while it starts a unit.
 pub const GROUPS: &str = "--groups=";
 
-/// The word before that, if hooks will follow the server: the descriptors of request and reports, and the unit.
-pub const FOLLOWED: &str = "--followed=";
 /// The first word of our command line in what systemd runs after a unit.
 pub const AFTER: &str = "--after";
-
-/// The property that says what systemd runs after a unit.
-const STOP_POST: &str = "ExecStopPost";
 
 /// Why the name of one of our units cannot be used again.
 const LEFT: &str = "systemd could not end it; see systemctl status";
@@ -66,8 +59,6 @@ const LEFT: &str = "systemd could not end it; see systemctl status";
 #[derive(Debug)]
 pub struct Unit {
     name: UnitName,
-    /// How long whoever ends it waits for that.
-    patience: Duration,
     /// The path of this program, which our units execute.
     own: String,
 }
@@ -77,20 +68,18 @@ impl Unit {
     ///
     /// # Errors
     /// [`Denial::LauncherUnavailable`] if our own path is not text.
-    pub fn new(name: UnitName, settings: &Hooks) -> Result<Self, Denial> {
-        // Hooks after a server can take any time.
-        let patience = if settings.after_dir.is_some() { LONGEST_ENDING } else { LONGEST_CALL };
+    pub fn new(name: UnitName) -> Result<Self, Denial> {
         let own = std::fs::read_link("/proc/self/exe").ok().and_then(|path| {
             let path = path.into_os_string().into_string().ok()?;
             // The kernel adds this after a new version of the package has replaced the file.
             Some(path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned())
         });
         let own = own.ok_or_else(|| unavailable("our own path is not text".to_owned()))?;
-        Ok(Self { name, patience, own })
+        Ok(Self { name, own })
     }
 
-    /// Starts the unit, which executes this program in the foreground. Its stdin and its reports are descriptors of
-    /// this process, named by their paths below `/proc`.
+    /// Starts the unit, which executes this program in the foreground. `pipes` are empty if its stdin and stdout are
+    /// among the properties, and otherwise a comma and these descriptors of this process, for it to open.
     ///
     /// # Errors
     /// [`Denial::AlreadyRunning`] if a unit of that name exists that is not ours or cannot be ended, and
@@ -99,10 +88,8 @@ impl Unit {
         &self,
         target: &Target,
         properties: &[Property],
-        stdin: RawFd,
-        reports: RawFd,
+        pipes: &str,
     ) -> Result<(), Denial> {
-        let is_followed = properties.iter().any(|(name, _)| name == STOP_POST);
         let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
         let mut words = vec![
             "--no-ask-password".to_owned(),
@@ -110,13 +97,6 @@ impl Unit {
             "--service-type=exec".to_owned(),
             "--property=StandardError=journal".to_owned(),
         ];
-        if is_followed {
-            words.push("--property=StandardOutput=journal".to_owned());
-        } else {
-            let own = Pid::this();
-            words.push(format!("--property=StandardInput=file:/proc/{own}/fd/{stdin}"));
-            words.push(format!("--property=StandardOutput=file:/proc/{own}/fd/{reports}"));
-        }
         words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
         words.extend([
             "--".to_owned(),
@@ -124,14 +104,12 @@ impl Unit {
             // systemd expands `$` in the arguments of a command, but not in its path.
             format!("--user={}", target.account().name.replace('$', "$$")),
             format!("{GROUPS}{}", groups.join(",")),
+            name_starter() + pipes,
+            FOREGROUND.to_owned(),
         ]);
-        if is_followed {
-            words.push(format!("{FOLLOWED}{stdin},{reports},{}", self.name.as_str()));
-        }
-        words.extend([name_starter(), FOREGROUND.to_owned()]);
-        let Err(_) = call(RUN, &words)? else { return Ok(()) };
+        let Err(_) = call(RUN, &words, || {})? else { return Ok(()) };
         self.make_free()?;
-        let Err(sentence) = call(RUN, &words)? else { return Ok(()) };
+        let Err(sentence) = call(RUN, &words, || {})? else { return Ok(()) };
         // systemd keeps an earlier server's unit, as inactive, whose processes the kernel keeps.
         let shown = self.show()?;
         let is_kept = self.is_ours(&shown) && !self.is_started_here(&shown);
@@ -146,8 +124,14 @@ impl Unit {
         let words: Vec<String> = words.chain(variables).collect();
         // Without a sandbox, and without expanding `$`.
         let command = format!(":+{}", words.join(" "));
-        let limit = limit.as_secs().to_string();
-        vec![(STOP_POST.to_owned(), command), ("TimeoutStopSec".to_owned(), limit)]
+        let properties = [
+            ("ExecStopPost", command),
+            ("TimeoutStopSec", limit.as_secs().to_string()),
+            // That program ends what the server left. systemd would leave what ignores SIGTERM for so long.
+            ("KillMode", "process".to_owned()),
+            ("StandardOutput", "journal".to_owned()),
+        ];
+        properties.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
 
     /// Ends what may be left of an earlier server in this unit.
@@ -177,7 +161,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn show(&self) -> Result<String, Denial> {
-        self.control(&["show", STATE])?.map_err(unavailable)
+        self.control(&["show", STATE], || {})?.map_err(unavailable)
     }
 
     /// Ends every process of the unit, waits for that, and makes systemd forget the unit. A unit that is not
@@ -205,8 +189,7 @@ impl Unit {
     pub fn end_processes(&self, tell: impl FnOnce()) -> Result<bool, Denial> {
         let ours = self.is_ours(&self.show()?);
         if ours {
-            let words = ["stop", "--quiet", "--no-ask-password", "--", self.name.as_str()];
-            let _ = call_patiently(CONTROL, &words.map(str::to_owned), self.patience, tell)?;
+            let _ = self.control(&["stop"], tell)?;
         } else {
             tell();
         }
@@ -218,7 +201,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn forget(&self) -> Result<(), Denial> {
-        self.control(&["reset-failed"]).map(drop)
+        self.control(&["reset-failed"], || {}).map(drop)
     }
 
     /// The same, if the unit is ours.
@@ -237,7 +220,7 @@ impl Unit {
             return;
         }
         let find = |name| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");
-        let _ = call(JOURNAL, &["--sync".to_owned()]);
+        let _ = call(JOURNAL, &["--sync".to_owned()], || {});
         let only = [
             format!("_SYSTEMD_INVOCATION_ID={}", find("InvocationID=")),
             "+".to_owned(),
@@ -252,8 +235,7 @@ impl Unit {
         let journal = null.map_err(|_| Errno::EIO).and_then(|null| {
             prepare(JOURNAL, &words)?.start(None, Some([to.as_fd(), null.as_fd()]))
         });
-        let _ =
-            journal.map(|journal| wait_for(journal, &mut Output::default(), LONGEST_CALL, || {}));
+        let _ = journal.map(|journal| wait_for(journal, &mut Output::default(), || {}));
     }
 
     /// Whether this program made the unit: it is transient and executes this program in the foreground.
@@ -266,13 +248,18 @@ impl Unit {
 
     /// Whether this process has started the unit.
     fn is_started_here(&self, shown: &str) -> bool {
-        self.is_ours(shown) && shown.contains(&format!(" {} {FOREGROUND} ;", name_starter()))
+        let by_this = shown.split_once(&format!(" {}", name_starter()));
+        self.is_ours(shown) && by_this.is_some_and(|(_, rest)| rest.starts_with([' ', ',']))
     }
 
-    fn control(&self, words: &[&str]) -> Result<Result<String, String>, Denial> {
+    fn control(
+        &self,
+        words: &[&str],
+        tell: impl FnOnce(),
+    ) -> Result<Result<String, String>, Denial> {
         let how = ["--quiet", "--no-ask-password", "--", self.name.as_str()];
         let words: Vec<String> = words.iter().chain(&how).map(|word| (*word).to_owned()).collect();
-        call(CONTROL, &words)
+        call(CONTROL, &words, tell)
     }
 }
 
@@ -285,16 +272,11 @@ fn prepare(program: &str, words: &[String]) -> Result<Program, Errno> {
     Program::new(words, ["LC_ALL=C"])
 }
 
-/// What one of systemd's programs wrote. If the program failed, this is the inner error.
-fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denial> {
-    call_patiently(program, words, LONGEST_CALL, || {})
-}
-
-/// The same. `tell` is called when it has ended, or after this time.
-fn call_patiently(
+/// What one of systemd's programs wrote. If the program failed, this is the inner error. `tell` is called when it has
+/// ended, or takes long.
+fn call(
     program: &str,
     words: &[String],
-    patience: Duration,
     tell: impl FnOnce(),
 ) -> Result<Result<String, String>, Denial> {
     let failed = |reason: String| unavailable(format!("{program}: {reason}"));
@@ -307,7 +289,7 @@ fn call_patiently(
     if program == RUN {
         begin_grace_period();
     }
-    let success = wait_for(child, &mut output, patience, tell).map_err(at)?;
+    let success = wait_for(child, &mut output, tell).map_err(at)?;
     let success = success
         .ok_or_else(|| failed(format!("no answer within {} seconds", LONGEST_CALL.as_secs())))?;
     let text = String::from_utf8_lossy(&output.bytes).into_owned();
@@ -315,15 +297,10 @@ fn call_patiently(
 }
 
 /// Whether a program succeeded; `None` if it did not end in time and was killed.
-fn wait_for(
-    child: Pid,
-    output: &mut Output,
-    patience: Duration,
-    tell: impl FnOnce(),
-) -> Result<Option<bool>, Errno> {
-    let mut in_time = output.read_until_end_of(child, patience);
+fn wait_for(child: Pid, output: &mut Output, tell: impl FnOnce()) -> Result<Option<bool>, Errno> {
+    let mut in_time = output.read_until_end_of(child, LONGEST_ENDING);
     tell();
-    if in_time == Ok(false) && patience < LONGEST_CALL {
+    if in_time == Ok(false) {
         in_time = output.read_until_end_of(child, LONGEST_CALL);
     }
     if in_time != Ok(true) {
@@ -343,18 +320,8 @@ fn begin_grace_period() {
     if UNMOVED.iter().all(|path| Path::new(path).exists()) {
         return;
     }
-    let own_pid = Pid::this().to_string();
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    for group in groups.lines().filter_map(|line| line.splitn(3, ':').last()) {
-        for folder in HIERARCHIES {
-            let members = format!("{folder}{group}/cgroup.procs");
-            let is_own = |text: String| text.lines().any(|pid| pid == own_pid);
-            if std::fs::read_to_string(&members).is_ok_and(is_own) {
-                let _ = std::fs::write(&members, &own_pid);
-                return;
-            }
-        }
-    }
+    let own = find_own().map(|group| group.join("cgroup.procs"));
+    let _ = own.map(|members| std::fs::write(members, Pid::this().to_string()));
 }
 
 /// Whether a unit is there, or what systemd runs after it; also if systemd does not say.
@@ -362,7 +329,7 @@ pub fn is_there(unit: &str) -> bool {
     let words = ["show", "--property=ActiveState", "--", unit].map(str::to_owned);
     let has_ended =
         |shown: String| shown == "ActiveState=inactive\n" || shown == "ActiveState=failed\n";
-    !call(CONTROL, &words).is_ok_and(|shown| shown.is_ok_and(has_ended))
+    !call(CONTROL, &words, || {}).is_ok_and(|shown| shown.is_ok_and(has_ended))
 }
 
 fn unavailable(reason: String) -> Denial {

@@ -25,8 +25,6 @@ pub enum Distrust {
     Owner(PathBuf, u32),
     /// Accounts other than root can write to it.
     Writable(PathBuf, u32),
-    /// Accounts other than root can read it.
-    Readable(PathBuf, u32),
     /// It is a device, a pipe, or a directory in place of a file.
     Kind(PathBuf, &'static str),
     /// The path is relative or contains `..`.
@@ -49,11 +47,6 @@ impl fmt::Display for Distrust {
             Self::Writable(path, mode) => write!(
                 f,
                 "{0} can be written by group or others, mode {mode:04o} (chmod go-w {0})",
-                path.display()
-            ),
-            Self::Readable(path, mode) => write!(
-                f,
-                "{0} can be read by group or others, mode {mode:04o} (chmod go= {0})",
                 path.display()
             ),
             Self::Kind(path, kind) => write!(f, "{} is not a {kind}", path.display()),
@@ -119,19 +112,6 @@ impl TrustedDirectory {
     pub fn open_file(&self, name: &Path) -> Result<(File, FileStat), Distrust> {
         // Non-blocking, because opening a pipe would wait for its other end.
         self.open_file_as(OFlag::O_RDONLY | OFlag::O_NONBLOCK, name)
-    }
-
-    /// Opens a file in it that nobody but root can read, either.
-    ///
-    /// # Errors
-    /// Every [`Distrust`].
-    pub fn open_secret(&self, name: &Path) -> Result<File, Distrust> {
-        match self.open_file(name)? {
-            (_, stat) if stat.st_mode & 0o077 != 0 => {
-                Err(Distrust::Readable(self.path.join(name), stat.st_mode & 0o7777))
-            }
-            (file, _) => Ok(file),
-        }
     }
 
     fn open_file_as(&self, how: OFlag, name: &Path) -> Result<(File, FileStat), Distrust> {

@@ -59,7 +59,7 @@ pub fn act(
         Request::Kill(kill) => Ok(Reply::signalled(send_signal(&kill, proof)?)),
         Request::Stop(stop) => {
             let leftovers = grant.policy().server.leftovers;
-            let in_unit = link.map(|link| stop_in_unit(&stop, grant.policy(), link, proof));
+            let in_unit = link.map(|link| stop_in_unit(&stop, leftovers, link, proof));
             Ok(Reply::stopped(match in_unit.transpose()?.flatten() {
                 Some(stopped) => stopped,
                 None => stop_server(&stop, leftovers, proof)?,

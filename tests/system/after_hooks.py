@@ -77,9 +77,8 @@ class Followed:
         assert self.mediator.call(stop).reply["alive"] is False
 
 
-@contextmanager
-def followed_in(mode: str, machine: Machine, binary: Path) -> Iterator[Followed]:
-    """A mediator in this mode with a hook before and one after; nothing of it stays."""
+def install_followed(mode: str, machine: Machine, binary: Path) -> Followed:
+    """A mediator in this mode with a hook before and one after."""
     mediator = MODES[mode](machine, f"/opt/followed-{mode}/bin")
     assert isinstance(mediator, RootMediator)
     mediator.install_binary(binary)
@@ -89,14 +88,19 @@ def followed_in(mode: str, machine: Machine, binary: Path) -> Iterator[Followed]
     followed.set_policy()
     mediator.add_hook("10-note", note("before"))
     followed.add_after("10-note", note("after"))
+    return followed
+
+
+@contextmanager
+def followed_in(mode: str, machine: Machine, binary: Path) -> Iterator[Followed]:
+    """The same; nothing of it stays."""
+    followed = install_followed(mode, machine, binary)
     try:
         yield followed
         followed.await_quiet()
     finally:
-        mediator.kill_processes()
-        machine.run(
-            "systemctl stop 'jupyter-*.service'; systemctl reset-failed 'jupyter-*.service'",
-            check=False,
-        )
+        followed.mediator.kill_processes()
+        units = "'jupyter-*.service'"
+        machine.run(f"systemctl stop {units}; systemctl reset-failed {units}", check=False)
         machine.run(["rm", "-rf", RootMediator.POLICY.parent, DIARY])
-        mediator.forbid()
+        followed.mediator.forbid()

@@ -1,4 +1,4 @@
-"""Hooks after a server: they run once, when all of it is gone, however it ended, in both launchers."""
+"""Hooks after a server, in both launchers: what they are told, and what is said of them."""
 
 from __future__ import annotations
 
@@ -147,7 +147,8 @@ def test_what_ran_after_a_server_is_in_roots_log(followed: Followed) -> None:
     followed.end(followed.mediator.spawn())
     followed.await_quiet()
     lines = read_log(followed, since).splitlines()
-    assert 'hook="20-fails" target=zoe Failed 7: no\\u{1b} way\\nroot: x\\n' in lines
+    how = 'the hook "20-fails" after a server of zoe: Failed, exit status 7: '
+    assert how + "no\\u{1b} way\\nroot: x\\n" in lines
     assert "caller=0 target=zoe action=after code=hook_failed" in lines
 
 
@@ -161,7 +162,8 @@ def test_a_hook_after_that_others_could_have_written_is_not_run(
     followed.await_quiet()
     assert len(followed.read_diary()) == 2
     log = read_log(followed, since)
-    assert 'hook="20-forged" target=zoe Refused: ' in log and "code=hook_failed" in log
+    assert 'the hook "20-forged" after a server of zoe: Refused: ' in log
+    assert "target=zoe action=after code=hook_failed" in log
 
 
 def test_the_policy_is_read_anew_and_has_to_be_roots(followed: Followed) -> None:

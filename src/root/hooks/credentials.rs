@@ -3,56 +3,37 @@
 //! The copy is open in the process that runs the hooks, and closed before a server is started. Hooks know it by a path
 //! below `/proc`, which nobody but root can follow: so it is inherited by nothing, and reaches whatever a hook starts.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
 
 use crate::trusted_file::{Distrust, TrustedDirectory};
+use ground::system_calls::copy_into_memory;
 
 /// The file for accounts that have none of their own.
-const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 
-/// The copy.
-pub struct Credentials(File);
-
-impl Credentials {
-    /// Copies the file that is named for the account, or else the default; `None` if there is neither.
-    ///
-    /// # Errors
-    /// Why it is refused: others than root could read or write it, or the directory is missing.
-    pub fn copy(directory: &Path, user: &str) -> Result<Option<Self>, String> {
-        let explain = |distrust: Distrust| distrust.to_string();
-        let opened = TrustedDirectory::open(directory).map_err(explain)?;
-        let mut file = match opened.open_secret(Path::new(user)) {
-            Err(Distrust::Missing(_)) => match opened.open_secret(Path::new(DEFAULT)) {
-                Err(Distrust::Missing(_)) => return Ok(None),
-                default => default,
-            },
-            own => own,
-        }
-        .map_err(explain)?;
-        let unusable = |reason: &dyn ToString| format!("no copy in memory: {}", reason.to_string());
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let copy = memfd_create("credentials", flags).map_err(|errno| unusable(&errno))?;
-        let mut copy = File::from(copy);
-        // In the kernel: no memory of this process, which a server is forked from, ever has the secret.
-        std::io::copy(&mut file, &mut copy)
-            // s3fs and others refuse a file that is open to all.
-            .and_then(|_| copy.set_permissions(Permissions::from_mode(0o600)))
-            .map_err(|error| unusable(&error))?;
-        fcntl(&copy, FcntlArg::F_ADD_SEALS(SealFlag::all())).map_err(|errno| unusable(&errno))?;
-        Ok(Some(Self(copy)))
+/// Copies the file that is named for the account, or else the default; `None` if there is neither.
+///
+/// # Errors
+/// Why it is refused: others than root could read or write it, or the directory is missing.
+pub fn copy(directory: &Path, user: &str) -> Result<Option<File>, String> {
+    let explain = |distrust: Distrust| distrust.to_string();
+    let opened = TrustedDirectory::open(directory).map_err(explain)?;
+    let mut found = [user, DEFAULT].into_iter().map(|name| opened.open_file(Path::new(name)));
+    let found = found.find(|found| !matches!(found, Err(Distrust::Missing(_)))).transpose();
+    let Some((mut file, stat)) = found.map_err(explain)? else { return Ok(None) };
+    if stat.st_mode & 0o077 != 0 {
+        let place = directory.display();
+        return Err(format!("the file of {user} in {place} can be read by others (chmod go= it)"));
     }
+    copy_into_memory(&mut file).map(Some).map_err(|error| format!("no copy in memory: {error}"))
+}
 
-    /// The variable that tells hooks where it is.
-    #[must_use]
-    pub fn to_variable(&self) -> Vec<u8> {
-        let number = self.0.as_raw_fd();
-        format!("SUDOSPAWNER_CREDENTIALS=/proc/{}/fd/{number}", Pid::this()).into_bytes()
-    }
+/// The variable that tells hooks where the copy is.
+#[must_use]
+pub fn to_variable(copy: &File) -> Vec<u8> {
+    format!("SUDOSPAWNER_CREDENTIALS=/proc/{}/fd/{}", Pid::this(), copy.as_raw_fd()).into_bytes()
 }

@@ -8,6 +8,8 @@ use ground::server_name::ServerName;
 use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, DELIVERED, FORGET, Wire};
 
 use super::{LONGEST_CALL, Work, read_words};
+use nix::unistd::Pid;
+
 use crate::hooks::{after, list_variables};
 use crate::policy::Target;
 use crate::service_manager::Unit;
@@ -27,7 +29,7 @@ impl Work<'_> {
     pub(super) fn find_unit(&self, target: &Target, name: &ServerName) -> Result<Unit, Denial> {
         let naming = &self.order.policy.systemd.unit_name;
         let unit = naming.name_unit(&target.account().name, name)?;
-        Unit::new(unit, &self.order.policy.hooks)
+        Unit::new(unit)
     }
 
     /// Starts the server's unit, and answers the mediator's questions about it until the mediator says that
@@ -44,14 +46,20 @@ impl Work<'_> {
         let (policy, user) = (self.order.policy, &target.account().name);
         let unit = self.find_unit(target, server_name)?;
         let shared = list_shared_properties(policy, read_limits(granted), user, server_name);
-        let after = policy.hooks.after_dir.as_ref().map(|_| {
-            let limit = after::find_longest(&policy.hooks);
-            unit.list_after_properties(limit, &list_variables(target, server_name))
-        });
+        let pipes = [self.request.as_raw_fd(), self.wire.reports.as_raw_fd()];
+        let path = |pipe| format!("file:/proc/{}/fd/{pipe}", Pid::this());
+        let [request, reports] = pipes.map(path);
+        let mut opened =
+            vec![("StandardInput".to_owned(), request), ("StandardOutput".to_owned(), reports)];
+        let mut passed = String::new();
+        if let Some(limit) = after::find_longest(&policy.hooks) {
+            // systemd would open the two again for the hooks after the server, when they are gone.
+            let [request, reports] = pipes;
+            passed = format!(",{request},{reports}");
+            opened = unit.list_after_properties(limit, &list_variables(target, server_name));
+        }
         let own = list_own_properties(policy, user, server_name);
-        let properties = [shared, after.unwrap_or_default(), own].concat();
-        let (request, reports) = (self.request.as_raw_fd(), self.wire.reports.as_raw_fd());
-        let started = unit.start(target, &properties, request, reports);
+        let started = unit.start(target, &[shared, opened, own].concat(), &passed);
         let mediator = self.wire.delivered.try_clone().map_err(|_| Denial::CallerGone)?;
         match started.and_then(|()| unit.answer_about(&mut self.wire, &mediator)) {
             Ok(Some(DELIVERED)) => Ok(()),

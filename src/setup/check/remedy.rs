@@ -150,7 +150,6 @@ pub fn restore_trust(distrust: &Distrust) -> Option<String> {
     Some(match distrust {
         Distrust::Owner(path, _) => format!("chown root {}", quote(path)),
         Distrust::Writable(path, _) => format!("chmod go-w {}", quote(path)),
-        Distrust::Readable(path, _) => format!("chmod go= {}", quote(path)),
         Distrust::Link(path) => {
             let path = quote(path);
             format!("real=$(readlink -f {path}) && rm {path} && cp -a \"$real\" {path}")

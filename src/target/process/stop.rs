@@ -150,8 +150,7 @@ fn end_leftovers(supervisor: Option<Process>, keeper: Option<Process>, leftovers
     }
 }
 
-/// Ends processes that outlived their server: SIGTERM, and SIGKILL three seconds later.
-pub fn end_by_hand(leftovers: &[Process]) {
+fn end_by_hand(leftovers: &[Process]) {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let begin = Instant::now();
         for process in leftovers {
