@@ -24,7 +24,10 @@ use target::foreground::become_server;
 use target::{agent, launcher, supervisor};
 
 fn main() -> ExitCode {
-    if let Some(status) = supervisor::run_if_asked().or_else(keeper::run_if_asked) {
+    if let Some(status) = supervisor::run_if_asked()
+        .or_else(keeper::run_if_asked)
+        .or_else(foreground::run_hooks_after_if_asked)
+    {
         return status;
     }
     if let Some(begun) = foreground::begin_if_asked() {

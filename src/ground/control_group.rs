@@ -1,8 +1,51 @@
-//! Whether the kernel holds a process to the limits of its control group, cgroups(7): one group for all
-//! controllers on v2, one for each controller on v1.
+//! Control groups, cgroups(7): where they are, what is in them, and whether the kernel holds a process to the limits of
+//! its own. There is one group for all controllers on v2, and one for each controller on v1.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+
+/// Where systemd's own groups are, on v2 and v1.
+const HIERARCHIES: [&str; 3] =
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+
+/// systemd's group that has this process in it.
+#[must_use]
+pub fn find_own() -> Option<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = groups.lines().filter_map(|line| line.splitn(3, ':').last());
+    let places =
+        groups.flat_map(|group| HIERARCHIES.map(|folder| format!("{folder}{group}").into()));
+    let mut places = places.filter(|place: &PathBuf| list_members(place).contains(&Pid::this()));
+    places.next()
+}
+
+/// Every process of a group, by its name below a hierarchy, and of the groups below it.
+#[must_use]
+pub fn list_processes(group: &str) -> Vec<Pid> {
+    let places = HIERARCHIES.iter().filter(|_| !group.is_empty());
+    let mut places = places.map(|folder| PathBuf::from(format!("{folder}{group}")));
+    places
+        .find(|place| place.join("cgroup.procs").exists())
+        .map_or_else(Vec::new, |it| list_below(&it))
+}
+
+/// Every process of the group in this place, and of the groups below it, which a server may have made.
+#[must_use]
+pub fn list_below(place: &Path) -> Vec<Pid> {
+    let mut found = list_members(place);
+    let entries = fs::read_dir(place).into_iter().flatten().filter_map(Result::ok);
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        found.extend(list_below(&entry.path()));
+    }
+    found
+}
+
+fn list_members(place: &Path) -> Vec<Pid> {
+    let text = fs::read_to_string(place.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
+}
 
 /// A limit of a server as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,6 +77,11 @@ pub enum Denial {
         /// The hook.
         name: String,
     },
+    /// Hooks of another server of the account have run for too long to wait for them.
+    HooksBusy {
+        /// How long was waited, in seconds.
+        seconds: u64,
+    },
     /// The server name is longer than a unit or file name can hold.
     ServerNameTooLong,
     /// The unit of a server exists, and its name cannot be made free.
@@ -132,6 +137,7 @@ impl Denial {
             Self::AccountsTooMany { .. } => ("accounts_too_many", 0),
             Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
             Self::HookFailed { .. } => ("hook_failed", 0),
+            Self::HooksBusy { .. } => ("hooks_busy", 0),
             Self::ServerNameTooLong => ("server_name_too_long", 1),
             Self::AlreadyRunning { .. } => ("already_running", 0),
             Self::LimitNotHeld { .. } => ("limit_not_enforceable", 1),

@@ -4,13 +4,18 @@
 //! signals to the direct children reach every descendant in the end. The kernel does not reuse a child's pid
 //! before this process has reaped the child.
 
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::control_group::list_below;
+use crate::pidfd::Pidfd;
+use crate::report::End;
 use crate::waiting::wait_for_any;
 
 /// How long SIGTERM may take before SIGKILL follows.
@@ -40,14 +45,20 @@ impl Ending {
 
     /// Sends each of these children the signal that is due now.
     pub fn signal(&mut self, children: &[Pid]) {
+        self.signal_by(children, |child, signal| {
+            let _ = kill(child, signal);
+        });
+    }
+
+    fn signal_by(&mut self, processes: &[Pid], send: impl Fn(Pid, Signal)) {
         let out_of_patience = self.since.elapsed() >= self.grace;
-        self.warned.retain(|warned| children.contains(warned));
-        for child in children {
+        self.warned.retain(|warned| processes.contains(warned));
+        for process in processes {
             if out_of_patience {
-                let _ = kill(*child, Signal::SIGKILL);
-            } else if !self.warned.contains(child) {
-                let _ = kill(*child, Signal::SIGTERM);
-                self.warned.push(*child);
+                send(*process, Signal::SIGKILL);
+            } else if !self.warned.contains(process) {
+                send(*process, Signal::SIGTERM);
+                self.warned.push(*process);
             }
         }
     }
@@ -73,6 +84,29 @@ pub fn end_session(leader: Pid, grace: Duration) {
     finish(ending);
 }
 
+/// Ends all processes of the control group in this place but this one, and waits for them.
+pub fn end_group(place: &Path, grace: Duration) {
+    let list = || -> Vec<Pid> {
+        list_below(place).into_iter().filter(|pid| *pid != Pid::this()).collect()
+    };
+    let mut ending = Ending::begin(grace);
+    while !ending.is_over() {
+        let held = list().into_iter().filter_map(|pid| Some((pid, Pidfd::open(pid).ok()?)));
+        let held: Vec<(Pid, Pidfd)> = held.collect();
+        // What is still in the group is what its descriptor holds, or another process of the group.
+        let left = list();
+        if left.is_empty() {
+            return;
+        }
+        let find = |pid: &Pid| held.iter().find(|(one, _)| one == pid).map(|(_, held)| held);
+        let known: Vec<Pid> = left.into_iter().filter(|pid| find(pid).is_some()).collect();
+        ending.signal_by(&known, |pid, signal| {
+            let _ = find(&pid).map(|held| held.send_signal(signal as i32));
+        });
+        let _ = wait_for_any(&mut [], INTERVAL);
+    }
+}
+
 fn finish(mut ending: Ending) {
     while has_children() && !ending.is_over() {
         ending.signal(&list_children());
@@ -96,6 +130,22 @@ pub fn has_children() -> bool {
             Ok(WaitStatus::StillAlive) => return true,
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
+        }
+    }
+}
+
+/// Ends this process as another one ended, for whoever waits for it. Returns only if that was no signal, or if the
+/// signal ends no process.
+#[must_use]
+pub fn end_like(end: End) -> ExitCode {
+    match end {
+        End::Exited(status) => ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)),
+        End::Killed(number) => {
+            if let Ok(signal) = Signal::try_from(number) {
+                let _ = SigSet::from(signal).thread_unblock();
+                let _ = raise(signal);
+            }
+            ExitCode::from(u8::try_from(number.saturating_add(128)).unwrap_or(1))
         }
     }
 }

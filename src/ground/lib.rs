@@ -7,6 +7,7 @@ pub mod pidfd;
 pub mod waiting;
 pub mod turn;
 pub mod ending;
+pub mod roster;
 pub mod output;
 pub mod program;
 pub mod escape;

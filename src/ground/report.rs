@@ -1,7 +1,9 @@
 //! What the processes of a launch tell the mediator.
 
 use std::path::Path;
+use std::str::FromStr;
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::denial::Denial;
@@ -139,6 +141,24 @@ pub enum End {
 }
 
 impl End {
+    /// What systemd tells programs that run after a unit, in `EXIT_CODE` and `EXIT_STATUS` (systemd.exec(5)).
+    #[must_use]
+    pub fn from_systemd(code: &str, status: &str) -> Option<Self> {
+        match code {
+            "exited" => status.parse().ok().map(Self::Exited),
+            _ => Signal::from_str(&format!("SIG{status}")).ok().map(|it| Self::Killed(it as i32)),
+        }
+    }
+
+    /// Exit status and signal, of which one is empty.
+    #[must_use]
+    pub fn to_words(self) -> [String; 2] {
+        match self {
+            Self::Exited(status) => [status.to_string(), String::new()],
+            Self::Killed(signal) => [String::new(), signal.to_string()],
+        }
+    }
+
     /// The number that Python's subprocess uses: the exit status, or the negative signal.
     #[must_use]
     pub fn as_upstream(&self) -> i32 {

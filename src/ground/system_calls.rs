@@ -5,13 +5,16 @@
 pub mod afresh;
 
 use std::ffi::{CStr, CString, c_long};
+use std::fs::{File, Permissions};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
 use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
@@ -20,6 +23,20 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
 };
+
+/// Copies a file into memory that nobody can change any more, memfd_create(2), open to its owner alone. No memory of
+/// this process ever has the content.
+///
+/// # Errors
+/// What the kernel says.
+pub fn copy_into_memory(file: &mut File) -> std::io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut copy = File::from(memfd_create("copy", flags)?);
+    std::io::copy(file, &mut copy)?;
+    copy.set_permissions(Permissions::from_mode(0o600))?;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(copy)
+}
 
 /// fork(2).
 ///

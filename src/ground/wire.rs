@@ -46,6 +46,9 @@ pub struct Wire {
     pub reports: File,
     /// Carries the mediator's words, and closes when the mediator ends.
     pub delivered: OwnedFd,
+    /// What a supervisor keeps open until it ends, and uses for nothing: the lock by which root knows that the
+    /// server is there.
+    pub held: Option<OwnedFd>,
 }
 
 /// The mediator's end.
@@ -64,7 +67,7 @@ impl Wire {
         let (report, reports) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
         let (delivered, delivery) = pipe2(OFlag::O_CLOEXEC).map_err(Denial::at("pipe"))?;
         let link = Link { reports: BufReader::new(File::from(report)), delivery };
-        Ok((Self { reports: File::from(reports), delivered }, link))
+        Ok((Self { reports: File::from(reports), delivered, held: None }, link))
     }
 
     /// Leaves the caller's session, stdin and stdout, so that only the wire connects us, and receives orphans

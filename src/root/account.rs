@@ -112,6 +112,9 @@ pub struct Caller {
 pub const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
 
 impl Caller {
+    /// Root, which nobody has called.
+    pub const ROOT: Self = Self { uid: Uid::from_raw(0), name: None };
+
     /// Reads who called: `SUDO_UID` and `SUDO_USER` as sudo sets them. Without, only we ourselves have called.
     ///
     /// # Errors

@@ -40,7 +40,14 @@ pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
     let [caller, target] = [caller.as_deref(), record.target]
         .map(|name| name.unwrap_or(unknown).replace(' ', "\\x20"));
     let (action, code) = (record.action.unwrap_or(unknown), record.code);
-    let text = format!("caller={caller} target={target} action={action} code={code}");
+    write_line(program, &format!("caller={caller} target={target} action={action} code={code}"))
+}
+
+/// Writes another line, escaped, in the same way.
+///
+/// # Errors
+/// Those of [`write_record`].
+pub fn write_line(program: &str, text: &str) -> Result<(), String> {
     let text = escape_control_characters(text.as_bytes(), Lines::One);
     let line = format!("<{PRIORITY}>{program}[{}]: {text}", std::process::id());
     send(line.as_bytes()).map_err(|error| format!("audit (not in syslog: {error}): {text}"))

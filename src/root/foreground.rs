@@ -6,25 +6,31 @@
 //!     server name and request, in memory: stdin ┘  └─ reports: stdout, until the exec
 //! ```
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
 
+use ground::control_group;
 use ground::denial::Denial;
-use ground::report::Report;
+use ground::ending::{GRACE, end_group};
+use ground::report::{End, Report};
 use ground::server_name::ServerName;
 use ground::system_calls;
 use ground::wire::{Wire, stdout_to_caller};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{Gid, Pid, dup2_stdout, geteuid, getppid, getuid};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
 use crate::account::{FOREIGN, parse_id};
-use crate::hooks::run_hooks;
+use crate::hooks::{after, run_hooks};
 use crate::policy::file::Policy;
 use crate::privileges::{Unprivileged, become_nobody, become_target};
-use crate::service_manager::{FOREGROUND, GROUPS, STARTER};
+use crate::service_manager::{AFTER, FOREGROUND, GROUPS, STARTER};
 
 /// In memory, the request follows a block of this many bytes with the server's name, padded with NUL. Root
 /// reads only this block.
@@ -65,32 +71,69 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let [user, groups, starter, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
-    starter.to_str()?.strip_prefix(STARTER).and_then(parse_id)?;
-    let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
-    let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
-    // If sudo or the like made this process root and left it to PID 1, one of these is set.
-    let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
-    let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
-    let is_root = getuid().is_root() && geteuid().is_root();
-    let is_unit = is_root && getppid() == Pid::from_raw(1) && !is_left;
-    (is_unit && last == FOREGROUND).then(|| {
+    let read = |word: &OsString, name| -> Option<Vec<u32>> {
+        word.to_str()?.strip_prefix(name)?.split(',').map(parse_id).collect()
+    };
+    let (groups, starter) = (read(groups, GROUPS)?, read(starter, STARTER)?);
+    let groups = groups.into_iter().map(Gid::from_raw).collect();
+    (is_unit() && last == FOREGROUND).then(|| {
         system_calls::begin();
-        begin(user, groups).map_err(|sentence| match become_nobody() {
+        begin(user, groups, &starter).map_err(|sentence| match become_nobody() {
             Ok(_) => sentence,
             Err(denial) => denial.to_string(),
         })
     })
 }
 
-fn begin(user: &str, groups: Vec<Gid>) -> Result<Begun, String> {
-    if !is_from_monitor() {
+/// Whether systemd has started this process, as root.
+fn is_unit() -> bool {
+    // If sudo or the like made this process root and left it to PID 1, one of these is set.
+    let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
+    let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
+    let is_root = getuid().is_root() && geteuid().is_root();
+    is_root && getppid() == Pid::from_raw(1) && !is_left
+}
+
+/// Opens the request and the pipe, of which systemd knows nothing if it runs our program again after the unit: it would
+/// open them again, when they are gone.
+fn take_pipes(starter: u32, pipes: &[u32]) -> Result<(), Errno> {
+    let [request, reports] = pipes else { return Ok(()) };
+    let open = |number: &u32, how: OFlag| {
+        let how = how | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        open(format!("/proc/{starter}/fd/{number}").as_str(), how, Mode::empty())
+    };
+    dup2_stdin(open(request, OFlag::O_RDONLY)?)?;
+    dup2_stdout(open(reports, OFlag::O_WRONLY)?)
+}
+
+/// If systemd has started this process for what has to be done after a server's unit, does it.
+#[must_use]
+pub fn run_hooks_after_if_asked() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    if words.next()? != AFTER || !is_unit() {
+        return None;
+    }
+    let unit = words.next()?.into_string().ok()?;
+    let variables = words.map(OsString::into_vec).collect();
+    let [code, status] =
+        ["EXIT_CODE", "EXIT_STATUS"].map(|it| std::env::var(it).unwrap_or_default());
+    system_calls::begin();
+    let _ = prctl::set_child_subreaper(true);
+    let _ = control_group::find_own().map(|own| end_group(&own, GRACE));
+    after::run_hooks_after(&unit, variables, End::from_systemd(&code, &status));
+    Some(ExitCode::SUCCESS)
+}
+
+fn begin(user: &str, groups: Vec<Gid>, starter: &[u32]) -> Result<Begun, String> {
+    let (starter, pipes) = starter.split_first().ok_or("nobody has started this unit")?;
+    if take_pipes(*starter, pipes).is_err() || !is_from_monitor() {
         let sentence =
             "this unit is started by sudospawner alone, once: have the Hub start the server";
         return Err(sentence.to_owned());
     }
     let mut wire =
         open_wire().map_err(|errno| format!("stdin and stdout cannot be used: {errno}"))?;
-    let begun = give_up_root(user, groups, &mut wire).map_err(|denial| {
+    let begun = give_up_root(user, groups, !pipes.is_empty(), &mut wire).map_err(|denial| {
         wire.send(&denial.clone().into());
         denial.to_string()
     });
@@ -118,7 +161,7 @@ fn is_from_monitor() -> bool {
 fn open_wire() -> Result<Wire, Errno> {
     let stdout = stdout_to_caller();
     let copy = || stdout.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE);
-    let wire = Wire { reports: File::from(copy()?), delivered: copy()? };
+    let wire = Wire { reports: File::from(copy()?), delivered: copy()?, held: None };
     dup2_stdout(std::io::stderr())?;
     Ok(wire)
 }
@@ -127,6 +170,7 @@ fn open_wire() -> Result<Wire, Errno> {
 fn give_up_root(
     user: &str,
     groups: Vec<Gid>,
+    is_followed: bool,
     wire: &mut Wire,
 ) -> Result<(Unprivileged, Policy, File), Denial> {
     let policy = Policy::load_for_root()?;
@@ -134,8 +178,12 @@ fn give_up_root(
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let mut request = File::from(stdin.map_err(|_| Denial::at("dup")(Errno::EMFILE))?);
     let server_name = read_name(&mut request)?;
+    let unit = policy.systemd.unit_name.name_unit(user, &server_name)?;
+    let enter = || after::enter(&policy.hooks, target.account(), unit.as_str());
+    let turn = is_followed.then(enter).transpose()?;
     let report = |result| wire.send(&Report::Hook(result));
     let prepared = run_hooks(target, &policy.hooks, &server_name, report)?;
+    drop(turn);
     if wire.is_abandoned() {
         return Err(Denial::CallerGone);
     }

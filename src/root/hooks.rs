@@ -1,7 +1,10 @@
-//! Hooks: what root runs before a server starts, in order of their names.
+//! Hooks: what root runs before a server starts, in order of their names, and after it.
 
+pub mod after;
+pub mod credentials;
 pub mod runner;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -52,15 +55,14 @@ pub fn run_hooks(
     server_name: &ServerName,
     mut report: impl FnMut(HookResult),
 ) -> Result<Prepared, Denial> {
-    let found = find_hooks(&settings.dir);
+    let (user, variables) = (&target.account().name, list_variables(&target, server_name));
+    let Due { found, runner, .. } = &Due::prepare(settings, &settings.dir, user, variables);
     if settings.private_mounts && found.iter().any(Result::is_ok) {
         let step = "a mount namespace for the hooks (hooks.private_mounts)";
         make_mounts_private().map_err(Denial::at(step))?;
     }
-    let variables = list_variables(&target, server_name);
-    let runner = Runner { timeout: settings.timeout, variables, surroundings: Surroundings::Clean };
     for hook in found {
-        let success = run_found(hook, &runner, &mut report);
+        let success = run_found(hook, runner, &mut report);
         if settings.on_failure == OnFailure::Fail {
             success.map_err(|name| Denial::HookFailed { name })?;
         }
@@ -68,21 +70,53 @@ pub fn run_hooks(
     Ok(Prepared { whom: target })
 }
 
+/// The hooks of one directory, and what they are run with.
+struct Due {
+    found: Vec<Found>,
+    runner: Runner,
+    /// Open for as long as they may run.
+    _credentials: Option<File>,
+}
+
+impl Due {
+    /// If the policy has secrets for them that are refused, none is run.
+    fn prepare(
+        settings: &Hooks,
+        directory: &Path,
+        user: &str,
+        mut variables: Vec<Vec<u8>>,
+    ) -> Self {
+        let mut found = find_hooks(directory);
+        let folder = settings.credentials.as_ref().filter(|_| !found.is_empty());
+        let copied = folder.map_or(Ok(None), |folder| {
+            let refuse = |reason| HookResult::new(folder, HookStatus::Refused, reason);
+            credentials::copy(folder, user).map_err(refuse)
+        });
+        let copied = copied.unwrap_or_else(|refused| {
+            found = vec![Err(refused)];
+            None
+        });
+        variables.extend(copied.iter().map(credentials::to_variable));
+        let (timeout, surroundings) = (settings.timeout, Surroundings::Clean);
+        Self { found, runner: Runner { timeout, variables, surroundings }, _credentials: copied }
+    }
+}
+
 /// Runs a hook, unless it was refused. `report` is called before and after.
 ///
 /// # Errors
 /// The name of a hook that failed.
 pub fn run_found(
-    hook: Found,
+    hook: &Found,
     runner: &Runner,
     report: &mut impl FnMut(HookResult),
 ) -> Result<(), String> {
     let result = match hook {
-        Err(refused) => refused,
+        Err(refused) => refused.clone(),
         Ok(path) => {
             let name = path.file_name().map_or(Path::new(""), Path::new);
             report(HookResult::new(name, HookStatus::Running, String::new()));
-            runner.run(&path)
+            runner.run(path)
         }
     };
     let success = if result.status == HookStatus::Ok { Ok(()) } else { Err(result.name.clone()) };
@@ -116,7 +150,7 @@ pub fn find_hooks(directory: &Path) -> Vec<Found> {
 }
 
 /// The variables of hooks, as `NAME=value`. The only part of the request is the server's validated name.
-fn list_variables(target: &Target, server_name: &ServerName) -> Vec<Vec<u8>> {
+pub fn list_variables(target: &Target, server_name: &ServerName) -> Vec<Vec<u8>> {
     let Account { name, uid, gid, home, .. } = target.account();
     let own = [
         format!("SUDOSPAWNER_UID={uid}"),

@@ -1,9 +1,12 @@
-//! The keeper: a root process that stays beside a server only if a hook left a process behind, such as the
-//! daemon of a FUSE mount. When the server's supervisor has ended, the keeper ends what hooks left.
+//! The keeper: a root process that stays beside a server if a hook left a process behind, such as the daemon of a
+//! FUSE mount, or if the policy has hooks after a server. When the server's supervisor has ended, the keeper ends what
+//! hooks left, and runs those hooks.
 //!
-//! It holds nothing: no pipe, and no request, which it has not seen since it was executed anew.
+//! It holds nothing but the lock on the server's place in its account's list ([`after`]): no pipe, and no request,
+//! which it has not seen since it was executed anew.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -13,6 +16,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, geteuid};
 
 use ground::ending::{GRACE, end_children};
+use ground::report::End;
+
+use crate::hooks::after;
 
 /// Its `argv[0]`, and its name in `ps`; see the supervisor's.
 pub const NAME: &str = "sudospawner-keeper";
@@ -20,10 +26,12 @@ pub const NAME: &str = "sudospawner-keeper";
 /// A supervisor is killed after being stopped this many times.
 const MOST_STOPS: u32 = 20;
 
-/// The command line of a keeper for this supervisor, a child of the calling process.
+/// The command line of a keeper for this supervisor, a child of the calling process, with the variables of the hooks
+/// after the server.
 #[must_use]
-pub fn to_argv(supervisor: Pid) -> Vec<CString> {
-    [NAME.to_owned(), supervisor.to_string()].into_iter().flat_map(CString::new).collect()
+pub fn to_argv(supervisor: Pid, variables: &[Vec<u8>]) -> Vec<CString> {
+    let words = [NAME.as_bytes().to_vec(), supervisor.to_string().into_bytes()];
+    words.into_iter().chain(variables.iter().cloned()).flat_map(CString::new).collect()
 }
 
 /// If this process was started as a keeper, keeps until its end.
@@ -36,14 +44,15 @@ pub fn run_if_asked() -> Option<ExitCode> {
     let supervisor = argv.next().and_then(|word| word.to_str()?.parse().ok()).map(Pid::from_raw);
     // Only root has something to keep, and only this program starts a root process by that name.
     let supervisor = supervisor.filter(|_| geteuid().is_root());
-    Some(supervisor.map_or(ExitCode::FAILURE, keep))
+    let variables = argv.map(OsString::into_vec).collect();
+    Some(supervisor.map_or(ExitCode::FAILURE, |supervisor| keep(supervisor, variables)))
 }
 
-/// Waits for this child to end, and then ends what hooks left.
-pub fn keep(supervisor: Pid) -> ExitCode {
+/// Waits for this child to end, and then does what is left to do.
+pub fn keep(supervisor: Pid, variables: Vec<Vec<u8>>) -> ExitCode {
     let _ = prctl::set_name(c"sudospawner");
     let mut times_stopped = 0;
-    loop {
+    let told = loop {
         match waitpid(None, Some(WaitPidFlag::WUNTRACED)) {
             // The account can stop the supervisor to hold up the keeper. Continue it, and finally kill it.
             Ok(WaitStatus::Stopped(pid, _)) if pid == supervisor => {
@@ -53,11 +62,15 @@ pub fn keep(supervisor: Pid) -> ExitCode {
             }
             Ok(ended) if ended.pid() != Some(supervisor) => {}
             Err(Errno::EINTR) => {}
-            // The supervisor has ended, or nothing is left to keep.
-            Ok(_) | Err(_) => break,
+            // It ends as its server did: the account's word.
+            Ok(WaitStatus::Exited(_, status)) => break Some(End::Exited(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => break Some(End::Killed(signal as i32)),
+            // Nothing is left to keep.
+            Ok(_) | Err(_) => break None,
         }
-    }
+    };
     // A FUSE daemon has data to write.
     end_children(GRACE);
+    after::run_hooks_after(&Pid::this().to_string(), variables, told);
     ExitCode::SUCCESS
 }

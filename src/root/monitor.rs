@@ -31,14 +31,14 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::Mode as FileMode;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, pipe2, read, write};
 
 use crate::account::{Caller, within_limit};
 use crate::audit::{self, Record};
 use crate::enrolment::enrol;
-use crate::hooks::{Prepared, run_hooks};
+use crate::hooks::{Prepared, after, list_variables, run_hooks};
 use crate::keeper;
 use crate::options::RootOptions;
 use crate::policy::Target;
@@ -102,13 +102,14 @@ impl Monitor {
             ForkResult::Parent { .. } => Ok(Self { decision: File::from(tell), request, link }),
             ForkResult::Child => {
                 drop((tell, link));
-                let mut work = Work { order, wire, request };
+                let mut work = Work { order, wire, request, followed: None };
                 match work.follow_decision(&decision) {
                     Ok(None) => {}
-                    Ok(Some(launch)) => launch.see_through(work.wire, order.policy.server.launcher),
+                    Ok(Some(launch)) => work.see_through(launch),
                     Err(denial) => {
                         end_children(GRACE);
                         work.wire.send(&denial.into());
+                        finish(work.followed);
                     }
                 }
                 system_calls::exit_now(1)
@@ -122,6 +123,8 @@ struct Work<'a> {
     order: &'a Order<'a>,
     wire: Wire,
     request: File,
+    /// The variables of the hooks that will follow the server.
+    followed: Option<Vec<Vec<u8>>>,
 }
 
 impl Work<'_> {
@@ -186,8 +189,20 @@ impl Work<'_> {
 
     /// Runs the hooks, and has a child give up root and become the server's supervisor.
     fn start_beside(&mut self, target: Target, name: &ServerName) -> Result<Launch, Denial> {
+        let settings = &self.order.policy.hooks;
+        let mut turn = None;
+        if settings.after_dir.is_some() {
+            // What ends the Hub's unit sends these to all processes in it, and has to wait for the hooks.
+            let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+            let _ = signals.into_iter().collect::<SigSet>().thread_block();
+            let (held, taken) = after::enter(settings, target.account(), &Pid::this().to_string())?;
+            self.wire.held = Some(held.into());
+            self.followed = Some(list_variables(&target, name));
+            turn = Some(taken);
+        }
         let report = |result| self.wire.send(&Report::Hook(result));
-        let prepared = run_hooks(target, &self.order.policy.hooks, name, report)?;
+        let prepared = run_hooks(target, settings, name, report)?;
+        drop(turn);
         if self.wire.is_abandoned() {
             return Err(Denial::CallerGone);
         }
@@ -253,30 +268,41 @@ struct Launch {
     leaves_something: bool,
 }
 
-impl Launch {
+impl Work<'_> {
     /// Stays until the caller has its reply; without one, ends server and supervisor. If hooks left a process
-    /// behind, this process becomes the keeper.
-    fn see_through(self, wire: Wire, launcher: Launcher) {
+    /// behind, or will follow the server, this process becomes the keeper.
+    fn see_through(self, launch: Launch) {
+        let Launch { supervisor, deliver, leaves_something } = launch;
         // The mediator notices the supervisor's end only if nobody else can write reports.
-        let Wire { reports, delivered } = wire;
+        let Wire { reports, delivered, held } = self.wire;
         drop(reports);
         if is_delivered(&delivered) {
-            let _ = write(&self.deliver, &[DELIVERED]);
-            if self.leaves_something {
+            let _ = write(&deliver, &[DELIVERED]);
+            if leaves_something || self.followed.is_some() {
                 // A keeper does not use the Hub's log.
                 let _ = dup2_stderr(std::io::stdin());
-                system_calls::execute_anew(&keeper::to_argv(self.supervisor), &[]);
-                keeper::keep(self.supervisor);
+                let variables = self.followed.unwrap_or_default();
+                let kept: Vec<_> = held.iter().map(AsFd::as_fd).collect();
+                system_calls::execute_anew(&keeper::to_argv(supervisor, &variables), &kept);
+                keeper::keep(supervisor, variables);
             }
             return;
         }
         // The supervisor ends the server, unless its user prevents that.
-        drop(self.deliver);
-        let _ = kill(self.supervisor, Signal::SIGCONT);
-        let _ = Pidfd::open(self.supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));
+        drop(deliver);
+        let _ = kill(supervisor, Signal::SIGCONT);
+        let _ = Pidfd::open(supervisor).map(|held| held.wait_for_end(LONGEST_ENDING));
         // Without Slurm's controller a job cannot be cancelled. Its submitter, which is the target's, goes on alone.
-        if self.leaves_something || launcher != Launcher::Slurm {
+        if leaves_something || self.order.policy.server.launcher != Launcher::Slurm {
             end_children(GRACE);
         }
+        finish(self.followed);
+    }
+}
+
+/// Runs the hooks after a server whose caller never learnt of it.
+fn finish(followed: Option<Vec<Vec<u8>>>) {
+    if let Some(variables) = followed {
+        after::run_hooks_after(&Pid::this().to_string(), variables, None);
     }
 }

@@ -12,8 +12,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::policy::Target;
-use crate::unit_properties::Property;
+use crate::unit_properties::{Property, quote};
+use ground::control_group::find_own;
 use ground::denial::Denial;
+use ground::ending::LONGEST_ENDING;
 use ground::output::Output;
 use ground::program::Program;
 use ground::unit_name::UnitName;
@@ -25,9 +27,6 @@ const JOURNAL: &str = "/usr/bin/journalctl";
 /// control group and does not have to be moved.
 const UNMOVED: [&str; 2] =
     ["/usr/lib/systemd/systemd-executor", "/sys/fs/cgroup/cgroup.controllers"];
-/// Where the units' control groups are, on cgroup v2 and v1, cgroups(7).
-pub const HIERARCHIES: [&str; 3] =
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
 /// How many lines of the journal are shown for a server that ended early.
 const LAST_LINES: &str = "--lines=40";
 
@@ -43,11 +42,15 @@ const STATE: &str = "--property=LoadState,ActiveState,Transient,ExecStart,MainPI
 
 /// The last word of our command line in a unit; see [`crate::foreground`].
 pub const FOREGROUND: &str = "--foreground";
-/// The word before it: the process that has started the unit, so that it recognizes its own.
+/// The word before it: the process that has started the unit, so that it recognizes its own, and the descriptors of
+/// request and reports if systemd has not opened them.
 pub const STARTER: &str = "--started-by=";
 /// The word before that: the target's groups, so that they are looked up only once. PID 1 answers part of
 /// that lookup, and is busy while it starts a unit.
 pub const GROUPS: &str = "--groups=";
+
+/// The first word of our command line in what systemd runs after a unit.
+pub const AFTER: &str = "--after";
 
 /// Why the name of one of our units cannot be used again.
 const LEFT: &str = "systemd could not end it; see systemctl status";
@@ -75,8 +78,8 @@ impl Unit {
         Ok(Self { name, own })
     }
 
-    /// Starts the unit, which executes this program in the foreground. Its stdin and its reports are files of
-    /// this process, named by their paths below `/proc`.
+    /// Starts the unit, which executes this program in the foreground. `pipes` are empty if its stdin and stdout are
+    /// among the properties, and otherwise a comma and these descriptors of this process, for it to open.
     ///
     /// # Errors
     /// [`Denial::AlreadyRunning`] if a unit of that name exists that is not ours or cannot be ended, and
@@ -85,16 +88,13 @@ impl Unit {
         &self,
         target: &Target,
         properties: &[Property],
-        stdin: &str,
-        reports: &str,
+        pipes: &str,
     ) -> Result<(), Denial> {
         let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
         let mut words = vec![
             "--no-ask-password".to_owned(),
             format!("--unit={}", self.name.as_str()),
             "--service-type=exec".to_owned(),
-            format!("--property=StandardInput=file:{stdin}"),
-            format!("--property=StandardOutput=file:{reports}"),
             "--property=StandardError=journal".to_owned(),
         ];
         words.extend(properties.iter().map(|(name, value)| format!("--property={name}={value}")));
@@ -104,16 +104,34 @@ impl Unit {
             // systemd expands `$` in the arguments of a command, but not in its path.
             format!("--user={}", target.account().name.replace('$', "$$")),
             format!("{GROUPS}{}", groups.join(",")),
-            name_starter(),
+            name_starter() + pipes,
             FOREGROUND.to_owned(),
         ]);
-        let Err(_) = call(RUN, &words)? else { return Ok(()) };
+        let Err(_) = call(RUN, &words, || {})? else { return Ok(()) };
         self.make_free()?;
-        let Err(sentence) = call(RUN, &words)? else { return Ok(()) };
+        let Err(sentence) = call(RUN, &words, || {})? else { return Ok(()) };
         // systemd keeps an earlier server's unit, as inactive, whose processes the kernel keeps.
         let shown = self.show()?;
         let is_kept = self.is_ours(&shown) && !self.is_started_here(&shown);
         Err(if is_kept { self.occupied(LEFT) } else { unavailable(sentence) })
+    }
+
+    /// The properties by which systemd runs our program after the unit, with these variables and for this time.
+    #[must_use]
+    pub fn list_after_properties(&self, limit: Duration, variables: &[Vec<u8>]) -> Vec<Property> {
+        let words = [self.own.as_str(), AFTER, self.name.as_str()].map(quote).into_iter();
+        let variables = variables.iter().map(|word| quote(&String::from_utf8_lossy(word)));
+        let words: Vec<String> = words.chain(variables).collect();
+        // Without a sandbox, and without expanding `$`.
+        let command = format!(":+{}", words.join(" "));
+        let properties = [
+            ("ExecStopPost", command),
+            ("TimeoutStopSec", limit.as_secs().to_string()),
+            // That program ends what the server left. systemd would leave what ignores SIGTERM for so long.
+            ("KillMode", "process".to_owned()),
+            ("StandardOutput", "journal".to_owned()),
+        ];
+        properties.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
 
     /// Ends what may be left of an earlier server in this unit.
@@ -143,7 +161,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn show(&self) -> Result<String, Denial> {
-        self.control(&["show", STATE])?.map_err(unavailable)
+        self.control(&["show", STATE], || {})?.map_err(unavailable)
     }
 
     /// Ends every process of the unit, waits for that, and makes systemd forget the unit. A unit that is not
@@ -152,7 +170,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn stop(&self) -> Result<(), Denial> {
-        if self.end_processes()? { self.forget() } else { Ok(()) }
+        if self.end_processes(|| {})? { self.forget() } else { Ok(()) }
     }
 
     /// The same, if this process has started the unit and no other call has replaced it since.
@@ -164,14 +182,16 @@ impl Unit {
     }
 
     /// The first half of [`Unit::stop`]: ends every process and waits for that. Returns whether the unit was
-    /// ours.
+    /// ours. `tell` is called when whoever asked need not wait any longer.
     ///
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
-    pub fn end_processes(&self) -> Result<bool, Denial> {
+    pub fn end_processes(&self, tell: impl FnOnce()) -> Result<bool, Denial> {
         let ours = self.is_ours(&self.show()?);
         if ours {
-            let _ = self.control(&["stop"])?;
+            let _ = self.control(&["stop"], tell)?;
+        } else {
+            tell();
         }
         Ok(ours)
     }
@@ -181,7 +201,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn forget(&self) -> Result<(), Denial> {
-        self.control(&["reset-failed"]).map(drop)
+        self.control(&["reset-failed"], || {}).map(drop)
     }
 
     /// The same, if the unit is ours.
@@ -200,7 +220,7 @@ impl Unit {
             return;
         }
         let find = |name| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");
-        let _ = call(JOURNAL, &["--sync".to_owned()]);
+        let _ = call(JOURNAL, &["--sync".to_owned()], || {});
         let only = [
             format!("_SYSTEMD_INVOCATION_ID={}", find("InvocationID=")),
             "+".to_owned(),
@@ -215,7 +235,7 @@ impl Unit {
         let journal = null.map_err(|_| Errno::EIO).and_then(|null| {
             prepare(JOURNAL, &words)?.start(None, Some([to.as_fd(), null.as_fd()]))
         });
-        let _ = journal.map(|journal| wait_for(journal, &mut Output::default()));
+        let _ = journal.map(|journal| wait_for(journal, &mut Output::default(), || {}));
     }
 
     /// Whether this program made the unit: it is transient and executes this program in the foreground.
@@ -228,13 +248,18 @@ impl Unit {
 
     /// Whether this process has started the unit.
     fn is_started_here(&self, shown: &str) -> bool {
-        self.is_ours(shown) && shown.contains(&format!(" {} {FOREGROUND} ;", name_starter()))
+        let by_this = shown.split_once(&format!(" {}", name_starter()));
+        self.is_ours(shown) && by_this.is_some_and(|(_, rest)| rest.starts_with([' ', ',']))
     }
 
-    fn control(&self, words: &[&str]) -> Result<Result<String, String>, Denial> {
+    fn control(
+        &self,
+        words: &[&str],
+        tell: impl FnOnce(),
+    ) -> Result<Result<String, String>, Denial> {
         let how = ["--quiet", "--no-ask-password", "--", self.name.as_str()];
         let words: Vec<String> = words.iter().chain(&how).map(|word| (*word).to_owned()).collect();
-        call(CONTROL, &words)
+        call(CONTROL, &words, tell)
     }
 }
 
@@ -247,8 +272,13 @@ fn prepare(program: &str, words: &[String]) -> Result<Program, Errno> {
     Program::new(words, ["LC_ALL=C"])
 }
 
-/// What one of systemd's programs wrote. If the program failed, this is the inner error.
-fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denial> {
+/// What one of systemd's programs wrote. If the program failed, this is the inner error. `tell` is called when it has
+/// ended, or takes long.
+fn call(
+    program: &str,
+    words: &[String],
+    tell: impl FnOnce(),
+) -> Result<Result<String, String>, Denial> {
     let failed = |reason: String| unavailable(format!("{program}: {reason}"));
     let at = |errno: Errno| failed(errno.to_string());
     let (mut output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
@@ -259,7 +289,7 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
     if program == RUN {
         begin_grace_period();
     }
-    let success = wait_for(child, &mut output).map_err(at)?;
+    let success = wait_for(child, &mut output, tell).map_err(at)?;
     let success = success
         .ok_or_else(|| failed(format!("no answer within {} seconds", LONGEST_CALL.as_secs())))?;
     let text = String::from_utf8_lossy(&output.bytes).into_owned();
@@ -267,8 +297,12 @@ fn call(program: &str, words: &[String]) -> Result<Result<String, String>, Denia
 }
 
 /// Whether a program succeeded; `None` if it did not end in time and was killed.
-fn wait_for(child: Pid, output: &mut Output) -> Result<Option<bool>, Errno> {
-    let in_time = output.read_until_end_of(child, LONGEST_CALL);
+fn wait_for(child: Pid, output: &mut Output, tell: impl FnOnce()) -> Result<Option<bool>, Errno> {
+    let mut in_time = output.read_until_end_of(child, LONGEST_ENDING);
+    tell();
+    if in_time == Ok(false) {
+        in_time = output.read_until_end_of(child, LONGEST_CALL);
+    }
     if in_time != Ok(true) {
         let _ = kill(child, Signal::SIGKILL);
     }
@@ -286,18 +320,16 @@ fn begin_grace_period() {
     if UNMOVED.iter().all(|path| Path::new(path).exists()) {
         return;
     }
-    let own_pid = Pid::this().to_string();
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    for group in groups.lines().filter_map(|line| line.splitn(3, ':').last()) {
-        for folder in HIERARCHIES {
-            let members = format!("{folder}{group}/cgroup.procs");
-            let is_own = |text: String| text.lines().any(|pid| pid == own_pid);
-            if std::fs::read_to_string(&members).is_ok_and(is_own) {
-                let _ = std::fs::write(&members, &own_pid);
-                return;
-            }
-        }
-    }
+    let own = find_own().map(|group| group.join("cgroup.procs"));
+    let _ = own.map(|members| std::fs::write(members, Pid::this().to_string()));
+}
+
+/// Whether a unit is there, or what systemd runs after it; also if systemd does not say.
+pub fn is_there(unit: &str) -> bool {
+    let words = ["show", "--property=ActiveState", "--", unit].map(str::to_owned);
+    let has_ended =
+        |shown: String| shown == "ActiveState=inactive\n" || shown == "ActiveState=failed\n";
+    !call(CONTROL, &words, || {}).is_ok_and(|shown| shown.is_ok_and(has_ended))
 }
 
 fn unavailable(reason: String) -> Denial {

@@ -51,7 +51,7 @@ pub fn run_hooks(
         Trust::AnyOwner => find_hooks_of_anyone(&hooks.directory),
     };
     for hook in found {
-        let _ = run_found(hook, &runner, &mut report);
+        let _ = run_found(&hook, &runner, &mut report);
     }
     Prepared::without_hooks(look_up())
 }

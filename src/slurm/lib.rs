@@ -70,7 +70,7 @@ pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             let (Some(request), Some(reports), Some(delivered)) = inherited else {
                 return refuse_words();
             };
-            let mut wire = Wire { reports: File::from(reports), delivered };
+            let mut wire = Wire { reports: File::from(reports), delivered, held: None };
             let mut request = File::from(request);
             match *word {
                 SUBMIT => submitter::see_through(wire, &mut request),

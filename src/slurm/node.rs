@@ -5,13 +5,13 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ground::ending::{LONGEST_ENDING, has_children};
+use ground::ending::{LONGEST_ENDING, end_like, has_children};
 use ground::report::{End, Report};
 use ground::system_calls;
 use ground::waiting::wait_for_any;
 use ground::wire::Link;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::umask;
 use nix::unistd::{ForkResult, Pid, chdir, getppid};
@@ -89,9 +89,9 @@ pub fn run() -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     match job.serve(&text, request.as_bytes(), &section, &signals) {
-        Ok(end) => Ok(job.end_like(end)),
-        // Slurm itself tells how a server has ended, and its last lines are in the job's output.
-        Err(Error::Plain(Plain::ExitedEarly { end, .. })) => Ok(job.end_like(end)),
+        // Slurm keeps the exit status or signal of this process, and so tells how a server has ended. Its last lines
+        // are in the job's output.
+        Ok(end) | Err(Error::Plain(Plain::ExitedEarly { end, .. })) => Ok(end_like(end)),
         Err(error) => {
             log::error!("{error}");
             job.tell(&Word::from(error));
@@ -279,21 +279,6 @@ impl Job {
                 return;
             }
             let _ = wait_for_any(&mut [], INTERVAL);
-        }
-    }
-
-    /// Ends as the server did, so that Slurm keeps its exit status or signal.
-    fn end_like(&self, end: End) -> ExitCode {
-        match end {
-            End::Exited(status) => ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)),
-            End::Killed(number) => {
-                if let Ok(signal) = Signal::try_from(number) {
-                    let only = [signal].into_iter().collect::<SigSet>();
-                    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&only), None);
-                    let _ = raise(signal);
-                }
-                ExitCode::from(u8::try_from(number.saturating_add(128)).unwrap_or(1))
-            }
         }
     }
 }

@@ -52,6 +52,10 @@ impl Display for Denial {
                 f,
                 "the hook {name} did not succeed, so the server was not started (hooks.on_failure)"
             ),
+            Self::HooksBusy { seconds } => write!(
+                f,
+                "hooks of another server of this account have been running for {seconds} seconds, and this one's cannot run at the same time (hooks.after_dir): try again, or look at what they wait for"
+            ),
             Self::ServerNameTooLong => f.write_str(
                 "the server name is too long: escaped for a file name, it may have at most 238 bytes",
             ),

@@ -1,15 +1,16 @@
 //! The monitor of a server in a unit: it asks systemd, as root, for as long as somebody has questions.
 
-use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use ground::denial::Denial;
 use ground::report::Report;
 use ground::server_name::ServerName;
 use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, DELIVERED, FORGET, Wire};
-use nix::unistd::Pid;
 
 use super::{LONGEST_CALL, Work, read_words};
+use nix::unistd::Pid;
+
+use crate::hooks::{after, list_variables};
 use crate::policy::Target;
 use crate::service_manager::Unit;
 use crate::unit_properties::{Limits, list_own_properties, list_shared_properties};
@@ -27,7 +28,8 @@ impl Work<'_> {
     /// [`Denial::ServerNameTooLong`], and those of [`Unit::new`].
     pub(super) fn find_unit(&self, target: &Target, name: &ServerName) -> Result<Unit, Denial> {
         let naming = &self.order.policy.systemd.unit_name;
-        Unit::new(naming.name_unit(&target.account().name, name)?)
+        let unit = naming.name_unit(&target.account().name, name)?;
+        Unit::new(unit)
     }
 
     /// Starts the server's unit, and answers the mediator's questions about it until the mediator says that
@@ -44,10 +46,20 @@ impl Work<'_> {
         let (policy, user) = (self.order.policy, &target.account().name);
         let unit = self.find_unit(target, server_name)?;
         let shared = list_shared_properties(policy, read_limits(granted), user, server_name);
+        let pipes = [self.request.as_raw_fd(), self.wire.reports.as_raw_fd()];
+        let path = |pipe| format!("file:/proc/{}/fd/{pipe}", Pid::this());
+        let [request, reports] = pipes.map(path);
+        let mut opened =
+            vec![("StandardInput".to_owned(), request), ("StandardOutput".to_owned(), reports)];
+        let mut passed = String::new();
+        if let Some(limit) = after::find_longest(&policy.hooks) {
+            // systemd would open the two again for the hooks after the server, when they are gone.
+            let [request, reports] = pipes;
+            passed = format!(",{request},{reports}");
+            opened = unit.list_after_properties(limit, &list_variables(target, server_name));
+        }
         let own = list_own_properties(policy, user, server_name);
-        let path = |file: &File| format!("/proc/{}/fd/{}", Pid::this(), file.as_raw_fd());
-        let (request, reports) = (path(&self.request), path(&self.wire.reports));
-        let started = unit.start(target, &[shared, own].concat(), &request, &reports);
+        let started = unit.start(target, &[shared, opened, own].concat(), &passed);
         let mediator = self.wire.delivered.try_clone().map_err(|_| Denial::CallerGone)?;
         match started.and_then(|()| unit.answer_about(&mut self.wire, &mediator)) {
             Ok(Some(DELIVERED)) => Ok(()),
@@ -70,8 +82,7 @@ impl Unit {
                 DELIVERED | FORGET => return Ok(Some(word)),
                 ASK_STATE => wire.send(&Report::Unit(self.show()?)),
                 ASK_STOP => {
-                    let ours = self.end_processes()?;
-                    wire.send(&Report::Unit(String::new()));
+                    let ours = self.end_processes(|| wire.send(&Report::Unit(String::new())))?;
                     // Nobody needs to wait for the rest.
                     if ours {
                         self.forget()?;

@@ -21,7 +21,7 @@ pub struct Policy {
     pub targets: Targets,
     /// How root makes an account at its first use.
     pub accounts: Accounts,
-    /// What root runs before a server.
+    /// What root runs before and after a server.
     pub hooks: Hooks,
     /// The server.
     pub server: Server,
@@ -81,6 +81,12 @@ pub struct Hooks {
     pub on_failure: OnFailure,
     /// Whether hooks and server share a mount namespace of their own.
     pub private_mounts: bool,
+    /// The directory of the hooks that run when a server and all that it left are gone.
+    #[serde(deserialize_with = "read_path")]
+    pub after_dir: Option<PathBuf>,
+    /// The directory of secrets for hooks.
+    #[serde(deserialize_with = "read_path")]
+    pub credentials: Option<PathBuf>,
 }
 
 /// What happens to the server if a hook fails.
@@ -201,6 +207,8 @@ impl Default for Hooks {
             timeout: Duration::from_secs(5),
             on_failure: OnFailure::Continue,
             private_mounts: true,
+            after_dir: None,
+            credentials: None,
         }
     }
 }
@@ -303,6 +311,10 @@ mod tests {
             ("[hooks]\ntimeout_seconds = 3601", "line 2"),
             ("[hooks]\ntimeout_seconds = '5'", "line 2"),
             ("[hooks]\non_failure = 'ignore'", "line 2"),
+            ("[hooks]\nafter_dir = 'after.d'", "(after_dir)"),
+            ("[hooks]\ncredentials = 'secrets'", "(credentials)"),
+            ("[hooks]\nafter_dir = '/a'\n[server]\nlauncher = 'slurm'", "hooks.after_dir"),
+            ("[hooks]\nafter_dir = '/a'\n[server]\nleftovers = 'keep'", "hooks.after_dir"),
             ("[server]\numask = '0999'", "octal"),
             ("[server]\nlauncher = 'magic'", "line 2"),
             ("[limits]\nmemory = 1000", "1 MiB"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use ground::denial::Denial;
 pub use ground::denial::POLICY_PATH;
 
-use super::file::Policy;
+use super::file::{Launcher, Leftovers, Policy};
 use super::units::find_resource;
 use crate::trusted_file::{Distrust, open_trusted};
 
@@ -46,6 +46,12 @@ impl Policy {
         let policy: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
         if policy.targets.min_uid == 0 {
             return Err("targets.min_uid has to be at least 1: root is never a target".to_owned());
+        }
+        if policy.hooks.after_dir.is_some() && policy.server.launcher == Launcher::Slurm {
+            return Err("hooks.after_dir cannot be kept with server.launcher = \"slurm\": only the node sees the end of a job; have Epilog= of slurm.conf run there what has to be done after it".to_owned());
+        }
+        if policy.hooks.after_dir.is_some() && policy.server.leftovers == Leftovers::Keep {
+            return Err("hooks.after_dir needs server.leftovers = \"kill\": its hooks run when all that a server left is gone".to_owned());
         }
         let mut names = policy.limits.rlimits.keys();
         if let Some(name) = names.find(|name| find_resource(name).is_none()) {

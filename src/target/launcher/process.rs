@@ -116,6 +116,7 @@ fn become_supervisor(
         log: LogPlace::choose(policy.server.log, proof, &plan.server_name),
     };
     let kept = [output.as_fd(), wire.reports.as_fd(), wire.delivered.as_fd()];
+    let kept: Vec<_> = kept.into_iter().chain(wire.held.iter().map(AsFd::as_fd)).collect();
     let errno = system_calls::execute_anew(&inherited.to_argv(), &kept);
     let _ = kill(server, Signal::SIGKILL);
     Err(Error::at("the supervisor")(errno))

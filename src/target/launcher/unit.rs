@@ -15,12 +15,12 @@ use crate::process::identity::{Identity, Started};
 use crate::process::stop::{Stopped, end_server};
 use crate::process::usage::{Usage, measure_processes};
 use crate::request::{Status, Stop};
+use ground::control_group::list_processes;
 use ground::report::{End, Report};
 use ground::waiting::wait_for_any;
 use ground::wire::{ASK_JOURNAL, ASK_STATE, ASK_STOP, FORGET, Link};
 use root::policy::file::Leftovers;
 use root::privileges::Unprivileged;
-use root::service_manager::HIERARCHIES;
 
 /// How often, and how many times, systemd is asked for an end that it has not noticed yet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -96,27 +96,8 @@ impl UnitState {
 
     /// Every process of the unit.
     fn list_processes(&self) -> Vec<Pid> {
-        let found = HIERARCHIES.iter().find_map(|folder| list_below(folder, &self.control_group));
-        found.unwrap_or_default()
+        list_processes(&self.control_group)
     }
-}
-
-/// The processes of a control group and of the groups below it, which a server may have made.
-fn list_below(top: &str, group: &str) -> Option<Vec<Pid>> {
-    let folder = format!("{top}{group}");
-    if group.is_empty() {
-        return None;
-    }
-    let text = std::fs::read_to_string(format!("{folder}/cgroup.procs")).ok()?;
-    let mut found: Vec<Pid> =
-        text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect();
-    for entry in std::fs::read_dir(&folder).ok()?.filter_map(Result::ok) {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let below = format!("{group}/{}", entry.file_name().to_string_lossy());
-            found.extend(list_below(top, &below).unwrap_or_default());
-        }
-    }
-    Some(found)
 }
 
 /// Asks the monitor for the state of the server's unit.

@@ -146,7 +146,7 @@ fn end_leftovers(supervisor: Option<Process>, keeper: Option<Process>, leftovers
         end_by_hand(leftovers);
     }
     if keeper.is_some_and(|keeper| !keeper.wait(ending::LONGEST_ENDING)) {
-        log::warn!("what hooks left has not ended in time");
+        log::warn!("what hooks left, or a hook after the server, has not ended in time");
     }
 }
 
