@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1150),
     ("root", &["ground"], 1910),
-    ("target", &["ground", "root"], 3760),
+    ("target", &["ground", "root"], 4040),
     ("slurm", &["ground", "root", "target"], 1950),
     ("setup", &["ground", "root", "slurm", "target"], 4160),
     ("roothooks", &["ground", "root"], 600),

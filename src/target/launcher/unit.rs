@@ -9,6 +9,7 @@ use nix::libc;
 use nix::unistd::Pid;
 
 use crate::error::Error;
+use crate::files;
 use crate::process::Process;
 use crate::process::census::Census;
 use crate::process::identity::{Identity, Started};
@@ -94,10 +95,10 @@ impl UnitState {
         is_last && (self.main_pid == 0 || process.is_some())
     }
 
-    /// Every process of the unit.
+    /// Every process of the unit, except what removes the server's files.
     fn list_processes(&self) -> Vec<Pid> {
         let found = HIERARCHIES.iter().find_map(|folder| list_below(folder, &self.control_group));
-        found.unwrap_or_default()
+        found.unwrap_or_default().into_iter().filter(|pid| !files::is_remover(*pid)).collect()
     }
 }
 
