@@ -11,7 +11,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1150),
     ("root", &["ground"], 1910),
     ("target", &["ground", "root"], 4040),
-    ("slurm", &["ground", "root", "target"], 1950),
+    ("slurm", &["ground", "root", "target"], 1990),
     ("setup", &["ground", "root", "slurm", "target"], 4160),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),

@@ -10,7 +10,7 @@ import pytest
 
 from machine.kernel import Kernel
 from machine.slurm_files import ADDRESS, NODES
-from system.files import FILES, PLACE, list_folders
+from system.files import FILES, PLACE, SECRET, list_folders
 from system.mediator import wait_until
 from system.slurm import Cluster
 from system.slurm_hub import JobHub, install_for_jobs
@@ -21,6 +21,7 @@ SNIFFER = """\
 import socket, sys
 ALL = 3
 packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL))
+packets.bind(("eth0", ALL))
 with open(sys.argv[1], "wb") as seen:
     while True:
         seen.write(packets.recv(65536))
@@ -88,6 +89,13 @@ def find_token(hub: JobHub) -> str:
     return token.partition("=")[2]
 
 
+def find_key(cluster: Cluster) -> str:
+    """A part of the key of the only server; empty if it has none."""
+    folders = list_folders(cluster.machine)
+    keys = [cluster.machine.read(f"{folder}/server.key").splitlines() for folder in folders]
+    return keys[0][1] if keys else ""
+
+
 @pytest.mark.parametrize("internal_ssl", [False, True], ids=["plain", "internal_ssl"])
 def test_what_a_cell_prints_and_the_token_cross_the_network_in_clear_only_without_certificates(
     cluster: Cluster, installed: Cluster, internal_ssl: bool
@@ -104,13 +112,28 @@ def test_what_a_cell_prints_and_the_token_cross_the_network_in_clear_only_withou
         assert host in [node.address for node in NODES]
         with Kernel(hub, "zoe") as kernel:
             assert kernel.run(CELL) == f"{TEXT}\n"
-        token = find_token(hub)
+        token, key = find_token(hub), find_key(installed)
         number = hub.find_job("zoe")
-        assert len(list_folders(installed.machine)) == int(internal_ssl)
+        assert bool(key) is internal_ssl
         hub.stop_server("zoe")
         installed.wait_for_end(number)
     assert list_folders(installed.machine) == []
     assert [has(installed, TEXT), has(installed, token)] == [not internal_ssl] * 2
+    assert not key or not has(installed, key)
+
+
+def test_without_munge_no_key_is_sent_to_a_node(jobs: JobMediator) -> None:
+    machine = jobs.machine
+    machine.run(["mv", "/usr/bin/munge", "/usr/bin/munge.away"])
+    try:
+        refused = jobs.spawn("serve", "{port}", files=FILES)
+        assert (refused.reply["code"], refused.status) == ("slurm_unavailable", 0)
+        assert "munge is not installed" in refused.reply["error"]
+        spawned = jobs.spawn("serve", "{port}")
+        assert spawned.reply["ok"], spawned
+        jobs.stop(spawned)
+    finally:
+        machine.run(["mv", "/usr/bin/munge.away", "/usr/bin/munge"])
 
 
 def test_a_servers_files_are_written_on_its_node_and_gone_with_its_job(jobs: JobMediator) -> None:
@@ -119,6 +142,11 @@ def test_a_servers_files_are_written_on_its_node_and_gone_with_its_job(jobs: Job
     env = {"JUPYTERHUB_SSL_KEYFILE": "{files}/server.key"}
     spawned = jobs.spawn("serve", "{port}", env=env, files=FILES)
     assert spawned.reply["ok"], spawned
+    # Slurm sends the script over the network as it is, and others can do nothing with it.
+    script = machine.run(["scontrol", "write", "batch_script", spawned.reply["job"], "-"]).stdout
+    sealed = next(line for line in script.splitlines() if line.startswith("MUNGE:"))
+    opened = machine.run(["unmunge"], input=sealed, user="mal", check=False)
+    assert (opened.returncode != 0, SECRET in opened.stdout) == (True, False)
     [folder] = list_folders(machine)
     begin = f"{PLACE}/files-{NODES[0].name}-"
     assert folder.startswith(begin)
