@@ -12,7 +12,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("root", &["ground"], 1910),
     ("target", &["ground", "root"], 4040),
     ("slurm", &["ground", "root", "target"], 1990),
-    ("setup", &["ground", "root", "slurm", "target"], 4160),
+    ("setup", &["ground", "root", "slurm", "target"], 4180),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];

@@ -28,8 +28,12 @@ c.ConfigurableHTTPProxy.api_url = "https://127.0.0.1:{PORT + 2}"
 c.JupyterHub.trusted_alt_names = ["DNS:{PUBLIC}"]
 # The request returns at once, so that several starts can be watched.
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
-# What listens and is not believed is given up after this time.
-c.Spawner.http_timeout = 20
+# An impostor that listens is given up soon, and a slow computer's server is not.
+def be_impatient(spawner):
+    import os
+    if os.path.exists(spawner.sudospawner_path + "-singleuser"):
+        spawner.http_timeout = 5
+c.Spawner.pre_spawn_hook = be_impatient
 """
 TARGETS = 'hub_users = ["rhea"]\n[targets]\ngroups = ["jupyterhub"]\n[server]\n'
 # The version of JupyterHub, the mode, and the launcher.
