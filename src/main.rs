@@ -21,13 +21,12 @@ use root::privileges::{Unprivileged, become_nobody, give_back_ids};
 use root::{foreground, keeper, subcommand};
 use target::answer::{Call, deny};
 use target::foreground::become_server;
-use target::{agent, launcher, supervisor};
+use target::{agent, files, launcher, supervisor};
 
 fn main() -> ExitCode {
-    if let Some(status) = supervisor::run_if_asked()
-        .or_else(keeper::run_if_asked)
-        .or_else(foreground::run_hooks_after_if_asked)
-    {
+    let asked = supervisor::run_if_asked().or_else(keeper::run_if_asked);
+    let asked = asked.or_else(foreground::run_hooks_after_if_asked);
+    if let Some(status) = asked.or_else(files::run_if_asked) {
         return status;
     }
     if let Some(begun) = foreground::begin_if_asked() {

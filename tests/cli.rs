@@ -153,12 +153,26 @@ fn wrong_types_and_values_outside_their_bounds_are_malformed() {
         r#"{"action":"spawn","args":[],"env":{},"wait":{"port":65536,"seconds":1}}"#,
         r#"{"action":"spawn","args":[],"env":{},"wait":{"port":1}}"#,
         r#"{"action":"status","pid":1,"server_name":"a\nb"}"#,
+        r#"{"action":"spawn","args":[],"env":{},"files":["a"]}"#,
+        r#"{"action":"spawn","args":[],"env":{},"files":{"a":1}}"#,
+        r#"{"action":"spawn","args":[],"env":{},"files":{"":"x"}}"#,
+        r#"{"action":"spawn","args":[],"env":{},"files":{"..":"x"}}"#,
+        r#"{"action":"spawn","args":[],"env":{},"files":{".bashrc":"x"}}"#,
+        r#"{"action":"spawn","args":[],"env":{},"files":{"../a":"x"}}"#,
+        r#"{"action":"spawn","args":[],"env":{},"files":{"/a":"x"}}"#,
+        r#"{"action":"stop","pid":1,"files":{"a":"x"}}"#,
     ] {
         assert_refused(request.as_bytes(), "malformed_request");
     }
     let many = vec!["\"x\""; 4097].join(",");
     let request = format!("{{\"action\":\"spawn\",\"args\":[{many}],\"env\":{{}}}}");
     assert_refused(request.as_bytes(), "malformed_request");
+    let many: Vec<String> = (0..17).map(|number| format!("\"f{number}\":\"\"")).collect();
+    for files in [many.join(","), format!("\"f\":\"{}\"", "x".repeat(64 * 1024 + 1))] {
+        let request =
+            format!("{{\"action\":\"spawn\",\"args\":[],\"env\":{{}},\"files\":{{{files}}}}}");
+        assert_refused(request.as_bytes(), "malformed_request");
+    }
 }
 
 #[test]

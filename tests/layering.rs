@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1340),
-    ("root", &["ground"], 2270),
-    ("target", &["ground", "root"], 3780),
-    ("slurm", &["ground", "root", "target"], 1950),
-    ("setup", &["ground", "root", "slurm", "target"], 4220),
+    ("ground", &[], 1500),
+    ("root", &["ground"], 2290),
+    ("target", &["ground", "root"], 4060),
+    ("slurm", &["ground", "root", "target"], 1980),
+    ("setup", &["ground", "root", "slurm", "target"], 4240),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];

@@ -64,12 +64,16 @@ class JobLaunch:
         self._job = self._host = self._line = ""
 
     async def spawn(
-        self, start: Start, collect_env: Callable[[], dict[str, str]]
+        self,
+        start: Start,
+        collect_env: Callable[[], dict[str, str]],
+        files: Mapping[str, str],
     ) -> tuple[str, int]:
         """Start the server and return its address.
 
         :param start: the start that this is part of.
         :param collect_env: returns the server's environment.
+        :param files: the texts that it has as files, by their names.
         :raises MediatorError: if there is no reply.
         :raises SpawnException: (before JupyterHub 6 HTTPError) if no server has started, or if
             Slurm does not say of its job what the mediator says.
@@ -93,6 +97,7 @@ class JobLaunch:
             wait={"seconds": start.wait_seconds},
             **({"profile": choice.profile} if choice.profile else {}),
             **({"limits": limits} if limits else {}),
+            **({"files": files} if files else {}),
         )
         # No await between reply and job: if the start is cancelled, the job is known or it is
         # cancelled, too.

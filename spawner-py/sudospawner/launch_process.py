@@ -36,12 +36,16 @@ class ProcessLaunch:
         self._chosen_port = 0
 
     async def spawn(
-        self, start: Start, collect_env: Callable[[], dict[str, str]]
+        self,
+        start: Start,
+        collect_env: Callable[[], dict[str, str]],
+        files: Mapping[str, str],
     ) -> tuple[str, int]:
         """Start the server and return its address.
 
         :param start: the start that this is part of.
         :param collect_env: returns the server's environment.
+        :param files: the texts that it has as files, by their names.
         :raises MediatorError: if there is no reply.
         :raises SpawnException: (before JupyterHub 6 HTTPError) if no server has started.
         """
@@ -60,6 +64,7 @@ class ProcessLaunch:
                 events=True,
                 **({"wait": wait} if spawner.wait_for_port else {}),
                 **({"limits": limits} if limits else {}),
+                **({"files": files} if files else {}),
             )
             if reply.get("code") != "port_taken" or spawner.port != self._chosen_port:
                 break

@@ -9,8 +9,6 @@ import sys
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Bool, Enum, List, Unicode
 
-from .failures import make_failure
-
 SUDOSPAWNER_PATH = Unicode(
     config=True,
     help="""The path of the mediator, exactly as in sudoers.
@@ -106,13 +104,3 @@ def warn_about_ignored_settings(spawner: LocalProcessSpawner, *, has_limits: boo
             continue
         _warned.add(name)
         spawner.log.warning("%s.%s is set, but %s.", type(spawner).__name__, name, consequence)
-
-
-def refuse_internal_ssl(internal_ssl: bool) -> None:
-    """Raise a failure if ``internal_ssl`` is on."""
-    if internal_ssl:
-        raise make_failure(
-            "internal_ssl_unsupported",
-            "SudoSpawner cannot give certificates to the user's account yet: set "
-            "c.JupyterHub.internal_ssl = False.",
-        )

@@ -13,6 +13,7 @@ from traitlets import default
 
 from . import settings
 from .account import add_account, collect_environment, refuse_name
+from .certificates import create_for_nodes, pack
 from .checking import check_once
 from .choosing import Choosing
 from .command import make_command
@@ -29,7 +30,7 @@ from .printable import escape_control_characters
 from .profiles import may_have_profiles
 from .progress import Progress
 from .server_log import ServerLog, read_lines
-from .settings import refuse_internal_ssl, warn_about_ignored_settings
+from .settings import warn_about_ignored_settings
 from .start import Start
 from .stopping import complain_if_alive, end_server
 from .watch import Watch
@@ -85,6 +86,8 @@ class SudoSpawner(LocalProcessSpawner):
         # Set when the server of the current start, or the last one, is forgotten.
         self._forgotten = asyncio.Event()
         self._stopping = False
+        # What the server of the next start is to have as files.
+        self._files: dict[str, str] = {}
 
     # --- Start ---
 
@@ -94,7 +97,6 @@ class SudoSpawner(LocalProcessSpawner):
         :raises SpawnException: (before JupyterHub 6 HTTPError) if it does not start; there is then
             neither a server nor a pid.
         """
-        refuse_internal_ssl(self.internal_ssl)
         if self.check_on_start:
             check_once(self.sudospawner_path, self.mode, self.log)
         self._forget_server()
@@ -107,6 +109,8 @@ class SudoSpawner(LocalProcessSpawner):
                 raise MediatorError("start_given_up", "The server was stopped while it started.")
         except MediatorError as error:
             raise make_failure(error.code, error.sentence) from error
+        finally:
+            self._files = {}
         return self._address
 
     def _prepare_start(self) -> Start:
@@ -122,7 +126,8 @@ class SudoSpawner(LocalProcessSpawner):
         self._launch = self._process_launch
         if offer.in_jobs:
             self._launch = JobLaunch(self, self._watch, self._tell, offer, self._account)
-        self._address = await self._launch.spawn(self._latest_start, self._collect_env)
+        start = self._latest_start
+        self._address = await self._launch.spawn(start, self._collect_env, self._files)
 
     def _collect_env(self) -> dict[str, str]:
         return collect_environment(self.get_env, self.user.name, self._account, self._warn)
@@ -202,10 +207,16 @@ class SudoSpawner(LocalProcessSpawner):
             self._stopping = False
             self.clear_state()
 
+    async def create_certs(self) -> dict[str, str]:
+        """Make the server's certificate; if it runs in a job, for all nodes of the cluster."""
+        if (await self._choosing.find_offer()).in_jobs:
+            return await create_for_nodes(self, super().create_certs)
+        return await super().create_certs()
+
     async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
-        """Refuse internal_ssl, as start() does."""
-        refuse_internal_ssl(self.internal_ssl)
-        return paths
+        """Return where the server will find the Hub's files: they are part of its request."""
+        self._files, moved = pack(paths)
+        return moved
 
     # --- State ---
 

@@ -51,10 +51,10 @@ with open(folder / "calls", "a") as file:
     file.write(json.dumps(sys.argv[1:]) + "\\n")
 said = json.loads((folder / "says").read_text())
 if sys.argv[1] in ("profiles", "jobs"):
-    answer = said[sys.argv[1]]
+    answer = said["nodes" if "--nodes" in sys.argv else sys.argv[1]]
     if isinstance(answer, str):
         sys.exit(answer)
-    if sys.argv[1] == "jobs" and answer["ok"]:
+    if "jobs" in answer:
         ids = sys.stdin.read().split()
         answer["jobs"] = {job: answer["jobs"][job] for job in ids if job in answer["jobs"]}
     print(json.dumps(answer))
@@ -92,6 +92,7 @@ class Cluster:
         self.says: dict[str, Any] = {
             "profiles": {"launcher": "slurm", "profiles": [SMALL, GPU]},
             "jobs": {"ok": True, "jobs": {JOB: report(uid=uid)}},
+            "nodes": {"ok": True, "nodes": [ADDRESS, "node2", "fd00::3"]},
             "spawn": [event("PENDING"), event("RUNNING", host="node1"), REPLY],
             "stop": [{"ok": True, "alive": False, "leftovers_killed": 0, "seconds": 0.1}],
             "status": [{"ok": True, "alive": False}],

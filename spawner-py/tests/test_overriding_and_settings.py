@@ -119,13 +119,6 @@ async def test_settings_at_their_defaults_are_not_warned_about(
     assert not [record for record in caplog.records if "is set, but" in record.message]
 
 
-async def test_internal_ssl_is_refused_in_one_sentence(make_spawner):
-    spawner = make_spawner("/nonexistent/mediator", internal_ssl=True)
-    for refused in (spawner.start(), spawner.move_certs({})):
-        with pytest.raises(HTTPError, match="internal_ssl = False"):
-            await refused
-
-
 async def test_variables_that_are_not_text_are_dropped_by_name(
     programs, make_spawner, child, caplog
 ):

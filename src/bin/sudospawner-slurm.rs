@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use target::supervisor;
+use target::{files, supervisor};
 
 fn main() -> ExitCode {
-    supervisor::run_if_asked().unwrap_or_else(|| slurm::carry_out(std::env::args_os().skip(1)))
+    let asked = supervisor::run_if_asked().or_else(files::run_if_asked);
+    asked.unwrap_or_else(|| slurm::carry_out(std::env::args_os().skip(1)))
 }

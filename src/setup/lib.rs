@@ -19,7 +19,7 @@ use nix::unistd::getuid;
 use root::account::{Caller, is_name};
 use root::policy::file::Policy;
 use root::trusted_file::{check_trusted, open_trusted};
-use slurm::hub::{Jobs, Offer};
+use slurm::hub::{Jobs, Nodes, Offer};
 use slurm::section::Section;
 use target::mode::Mode;
 
@@ -165,15 +165,21 @@ fn run_profiles(mut words: Words) -> Result<ExitCode, String> {
     show_in_json(&offer)
 }
 
-/// Prints what the queue says of the jobs on stdin.
+/// Prints what the queue says of the jobs on stdin, or where the nodes are.
 fn run_jobs(mut words: Words) -> Result<ExitCode, String> {
     if words.take_switch("help")? {
         return show(include_str!("help/jobs.txt"));
     }
     let with_addresses = words.take_switch("address")?;
+    let of_nodes = words.take_switch("nodes")?;
     words.expect_end()?;
-    match Jobs::find(std::io::stdin().lock(), with_addresses) {
-        Ok(jobs) => show_in_json(&jobs),
+    let shown = if of_nodes {
+        Nodes::find().map(|nodes| show_in_json(&nodes))
+    } else {
+        Jobs::find(std::io::stdin().lock(), with_addresses).map(|jobs| show_in_json(&jobs))
+    };
+    match shown {
+        Ok(shown) => shown,
         Err(error) => {
             let (code, _) = error.classify();
             let said = serde_json::json!({"ok": false, "code": code, "error": error.to_string()});

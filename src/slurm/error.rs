@@ -40,6 +40,11 @@ pub enum Error {
     /// A program of Slurm's has not done what it was asked.
     #[error(transparent)]
     Slurm(#[from] Failure),
+    /// The request has files, and nothing can keep them from those who listen to the network.
+    #[error(
+        "the server's certificate and key cannot be sealed for their way to the node: {0}; munge and unmunge have to work on this machine and on the nodes (echo x | munge | unmunge)"
+    )]
+    NotSealed(String),
     /// The job's output has no place.
     #[error("the job's log has no place: {0}; slurm.output in the policy names it")]
     NoOutput(String),
@@ -120,7 +125,7 @@ impl Error {
             Self::ProfileNotPermitted { .. } => ("profile_not_permitted", 1),
             Self::LimitExceedsPolicy { .. } => ("limit_exceeds_policy", 1),
             Self::Slurm(Failure::Refused { .. } | Failure::Unknown) => ("job_refused", 0),
-            Self::Slurm(_) => ("slurm_unavailable", 0),
+            Self::Slurm(_) | Self::NotSealed(_) => ("slurm_unavailable", 0),
             Self::NoOutput(_) => ("job_refused", 0),
             Self::JobPending { .. } => ("job_pending", 0),
             Self::JobSilent { .. } => ("job_silent", 0),

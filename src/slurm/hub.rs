@@ -14,7 +14,7 @@ use target::request::about_job::JobId;
 use crate::error::Error;
 use crate::profile::Profile;
 use crate::programs::Programs;
-use crate::queue::{Which, find_address, list_jobs};
+use crate::queue::{Which, find_address, list_addresses, list_jobs};
 use crate::section::load_section;
 
 /// The longest time for one call of Slurm's programs.
@@ -137,5 +137,24 @@ impl Jobs {
             jobs.entry(id).or_insert(state);
         }
         Ok(Self { ok: true, jobs })
+    }
+}
+
+/// Where the nodes of the cluster are.
+#[derive(Debug, Serialize)]
+pub struct Nodes {
+    ok: bool,
+    nodes: Vec<String>,
+}
+
+impl Nodes {
+    /// Asks for the addresses of all nodes.
+    ///
+    /// # Errors
+    /// [`Failure`](crate::programs::Failure), and those of a policy file.
+    pub fn find() -> Result<Self, Error> {
+        let (_, section) = load_section()?;
+        let nodes = list_addresses(&Programs::find(&section), LONGEST_CALL)?;
+        Ok(Self { ok: true, nodes })
     }
 }

@@ -25,6 +25,7 @@ pub mod hub;
 pub mod look;
 pub mod node;
 pub mod port;
+pub mod seal;
 pub mod submitter;
 pub mod ticket;
 pub mod undoing;

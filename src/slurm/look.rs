@@ -8,10 +8,12 @@ use nix::unistd::{Gid, Uid};
 use root::unit_properties::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::hub::is_for;
 use crate::profile::Profile;
 use crate::programs::{Failure, Programs};
 use crate::queue::{Which, find_job, list_jobs};
+use crate::seal::seal;
 use crate::section::Section;
 use crate::submission::{Submission, signal_job, try_profile};
 use crate::ticket::write_look;
@@ -40,6 +42,14 @@ pub struct Seen {
 pub fn ask_controller(section: &Section) -> Result<(), Failure> {
     let nobody = Which::Called(NAME, Uid::current());
     list_jobs(&Programs::find(section), nobody, LONGEST_CALL).map(drop)
+}
+
+/// Whether keys of servers can be sealed here for their way to a node.
+///
+/// # Errors
+/// [`Error::NotSealed`].
+pub fn try_seal(section: &Section) -> Result<(), Error> {
+    seal(&Programs::find(section), "look", Uid::current()).map(drop)
 }
 
 /// Has Slurm judge each profile that this process's account may choose, without submitting anything.

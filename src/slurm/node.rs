@@ -35,6 +35,7 @@ use crate::error::Error;
 use crate::port::{find_port, put_port};
 use crate::programs::Programs;
 use crate::queue::find_job;
+use crate::seal::unseal;
 use crate::section::Section;
 use crate::submission::write_comment;
 use crate::ticket::{LOOK, read_ticket};
@@ -79,7 +80,9 @@ pub fn run() -> Result<ExitCode, String> {
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD];
     let signals = signals.into_iter().collect();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None).map_err(|errno| errno.to_string())?;
-    let (text, request) = read_ticket(std::io::stdin().lock())?;
+    // The policy, which may say where Slurm's programs are, is in the ticket.
+    let usual = Programs::find(&Section::default());
+    let (text, request) = read_ticket(std::io::stdin().lock(), |text| unseal(&usual, text))?;
     let section = Section::parse(&text)?;
     let programs = Programs::within_job(&section, variables.get("SLURM_CONF").cloned());
     let job = Job { id, programs, variables };

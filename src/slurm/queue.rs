@@ -4,6 +4,7 @@
 //! follows the columns before it is the comment, with whatever it has. `squeue --json` is not used: one user's comment
 //! can make it no JSON for everybody, and 22.05 shows an empty queue while the controller is away.
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -217,6 +218,18 @@ pub fn find_address(programs: &Programs, node: &str, limit: Duration) -> Result<
     let text = programs.run("scontrol", &words, None, limit)?;
     let address = text.split_ascii_whitespace().find_map(|word| word.strip_prefix("NodeAddr="));
     Ok(address.unwrap_or(node).to_owned())
+}
+
+/// The addresses of all nodes, each once.
+///
+/// # Errors
+/// Every [`Failure`].
+pub fn list_addresses(programs: &Programs, limit: Duration) -> Result<Vec<String>, Failure> {
+    // A line for each node of each partition.
+    let words = ["--all", "--noheader", "--Node", "--format=%o"].map(str::to_owned);
+    let text = programs.run("sinfo", &words, None, limit)?;
+    let addresses: BTreeSet<&str> = text.split_ascii_whitespace().collect();
+    Ok(addresses.into_iter().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

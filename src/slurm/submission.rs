@@ -98,7 +98,10 @@ pub fn try_profile(programs: &Programs, profile: &Profile, limit: Duration) -> R
 }
 
 /// A file in memory with this text, to be read from its beginning.
-fn write_file(text: &str) -> Result<File, Failure> {
+///
+/// # Errors
+/// [`Failure::Missing`], with what the kernel says.
+pub fn write_file(text: &str) -> Result<File, Failure> {
     let failed = |errno| Failure::Missing { program: "sbatch".to_owned(), errno };
     let mut file = File::from(memfd_create("script", MFdFlags::MFD_CLOEXEC).map_err(failed)?);
     let written = file.write_all(text.as_bytes());

@@ -29,6 +29,7 @@ use crate::hub::is_for;
 use crate::profile::Profile;
 use crate::programs::Programs;
 use crate::queue::{Job, Which, find_address, find_job, list_jobs};
+use crate::seal::seal;
 use crate::section::{Section, load_section};
 use crate::submission::{Submission, name_job, signal_job};
 use crate::ticket::write_ticket;
@@ -76,6 +77,10 @@ fn serve(wire: &mut Wire, request: &mut File) -> Result<Option<Undoing>, Error> 
         Error::ProfileUnknown { asked: spawn.profile.clone().unwrap_or_default() }
     })?;
     let programs = Programs::find(&section);
+    let mut ticket = write_ticket(&text, &bytes)?;
+    if !spawn.files.is_empty() {
+        ticket = seal(&programs, &ticket, whom.uid)?;
+    }
     let submitter = Submitter {
         section,
         programs,
@@ -84,7 +89,7 @@ fn serve(wire: &mut Wire, request: &mut File) -> Result<Option<Undoing>, Error> 
         begun: Instant::now(),
         name: name_job(&spawn.server_name),
     };
-    let (error, left) = match submitter.submit(&spawn, &profile, &write_ticket(&text, &bytes)?) {
+    let (error, left) = match submitter.submit(&spawn, &profile, &ticket) {
         Ok(job) => match submitter.watch(job, wire) {
             Ok(true) => return Ok(None),
             watched => (watched.err(), Some(Left::Job(job))),

@@ -32,14 +32,18 @@ pub fn write_look(policy: &str) -> String {
     serde_json::to_string(&(policy, LOOK)).unwrap_or_default()
 }
 
-/// Reads a ticket: policy and request.
+/// Reads a ticket, and has it opened if it is sealed: policy and request.
 ///
 /// # Errors
 /// A sentence.
-pub fn read_ticket(input: impl Read) -> Result<(String, String), String> {
+pub fn read_ticket(
+    input: impl Read,
+    unseal: impl FnOnce(String) -> Result<String, String>,
+) -> Result<(String, String), String> {
     let mut text = String::new();
     let read = input.take(MAX_TICKET).read_to_string(&mut text);
     read.map_err(|error| format!("the ticket on stdin cannot be read: {error}"))?;
+    let text = unseal(text)?;
     serde_json::from_str(&text).map_err(|error| format!("stdin has no ticket: {error}"))
 }
 
@@ -52,9 +56,9 @@ mod tests {
         let (policy, request) = ("a = 'b'\n# \u{1}\r\n", "{\n\"env\": {\"A\": \"$(id)\\n'\"}}\n");
         let ticket = write_ticket(policy, request.as_bytes()).unwrap();
         assert!(!ticket.contains(char::is_control), "{ticket}");
-        let read = read_ticket(ticket.as_bytes()).unwrap();
+        let read = read_ticket(ticket.as_bytes(), Ok).unwrap();
         assert_eq!(read, (policy.to_owned(), request.to_owned()));
-        assert!(read_ticket(&b"{}"[..]).is_err());
+        assert!(read_ticket(&b"{}"[..], Ok).is_err());
         assert!(write_ticket("", &[b'a'; MAX_BYTES]).is_err());
     }
 }

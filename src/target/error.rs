@@ -114,6 +114,16 @@ pub enum Error {
         /// What chdir(2) said.
         errno: Errno,
     },
+    /// The request's files could not be written for the server.
+    #[error(
+        "the server's files (certificate and key) could not be written below {place}: {reason}"
+    )]
+    FilesNotWritten {
+        /// Where.
+        place: PathBuf,
+        /// What is in the way, and what to do.
+        reason: String,
+    },
     /// The server's process waits for its directory: a file server or an automounter does not answer.
     #[error(
         "the directory {home}, where {target}'s server starts, has not answered within {seconds} s{mount}: look at its file server or automounter, and start the server again"
@@ -268,6 +278,7 @@ impl Error {
             Self::ServerMissing { .. } => ("server_missing", 0),
             Self::ServerNotExecutable { .. } => ("server_not_executable", 0),
             Self::HomeMissing { .. } => ("home_missing", 0),
+            Self::FilesNotWritten { .. } => ("files_not_written", 0),
             Self::HomeUnresponsive { .. } => ("home_unresponsive", 0),
             Self::ServerUnresponsive { .. } => ("server_unresponsive", 0),
             Self::TargetUnresponsive { .. } => ("target_unresponsive", 0),

@@ -18,6 +18,7 @@ pub mod decision;
 pub mod agent;
 pub mod launcher;
 pub mod environment;
+pub mod files;
 pub mod server;
 pub mod reply;
 

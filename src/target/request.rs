@@ -1,6 +1,7 @@
 //! Parses the bytes of stdin into a request whose every field is within its bounds.
 
 pub mod about_job;
+pub mod files;
 mod input;
 mod waits;
 
@@ -12,6 +13,7 @@ use nix::unistd::Pid;
 use root::unit_properties::Limits;
 
 use about_job::AboutJob;
+use files::{Files, read_files};
 use waits::{MAX_SECONDS, read_seconds, read_signal, to_duration};
 
 use crate::error::Error;
@@ -57,6 +59,8 @@ pub struct Spawn {
     pub args: Vec<CString>,
     /// The environment that the caller asks for.
     pub env: BTreeMap<String, String>,
+    /// What the server is to have as files.
+    pub files: Files,
     /// Which of the target's servers this is.
     pub server_name: ServerName,
     /// Whether, and for how long, to wait until the server listens.
@@ -143,6 +147,7 @@ impl Request {
             "spawn" => Self::Spawn(Spawn {
                 args: read_args(&mut fields)?,
                 env: read_env(&mut fields)?,
+                files: read_files(&mut fields)?,
                 server_name,
                 wait: read_wait(&mut fields)?,
                 profile: fields.take("profile", json::read_text)?,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mutants.accounts_table import ACCOUNTS_MUTANTS
+from mutants.files_table import FILES_BEYOND, FILES_MUTANTS
 from mutants.jsd_table import JSD_MUTANTS
 from mutants.mutant import Edit, Mutant, mutant
 from mutants.slurm_table import SLURM_MUTANTS
@@ -429,6 +430,7 @@ MUTANTS = [
            '        byte => format!("\\\\x{byte:02x}"),',
            "        byte => char::from(byte).to_string(),",
            UNITS + "hostile_names_are_units_of_their_own"),
+    *FILES_MUTANTS,
     *JSD_MUTANTS,
     *ACCOUNTS_MUTANTS,
     *SLURM_MUTANTS,
@@ -621,4 +623,5 @@ BEYOND = {
     "a_spawn_killed_at_any_moment_leaves_a_job_that_its_caller_knows_or_none":
         "many lines together; those for one moment each are above",
     "nothing_outlives_a_server_however_it_ends": "the supervisor's part, which others prove",
+    **FILES_BEYOND,
 }  # fmt: skip

@@ -58,6 +58,24 @@ def test_a_hub_that_nodes_are_told_to_reach_is_no_warning(jobs: JobMediator) -> 
         jobs.machine.run(["rm", "/etc/systemd/system/jupyterhub.service", configuration])
 
 
+def test_with_certificates_munge_has_to_be_there(jobs: JobMediator) -> None:
+    unit = "[Service]\nUser=rhea\nWorkingDirectory=/var/lib/rhea\nExecStart=/opt/x/jupyterhub\n"
+    jobs.machine.write("/etc/systemd/system/jupyterhub.service", unit)
+    configuration = "/var/lib/rhea/jupyterhub_config.py"
+    jobs.machine.write(configuration, "c.JupyterHub.internal_ssl = True\n", owner="rhea")
+    try:
+        assert check(jobs, "--unit=jupyterhub.service")["slurm_seal"]["level"] == "ok"
+        jobs.machine.run(["mv", "/usr/bin/munge", "/usr/bin/munge.away"])
+        finding = check(jobs, "--unit=jupyterhub.service")["slurm_seal"]
+        assert (finding["level"], "munge is not installed" in finding["sentence"]) == (
+            "problem",
+            True,
+        )
+    finally:
+        jobs.machine.run("mv -f /usr/bin/munge.away /usr/bin/munge", check=False)
+        jobs.machine.run(["rm", "/etc/systemd/system/jupyterhub.service", configuration])
+
+
 def test_a_profile_that_slurm_refuses_is_named_with_slurms_words(jobs: JobMediator) -> None:
     jobs.set_policy(PROFILE.replace("cpus", "partition = 'nowhere'\ncpus"))
     finding = check(jobs, "--deep")["slurm_profile"]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use root::policy::file::Launcher;
 use root::policy::reading::POLICY_PATH;
-use slurm::look::{Seen, ask_controller, look_at_node, try_profiles};
+use slurm::look::{Seen, ask_controller, look_at_node, try_profiles, try_seal};
 use slurm::programs::Failure;
 use slurm::section::Section;
 
@@ -35,6 +35,7 @@ pub fn look(scene: &Scene, is_deep: bool) -> Vec<Finding> {
     };
     let mut findings = vec![look_at_controller(&section)];
     findings.extend(look_at_address(scene));
+    findings.extend(look_at_seal(scene, &section));
     if findings.iter().any(|finding| finding.remedy.is_some() && finding.code != "hub_address") {
         return findings;
     }
@@ -86,6 +87,21 @@ fn look_at_address(scene: &Scene) -> Option<Finding> {
         Finding::warning(Area::Slurm, code, sentence, None)
     } else {
         Finding::ok(Area::Slurm, code, sentence)
+    })
+}
+
+/// With `internal_ssl` a request has a key, which crosses the network in a script.
+fn look_at_seal(scene: &Scene, section: &Section) -> Option<Finding> {
+    let code = "slurm_seal";
+    scene.seen.as_ref().ok().filter(|seen| seen.settings.internal_ssl)?;
+    let sealed =
+        look_apart("munge", LIMIT, || Some(try_seal(section).map_err(|it| it.to_string())));
+    Some(match sealed {
+        Ok(Ok(())) => Finding::ok(Area::Slurm, code, "munge seals the servers' keys for their way"),
+        Ok(Err(sentence)) | Err(Silence(sentence)) => {
+            let remedy = "apt-get install --yes munge && systemctl restart munge";
+            Finding::problem(Area::Slurm, code, sentence, remedy)
+        }
     })
 }
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub pam: Option<bool>,
     /// Where servers reach the Hub.
     pub hub_address: Option<String>,
+    /// Whether Hub, proxy and servers speak TLS with each other.
+    pub internal_ssl: bool,
 }
 
 impl Settings {
@@ -103,6 +105,7 @@ fn parse_settings(text: &str) -> Settings {
             {
                 settings.hub_address = Some(address.to_owned())
             }
+            ("c.JupyterHub.internal_ssl", _) => settings.internal_ssl = value.starts_with("True"),
             ("c.JupyterHub.authenticator_class", word) => {
                 let class = word.unwrap_or(value).to_lowercase();
                 settings.pam = Some(class.contains("pam") || class.contains("local"));
@@ -148,6 +151,8 @@ mod tests {
         assert_eq!(settings.mode(), Some(Mode::Root));
         assert_eq!(settings.path, Some(PathBuf::from("/b")));
         assert_eq!(settings.pam, Some(false));
+        assert!(parse_settings("c.JupyterHub.internal_ssl = True  # why").internal_ssl);
+        assert!(!parse_settings("c.JupyterHub.internal_ssl = False").internal_ssl);
         assert_eq!(parse_settings("").pam, Some(true));
         assert_eq!(parse_settings("c.JupyterHub.authenticator_class = LDAP").pam, Some(false));
     }

@@ -18,8 +18,10 @@ use root::unit_properties::{Limits, lower_limits};
 use crate::decision::take_request;
 use crate::environment::{Environment, UnitEdits};
 use crate::error::Error;
+use crate::files::{Folder, fill_arguments, fill_variables};
 use crate::grant::{Grant, Whom};
 use crate::mode::Mode;
+use crate::request::files::Files;
 use crate::request::{Request, Spawn};
 use crate::server::Executable;
 
@@ -30,6 +32,8 @@ pub struct Plan {
     pub args: Vec<CString>,
     /// Its environment.
     pub environment: Environment,
+    /// What it gets as files.
+    pub files: Files,
     /// Where it starts.
     pub directory: PathBuf,
     /// Which of the target's servers it is.
@@ -43,7 +47,7 @@ impl Plan {
     /// the mediator can give up. `settle` prepares the rest of the server's surroundings.
     ///
     /// # Errors
-    /// Those of [`Executable::find`], `settle` and [`Executable::execute`].
+    /// Those of [`Executable::find`], `settle`, [`Folder::write`] and [`Executable::execute`].
     pub fn execute(
         &self,
         policy: &Policy,
@@ -55,7 +59,12 @@ impl Plan {
         let executable = Executable::find(policy, mode, proof)?;
         wire.send(&Report::Found);
         settle().map_err(Error::at("the server's surroundings"))?;
-        executable.execute(&self.args, &self.environment.variables, &self.directory, wire, proof)
+        // It stays open, and so locked, until the server is executed.
+        let folder = Folder::write(&self.files, proof)?;
+        let path = folder.as_ref().map(Folder::path);
+        let args = fill_arguments(&self.args, path);
+        let variables = fill_variables(&self.environment.variables, path);
+        executable.execute(&args, &variables, &self.directory, wire, proof)
     }
 
     /// For root mode: reads the request of a spawn as the target, decides on it again, and makes its plan.
@@ -91,6 +100,7 @@ impl Plan {
         Ok(Self {
             args: spawn.args,
             environment,
+            files: spawn.files,
             directory,
             limits: if is_unit { list_limits(policy, spawn.limits) } else { Vec::new() },
             server_name: server,

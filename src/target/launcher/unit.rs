@@ -9,6 +9,7 @@ use nix::libc;
 use nix::unistd::Pid;
 
 use crate::error::Error;
+use crate::files;
 use crate::process::Process;
 use crate::process::census::Census;
 use crate::process::identity::{Identity, Started};
@@ -94,9 +95,10 @@ impl UnitState {
         is_last && (self.main_pid == 0 || process.is_some())
     }
 
-    /// Every process of the unit.
+    /// Every process of the unit, except what removes the server's files.
     fn list_processes(&self) -> Vec<Pid> {
-        list_processes(&self.control_group)
+        let all = list_processes(&self.control_group);
+        all.into_iter().filter(|pid| !files::is_remover(*pid)).collect()
     }
 }
 

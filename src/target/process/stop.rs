@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::stat::Stat;
 use super::{Process, poll_for_end};
 use crate::error::Error;
+use crate::files;
 use crate::request::Stop;
 use crate::supervisor;
 use ground::ending;
@@ -74,12 +75,12 @@ fn find_supervisor(server: &Process, proof: &Unprivileged) -> Result<Option<Proc
     Ok(parent.filter(|parent| parent.signal(0).is_ok()))
 }
 
-/// All of the target's processes below `top`, except the server itself.
+/// All of the target's processes below `top`, except the server itself and what removes its files.
 fn open_relatives(top: Pid, server: Pid, proof: &Unprivileged) -> Vec<Process> {
     Census::take()
         .list_descendants(top)
         .into_iter()
-        .filter(|pid| *pid != server)
+        .filter(|pid| *pid != server && !files::is_remover(*pid))
         // If no descriptor is left for a process, it is neither waited for nor counted.
         .filter_map(|pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten())
         .collect()
