@@ -63,6 +63,13 @@ pub enum Denial {
         /// The hook.
         name: String,
     },
+    /// PAM has not opened a session for the target.
+    PamFailed {
+        /// The step that failed.
+        step: String,
+        /// What libpam and its modules say.
+        reason: String,
+    },
     /// The server name is longer than a unit or file name can hold.
     ServerNameTooLong,
     /// The unit of a server exists, and its name cannot be made free.
@@ -116,6 +123,7 @@ impl Denial {
             Self::TargetUnknown { .. } => ("target_unknown", 1),
             Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
             Self::HookFailed { .. } => ("hook_failed", 0),
+            Self::PamFailed { .. } => ("pam_failed", 0),
             Self::ServerNameTooLong => ("server_name_too_long", 1),
             Self::AlreadyRunning { .. } => ("already_running", 0),
             Self::LimitNotHeld { .. } => ("limit_not_enforceable", 1),

@@ -22,9 +22,10 @@ use nix::unistd::{Gid, Pid, dup2_stdout, geteuid, getppid, getuid};
 
 use crate::account::{FOREIGN, parse_id};
 use crate::hooks::run_hooks;
-use crate::policy::file::Policy;
+use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, become_nobody, become_target};
 use crate::service_manager::{FOREGROUND, GROUPS, STARTER};
+use crate::session::{self, Begun, parse_groups};
 
 /// In memory, the request follows a block of this many bytes with the server's name, padded with NUL. Root
 /// reads only this block.
@@ -42,18 +43,6 @@ fn read_name(file: &mut File) -> Result<ServerName, Denial> {
     name.and_then(ServerName::parse).ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))
 }
 
-/// A unit's first process after giving up root.
-pub struct Begun {
-    /// The proof that root is given up.
-    pub proof: Unprivileged,
-    /// The policy that was decided by.
-    pub policy: Policy,
-    /// The request, after the server's name.
-    pub request: File,
-    /// Carries reports until the server is executed.
-    pub wire: Wire,
-}
-
 /// If the monitor started this process as the first of a unit, runs the hooks and gives up root. For everyone
 /// else, above all a Hub behind sudo, these words are no command line.
 ///
@@ -66,8 +55,7 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     let [user, groups, starter, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
     starter.to_str()?.strip_prefix(STARTER).and_then(parse_id)?;
-    let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
-    let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
+    let groups = parse_groups(groups.to_str()?.strip_prefix(GROUPS)?)?;
     // If sudo or the like made this process root and left it to PID 1, one of these is set.
     let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
     let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
@@ -94,7 +82,7 @@ fn begin(user: &str, groups: Vec<Gid>) -> Result<Begun, String> {
         wire.send(&denial.clone().into());
         denial.to_string()
     });
-    begun.map(|(proof, policy, request)| Begun { proof, policy, request, wire })
+    begun.map(|(proof, policy, request)| Begun { proof, policy, request, variables: None, wire })
 }
 
 /// Whether stdin and stdout are a request and a pipe that root made. systemd has only a path below `/proc`
@@ -129,7 +117,9 @@ fn give_up_root(
     groups: Vec<Gid>,
     wire: &mut Wire,
 ) -> Result<(Unprivileged, Policy, File), Denial> {
-    let policy = Policy::load_for_root()?;
+    let mut policy = Policy::load_for_root()?;
+    // Whatever it says by now.
+    policy.server.launcher = Launcher::Systemd;
     let target = policy.admit_target(user, Some(groups))?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let mut request = File::from(stdin.map_err(|_| Denial::at("dup")(Errno::EMFILE))?);
@@ -138,6 +128,9 @@ fn give_up_root(
     let prepared = run_hooks(target, &policy.hooks, &server_name, report)?;
     if wire.is_abandoned() {
         return Err(Denial::CallerGone);
+    }
+    if let Some(service) = &policy.server.pam_service {
+        return Err(session::enter(prepared, service, Launcher::Systemd, wire, &request));
     }
     let proof = become_target(prepared, &policy)?;
     Ok((proof, policy, request))

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod trusted_file;
 pub mod monitor;
 pub mod hooks;
+pub mod session;
 pub mod privileges;
 pub mod keeper;
 pub mod audit;

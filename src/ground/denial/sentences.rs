@@ -45,6 +45,10 @@ impl Display for Denial {
                 f,
                 "the hook {name} did not succeed, so the server was not started (hooks.on_failure)"
             ),
+            Self::PamFailed { step, reason } => write!(
+                f,
+                "PAM has opened no session, so the server was not started: {step}: {reason}; look at the file of the service (server.pam_service) in /etc/pam.d, and at `journalctl -t sudospawner-session`"
+            ),
             Self::ServerNameTooLong => f.write_str(
                 "the server name is too long: escaped for a file name, it may have at most 238 bytes",
             ),

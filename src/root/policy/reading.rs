@@ -6,12 +6,16 @@ use std::path::Path;
 use ground::denial::Denial;
 pub use ground::denial::POLICY_PATH;
 
-use super::file::Policy;
+use super::file::{Launcher, Policy};
 use super::units::find_resource;
 use crate::trusted_file::{Distrust, open_trusted};
 
 /// The maximum size of a policy, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
+
+/// What is wrong with a session round a job.
+const PAM_IN_JOBS: &str =
+    "server.pam_service is not for servers in jobs: Slurm opens sessions itself (UsePAM=)";
 
 impl Policy {
     /// Reads the policy file; `None` if there is none.
@@ -46,6 +50,9 @@ impl Policy {
         let policy: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
         if policy.targets.min_uid == 0 {
             return Err("targets.min_uid has to be at least 1: root is never a target".to_owned());
+        }
+        if policy.server.launcher == Launcher::Slurm && policy.server.pam_service.is_some() {
+            return Err(PAM_IN_JOBS.to_owned());
         }
         let mut names = policy.limits.rlimits.keys();
         if let Some(name) = names.find(|name| find_resource(name).is_none()) {
