@@ -12,7 +12,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("root", &["ground"], 2000),
     ("target", &["ground", "root"], 3800),
     ("slurm", &["ground", "root", "target"], 1950),
-    ("setup", &["ground", "root", "slurm", "target"], 4160),
+    ("setup", &["ground", "root", "slurm", "target"], 4200),
     ("session", &["ground"], 520),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
