@@ -28,9 +28,11 @@ use ground::report::Report;
 use ground::system_calls::{self, afresh};
 use ground::wire::send_to;
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
-use nix::unistd::{chdir, geteuid};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, dup2_stdin, geteuid};
 
 use order::{Order, Place};
 use pam::{Session, Step};
@@ -55,7 +57,9 @@ pub fn carry_out(words: impl Iterator<Item = OsString>) -> Option<&'static str> 
 
 fn go_on_in_session(order: &Order) -> Result<Infallible, Denial> {
     system_calls::own_signals();
-    chdir("/").map_err(Denial::at("chdir"))?;
+    // In a unit, stdin is the request.
+    let nothing = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+    nothing.and_then(dup2_stdin).and_then(|()| chdir("/")).map_err(Denial::at("stdin"))?;
     system_calls::join_new_session_keyring().map_err(Denial::at("a session keyring"))?;
     if order.place == Place::Beside {
         // systemd has done as much for a unit, with what root wants of it.
@@ -65,7 +69,7 @@ fn go_on_in_session(order: &Order) -> Result<Infallible, Denial> {
     let receives_orphans = prctl::get_child_subreaper().map_err(Denial::at("prctl"))?;
     prctl::set_child_subreaper(false).map_err(Denial::at("prctl"))?;
     let unit = Membership::own();
-    let session = open(order)?;
+    let session = open_session(order)?;
     if order.place == Place::Unit {
         // pam_systemd moves the process to a scope of its own, where the unit's limits do not count.
         unit.restore().map_err(Denial::at("going back to the unit's control group"))?;
@@ -81,7 +85,7 @@ fn go_on_in_session(order: &Order) -> Result<Infallible, Denial> {
     Err(Denial::at("executing sudospawner in the session")(errno))
 }
 
-fn open(order: &Order) -> Result<Session, Denial> {
+fn open_session(order: &Order) -> Result<Session, Denial> {
     let service = order.service.to_str().unwrap_or_default();
     // libpam would take the lower case of what follows the last slash.
     let is_right =

@@ -332,7 +332,8 @@ MUTANTS = [
            "        return Ok(Unprivileged { whom: () });\n    }\n",
            ATTACKS + "a_call_without_a_target_is_answered_by_nobody", only="mal"),
     mutant("7", "a session keyring of its own, in root mode", PRIVILEGES,
-           "    leave_keyring_of_caller()?;\n    // Groups", "    // Groups",
+           "    leave_keyring_of_caller()?;\n    keep_keyring_and_become(",
+           "    keep_keyring_and_become(",
            INHERITED + "a_key_of_the_callers_session_is_out_of_the_servers_reach", only="root"),
     mutant("7", "a session keyring of its own, in user mode", "src/target/user_mode.rs",
            "    leave_keyring_of_caller()?;\n", "",
@@ -358,7 +359,7 @@ MUTANTS = [
            MEDIATOR + "what_has_a_servers_pid_after_it_is_left_alone"),
     Mutant("8", "becoming the target before a signal", (
                Edit(PRIVILEGES,
-                    "    change_ids(account.uid, account.gid, target.groups())?;\n", ""),
+                    "    take_ids(account.uid, account.gid, target.groups())?;\n", ""),
                PROVE,
            ), ROOT_MODE + "kill_status_and_stop_act_as_the_target"),
     # 9. Secrets.

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from machine.caches import Cache
+from machine.catalogue import cache_named
+from machine.installation import REPOSITORY
 from machine.machine import Machine
-from system.mediator import Answer, wait_for_file
+from system.conftest import install_what_is_tested
+from system.mediator import Answer, wait_for_file, wait_until
 from system.sessions import FILE, LAUNCHERS, MODULES, NOTE, Sessions, sessions_in
 
 DEBIANS = (13, 12)
@@ -74,6 +77,10 @@ def test_a_server_has_what_the_modules_give_and_is_the_target_alone(sessions: Se
     assert sessions.read_notes() == ["open_session zoe"]
     [closer] = sessions.list_closers()
     assert sessions.machine.run(["stat", "-c", "%U", f"/proc/{closer}"]).stdout == "root\n"
+    # It holds nothing of the call.
+    links = sessions.machine.run(f"find /proc/{closer}/fd -type l -printf '%l\\n'").stdout
+    assert "/dev/null" in links
+    assert "memfd" not in links and "pipe" not in links
     stop(sessions, spawned)
 
 
@@ -141,6 +148,16 @@ def test_two_servers_of_a_user_have_a_session_each(sessions: Sessions) -> None:
     stop(sessions, first)
 
 
+def test_the_example_is_a_service_as_it_stands(sessions: Sessions) -> None:
+    sessions.set_modules((REPOSITORY / "examples/pam/sudospawner").read_text())
+    spawned, seen = report(sessions)
+    assert seen["env"]["XDG_RUNTIME_DIR"].startswith("/run/user/")
+    assert len(sessions.list_closers()) == 1
+    unit = spawned.reply.get("unit", "")
+    assert sessions.mediator.stop(spawned, unit=unit)["alive"] is False
+    wait_until(lambda: sessions.list_closers() == [], "the end of what closes it")
+
+
 def test_the_service_is_a_file_that_is_read_at_each_start(sessions: Sessions) -> None:
     sessions.set_modules(
         f"auth required pam_permit.so\naccount required pam_permit.so\n"
@@ -153,3 +170,15 @@ def test_the_service_is_a_file_that_is_read_at_each_start(sessions: Sessions) ->
     assert (reply["ok"], reply["code"]) == (False, "pam_failed")
     assert "there is no file /etc/pam.d/sudospawner" in reply["error"]
     stop(sessions, spawned)
+
+
+def test_the_process_is_back_in_its_unit_on_cgroup_v2_alone(debian: int) -> None:
+    hub6 = cache_named("hub6")
+    with Machine(cgroups="v2", release=debian) as machine:
+        install_what_is_tested(machine, hub6)
+        with sessions_in(machine, "systemd", hub6.bin / "sudospawner") as sessions:
+            spawned = start(sessions)
+            assert sessions.list_of_logind() != []
+            groups = machine.read(f"/proc/{spawned.reply['pid']}/cgroup").splitlines()
+            assert "0::/jupyterhub.slice/jupyter-zoe.service" in groups
+            stop(sessions, spawned)
