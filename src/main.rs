@@ -18,9 +18,8 @@ use root::monitor::{Monitor, Order};
 use root::options::{RootOptions, find_options};
 use root::policy::file::Policy;
 use root::privileges::{Unprivileged, become_nobody, give_back_ids};
-use root::{foreground, keeper, subcommand};
+use root::{foreground, keeper, session, subcommand};
 use target::answer::{Call, deny};
-use target::foreground::become_server;
 use target::{agent, files, launcher, supervisor};
 
 fn main() -> ExitCode {
@@ -29,9 +28,10 @@ fn main() -> ExitCode {
     if let Some(status) = asked.or_else(files::run_if_asked) {
         return status;
     }
-    if let Some(begun) = foreground::begin_if_asked() {
+    let resumed = session::resume_if_asked().map(Ok);
+    if let Some(begun) = resumed.or_else(foreground::begin_if_asked) {
         diagnostics::start_logging("sudospawner", LevelFilter::Info);
-        return begun.map_or_else(|sentence| say(&sentence, ExitCode::FAILURE), become_server);
+        return begun.map_or_else(|sentence| say(&sentence, ExitCode::FAILURE), launcher::go_on);
     }
     mediate()
 }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1500),
-    ("root", &["ground"], 2290),
-    ("target", &["ground", "root"], 4060),
+    ("ground", &[], 1550),
+    ("root", &["ground"], 2390),
+    ("target", &["ground", "root"], 4110),
     ("slurm", &["ground", "root", "target"], 1980),
-    ("setup", &["ground", "root", "slurm", "target"], 4240),
+    ("setup", &["ground", "root", "slurm", "target"], 4270),
+    ("session", &["ground"], 520),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
 ];
@@ -104,25 +105,27 @@ fn each_member_is_small_enough_to_be_read() {
         let lines = source.count_lines();
         assert!(lines <= 300, "{} has {lines} lines of code", source.path.display());
     }
-    assert!(std::fs::read_dir(src()).unwrap().count() <= 9);
+    assert!(std::fs::read_dir(src()).unwrap().count() <= 10);
 }
 
 #[test]
-fn unsafe_code_is_in_two_files_and_each_block_says_why() {
-    let mut blocks = 0;
+fn unsafe_code_is_in_three_files_and_each_block_says_why() {
+    // For the system calls of all programs, and for libpam, which one program links.
+    let mut blocks = [0; 2];
     for source in read_sources() {
         let here = source.code.matches("unsafe {").count();
+        let for_pam = source.is("session/pam.rs");
         let may = ["ground/system_calls.rs", "ground/system_calls/afresh.rs"];
-        if !may.iter().any(|file| source.is(file)) {
+        if !for_pam && !may.iter().any(|file| source.is(file)) {
             assert_eq!(here, 0, "{}", source.path.display());
             assert!(!source.code.contains("unsafe_code"), "{}", source.path.display());
             continue;
         }
         let text = std::fs::read_to_string(src().join(&source.path)).unwrap();
         assert_eq!(text.matches("// SAFETY:").count(), here);
-        blocks += here;
+        blocks[usize::from(for_pam)] += here;
     }
-    assert!(blocks <= 7, "{blocks} blocks");
+    assert!(blocks[0] <= 7 && blocks[1] <= 8, "{blocks:?} blocks");
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn no_file_of_a_member_imports_one_that_imports_it() {
             (module.join("::"), names(used_modules(module, code, &all)))
         });
         let imports: BTreeMap<String, BTreeSet<String>> = imports.collect();
-        assert!(imports.values().map(BTreeSet::len).sum::<usize>() > 8, "{member}");
+        assert!(imports.values().map(BTreeSet::len).sum::<usize>() > 7, "{member}");
         let circles = find_circles(imports);
         assert!(circles.is_empty(), "src/{member} has an import circle: {circles:?}");
     }

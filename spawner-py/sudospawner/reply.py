@@ -44,7 +44,8 @@ _CODES = """
     home_missing home_unresponsive server_unresponsive target_unresponsive exec_failed exited_early
     port_taken already_running launcher_unavailable launch_failed system_error kernel_unsupported
     caller_gone profile_unknown profile_not_permitted slurm_unavailable job_refused job_pending
-    job_silent job_lost account_not_created accounts_too_many files_not_written
+    job_silent job_lost account_not_created accounts_too_many files_not_written hooks_busy
+    pam_failed
 """
 
 _Reader = Callable[[Any], Any]

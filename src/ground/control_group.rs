@@ -1,5 +1,5 @@
-//! Control groups, cgroups(7): where they are, what is in them, and whether the kernel holds a process to the limits of
-//! its own. There is one group for all controllers on v2, and one for each controller on v1.
+//! Control groups, cgroups(7): where they are, what is in them, how a process goes back to its own, and whether the
+//! kernel holds it to their limits. There is one group for all controllers on v2, and one for each controller on v1.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ fn list_members(place: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(place.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
 }
+
+use nix::errno::Errno;
 
 /// A limit of a server as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,5 +125,41 @@ impl Limit {
             Ok(text) => text.split_whitespace().any(|one| one == controller),
             Err(_) => Path::new("/sys/fs/cgroup").join(controller).is_dir(),
         }
+    }
+}
+
+/// The control groups that a process is in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Lines of number, controllers and group.
+    text: String,
+}
+
+impl Membership {
+    /// Those of this process.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { text: fs::read_to_string("/proc/self/cgroup").unwrap_or_default() }
+    }
+
+    /// Has this process enter them again, wherever it was moved since. Only root can.
+    ///
+    /// # Errors
+    /// EXDEV if this process is not in all of them afterwards.
+    pub fn restore(&self) -> Result<(), Errno> {
+        let now = Self::own();
+        for line in self.text.lines().filter(|line| !now.text.lines().any(|one| one == *line)) {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let controllers = fields.next().unwrap_or_default().trim_start_matches("name=");
+            let group = fields.next().unwrap_or_default();
+            // v2 has one hierarchy, which is beside those of v1 if there are any.
+            let folders = if controllers.is_empty() { ["", "unified"] } else { [controllers; 2] };
+            for folder in folders {
+                let members = Path::new("/sys/fs/cgroup").join(folder);
+                let members = members.join(group.trim_start_matches('/')).join("cgroup.procs");
+                let _ = fs::write(members, "0");
+            }
+        }
+        if Self::own() == *self { Ok(()) } else { Err(Errno::EXDEV) }
     }
 }

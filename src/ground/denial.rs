@@ -82,6 +82,13 @@ pub enum Denial {
         /// How long was waited, in seconds.
         seconds: u64,
     },
+    /// PAM has not opened a session for the target.
+    PamFailed {
+        /// The step that failed.
+        step: String,
+        /// What libpam and its modules say.
+        reason: String,
+    },
     /// The server name is longer than a unit or file name can hold.
     ServerNameTooLong,
     /// The unit of a server exists, and its name cannot be made free.
@@ -138,6 +145,7 @@ impl Denial {
             Self::TargetNotPermitted { .. } => ("target_not_permitted", 1),
             Self::HookFailed { .. } => ("hook_failed", 0),
             Self::HooksBusy { .. } => ("hooks_busy", 0),
+            Self::PamFailed { .. } => ("pam_failed", 0),
             Self::ServerNameTooLong => ("server_name_too_long", 1),
             Self::AlreadyRunning { .. } => ("already_running", 0),
             Self::LimitNotHeld { .. } => ("limit_not_enforceable", 1),

@@ -117,7 +117,14 @@ fn finish(mut ending: Ending) {
 /// The children of this process, which has one thread.
 #[must_use]
 pub fn list_children() -> Vec<Pid> {
-    let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    list_children_of(Pid::this())
+}
+
+/// The children of a process with one thread.
+#[must_use]
+pub fn list_children_of(process: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
     pids.map(Pid::from_raw).collect()
 }

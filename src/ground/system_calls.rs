@@ -84,7 +84,9 @@ pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
     }
     // SAFETY: the descriptor is open, and nothing else in this program owns it: this is called only at the
     // start, before the program opens anything, and once for each number.
-    Some(unsafe { OwnedFd::from_raw_fd(number) })
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    // It was passed on to this program, and not to those that this one starts.
+    fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).is_ok().then_some(descriptor)
 }
 
 /// Check 1 of docs/security.md. Every program that may be root for somebody else calls this before it opens
@@ -143,7 +145,7 @@ pub fn reset_signals() {
 /// Sets the signals that this program relies on, whatever the caller ignored or blocked; it has to be able to
 /// wait for its children. SIGPIPE stays ignored, as std has set it before `main`, so that writing to a reader
 /// that is gone fails with an error.
-fn own_signals() {
+pub fn own_signals() {
     reset_actions(|signal| signal != libc::SIGPIPE);
 }
 

@@ -28,9 +28,10 @@ use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
 use crate::account::{FOREIGN, parse_id};
 use crate::hooks::{after, run_hooks};
-use crate::policy::file::Policy;
+use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, become_nobody, become_target};
 use crate::service_manager::{AFTER, FOREGROUND, GROUPS, STARTER};
+use crate::session::{self, Begun};
 
 /// In memory, the request follows a block of this many bytes with the server's name, padded with NUL. Root
 /// reads only this block.
@@ -46,18 +47,6 @@ fn read_name(file: &mut File) -> Result<ServerName, Denial> {
     let name = block.split(|byte| *byte == 0).next().unwrap_or_default();
     let name = String::from_utf8(name.to_vec()).ok().filter(|_| read.is_ok());
     name.and_then(ServerName::parse).ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))
-}
-
-/// A unit's first process after giving up root.
-pub struct Begun {
-    /// The proof that root is given up.
-    pub proof: Unprivileged,
-    /// The policy that was decided by.
-    pub policy: Policy,
-    /// The request, after the server's name.
-    pub request: File,
-    /// Carries reports until the server is executed.
-    pub wire: Wire,
 }
 
 /// If the monitor started this process as the first of a unit, runs the hooks and gives up root. For everyone
@@ -137,7 +126,7 @@ fn begin(user: &str, groups: Vec<Gid>, starter: &[u32]) -> Result<Begun, String>
         wire.send(&denial.clone().into());
         denial.to_string()
     });
-    begun.map(|(proof, policy, request)| Begun { proof, policy, request, wire })
+    begun.map(|(proof, policy, request)| Begun { proof, policy, request, variables: None, wire })
 }
 
 /// Whether stdin and stdout are a request and a pipe that root made. systemd has only a path below `/proc`
@@ -173,7 +162,9 @@ fn give_up_root(
     is_followed: bool,
     wire: &mut Wire,
 ) -> Result<(Unprivileged, Policy, File), Denial> {
-    let policy = Policy::load_for_root()?;
+    let mut policy = Policy::load_for_root()?;
+    // Whatever it says by now.
+    policy.server.launcher = Launcher::Systemd;
     let target = policy.admit_target(user, Some(groups))?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let mut request = File::from(stdin.map_err(|_| Denial::at("dup")(Errno::EMFILE))?);
@@ -186,6 +177,9 @@ fn give_up_root(
     drop(turn);
     if wire.is_abandoned() {
         return Err(Denial::CallerGone);
+    }
+    if let Some(service) = &policy.server.pam_service {
+        return Err(session::enter(prepared, service, Launcher::Systemd, wire, &request));
     }
     let proof = become_target(prepared, &policy)?;
     Ok((proof, policy, request))

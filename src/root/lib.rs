@@ -18,6 +18,7 @@ pub mod trusted_file;
 pub mod monitor;
 pub mod enrolment;
 pub mod hooks;
+pub mod session;
 pub mod privileges;
 pub mod keeper;
 pub mod audit;

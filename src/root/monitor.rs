@@ -44,6 +44,7 @@ use crate::options::RootOptions;
 use crate::policy::Target;
 use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, become_target, become_wholly_root};
+use crate::session;
 
 /// The maximum size of a decision: the longest name, two words and two numbers. The mediator writes it at
 /// once, pipe(7).
@@ -227,6 +228,10 @@ impl Work<'_> {
         let Order { policy, inherited_umask, inherited_limits, supervise, .. } = *self.order;
         // Its own session, so that no signal to the monitor's session reaches it.
         let proof = self.wire.detach().and_then(|()| {
+            if let Some(service) = &policy.server.pam_service {
+                let (wire, request) = (&self.wire, &self.request);
+                return Err(session::enter(prepared, service, Launcher::Process, wire, request));
+            }
             // The server gets the caller's limits back, unless the policy has others.
             let mut limits = inherited_limits.iter();
             limits

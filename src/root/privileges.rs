@@ -46,13 +46,25 @@ pub fn become_wholly_root() -> Result<(), Errno> {
 /// # Errors
 /// [`Denial::PrivilegesLeft`] if a step fails, or if root can be regained.
 pub fn become_target(prepared: Prepared, policy: &Policy) -> Result<Unprivileged, Denial> {
+    leave_keyring_of_caller()?;
+    keep_keyring_and_become(prepared, policy)
+}
+
+/// The same where a session of PAM's has a keyring of its own.
+///
+/// # Errors
+/// [`Denial::PrivilegesLeft`].
+pub fn keep_keyring_and_become(
+    prepared: Prepared,
+    policy: &Policy,
+) -> Result<Unprivileged, Denial> {
     let target = prepared.into_inner();
     set_limits(&policy.limits)?;
     if policy.server.no_new_privileges {
         system_calls::empty_bounding_set().map_err(failed("emptying the bounding set"))?;
     }
     let account = target.account();
-    change_ids(account.uid, account.gid, target.groups())?;
+    take_ids(account.uid, account.gid, target.groups())?;
     close(policy)?;
     prove(account.clone(), account.uid)
 }
@@ -76,6 +88,10 @@ pub fn close(policy: &Policy) -> Result<(), Denial> {
 /// [`Denial::PrivilegesLeft`].
 pub fn change_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
     leave_keyring_of_caller()?;
+    take_ids(uid, gid, groups)
+}
+
+fn take_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Denial> {
     // Groups before the gid, and both before the uid: each step needs what a later one gives up.
     setgroups(groups).map_err(failed("setgroups"))?;
     setresgid(gid, gid, gid).map_err(failed("setresgid"))?;

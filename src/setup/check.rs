@@ -28,6 +28,7 @@ mod render;
 mod scene;
 mod selinux;
 mod server;
+mod session;
 mod sudo;
 mod sudo_call;
 mod sudo_listing;
@@ -63,6 +64,7 @@ pub fn look_at_machine(question: &Question) -> Result<Report, String> {
     findings.extend(policy::look(&scene));
     findings.extend(enrolment::look(&scene));
     findings.extend(powerful::look(&scene));
+    findings.extend(session::look(&scene));
     findings.extend(hooks::look(&scene));
     findings.extend(hub::look(&scene));
     findings.extend(unit::look(&scene));

@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fs::File;
+use std::io::Read;
 
 use crate::error::Error;
 use crate::grant::Whom;
 use ground::server_name::ServerName;
 use root::policy::file;
 use root::policy::systemd::{Systemd, expand};
+
+/// How many bytes of variables a session can have.
+const MOST_OF_SESSION: u64 = 256 * 1024;
 
 /// An environment in the form for execve(2).
 #[derive(Debug)]
@@ -62,6 +67,21 @@ fn list_own(whom: &Whom) -> [(&'static str, String); 4] {
         ("LOGNAME", whom.name.clone()),
         ("SHELL", whom.shell.display().to_string()),
     ]
+}
+
+/// Adds the variables of a session of PAM's that the request does not have: in `file`, with a NUL after each. What is
+/// no text is left out.
+pub fn add_variables(requested: &mut BTreeMap<String, String>, file: &mut File) {
+    let mut bytes = Vec::new();
+    let _ = file.take(MOST_OF_SESSION).read_to_end(&mut bytes);
+    for variable in
+        bytes.split_inclusive(|byte| *byte == 0).filter_map(|one| one.strip_suffix(b"\0"))
+    {
+        let text = std::str::from_utf8(variable).ok();
+        if let Some((name, value)) = text.and_then(|text| text.split_once('=')) {
+            requested.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
 }
 
 /// What `[systemd]` changes for a server in a unit, as in SystemdSpawner.

@@ -10,10 +10,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
-use root::foreground::Begun;
 use root::policy::file::Policy;
 use root::policy::units::Umask;
 use root::privileges::Unprivileged;
+use root::session::Begun;
 
 use crate::error::Error;
 use crate::launcher::plan::Plan;
@@ -31,8 +31,8 @@ pub fn become_server(mut begun: Begun) -> ExitCode {
 }
 
 fn execute_server(begun: &mut Begun) -> Result<Infallible, Error> {
-    let Begun { proof, policy, request, wire } = begun;
-    let plan = Plan::read(request, policy, proof)?;
+    let Begun { proof, policy, request, variables, wire, .. } = begun;
+    let plan = Plan::read(request, variables.as_mut(), policy, proof)?;
     report_lowered_limits(policy, wire, proof);
     if let Some(limit) = plan.limits.iter().find(|limit| !limit.holds_here()) {
         return Err(Denial::LimitNotHeld { limit: limit.key() }.into());

@@ -12,6 +12,7 @@ pub mod unit;
 pub mod watch;
 
 use std::fs::File;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use ground::ending::{GRACE, LONGEST_ENDING};
@@ -20,9 +21,11 @@ use ground::wire::{Link, Wire};
 use nix::sys::stat::Mode as FileMode;
 use root::policy::file::{Launcher, Policy};
 use root::privileges::Unprivileged;
+use root::session::Begun;
 use root::unit_properties::lower_limits;
 
 use crate::error::Error;
+use crate::foreground::become_server;
 use crate::grant::Grant;
 use crate::mode::Mode;
 use crate::reply::{Reply, Spawned, Submitted};
@@ -169,5 +172,20 @@ pub fn start_for_monitor(
         let error = job::become_program(job::SUBMIT, wire, request, Mode::Root, proof);
         return Report::Failed(error.into());
     }
-    process::become_supervisor_of(wire, request, policy, inherited_umask, proof)
+    process::become_supervisor_of(wire, request, None, policy, inherited_umask, proof)
+}
+
+/// Continues in a process of its own after root is given up: a unit's first one, or one that a session was opened in.
+/// Becomes the server, or its supervisor. Returns only on failure, after telling the mediator why.
+pub fn go_on(mut begun: Begun) -> ExitCode {
+    if begun.policy.server.launcher == Launcher::Systemd {
+        return become_server(begun);
+    }
+    let Begun { proof, policy, request, variables, wire, .. } = &mut begun;
+    // With a policy, the caller's umask does not matter.
+    let umask = FileMode::empty();
+    let session = variables.as_mut();
+    let report = process::become_supervisor_of(wire, request, session, policy, umask, proof);
+    wire.send(&report);
+    ExitCode::FAILURE
 }

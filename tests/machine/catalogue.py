@@ -54,6 +54,7 @@ ARCHIVES = [
     for name, title, releases in (
         ("directory", "a directory server and its client", [13]),
         ("containers", "runc and buildah", [13]),
+        ("kerberos", "a KDC and its client", [13]),
         ("slurm", "Slurm and munge", [13, 12]),
     )
     for release in releases

@@ -12,7 +12,7 @@ SUDOERS = REPOSITORY / "sudoers"
 SUDOERS_PLACE = "/etc/sudoers.d/sudospawner"
 
 # The programs that users execute and must not read.
-CLOSED = ("sudospawner", "sudospawner-slurm")
+CLOSED = ("sudospawner", "sudospawner-slurm", "sudospawner-session")
 
 # The example path in the sudoers fragments.
 EXAMPLE_PATH = "/opt/jupyterhub/bin/sudospawner"

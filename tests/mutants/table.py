@@ -6,6 +6,7 @@ from mutants.accounts_table import ACCOUNTS_MUTANTS
 from mutants.files_table import FILES_BEYOND, FILES_MUTANTS
 from mutants.jsd_table import JSD_MUTANTS
 from mutants.mutant import Edit, Mutant, mutant
+from mutants.session_table import SESSION_MUTANTS
 from mutants.slurm_table import SLURM_MUTANTS
 
 ATTACKS = "system/test_attacks.py::test_"
@@ -334,7 +335,8 @@ MUTANTS = [
            "        return Ok(Unprivileged { whom: () });\n    }\n",
            ATTACKS + "a_call_without_a_target_is_answered_by_nobody", only="mal"),
     mutant("7", "a session keyring of its own, in root mode", PRIVILEGES,
-           "    leave_keyring_of_caller()?;\n    // Groups", "    // Groups",
+           "    leave_keyring_of_caller()?;\n    keep_keyring_and_become(",
+           "    keep_keyring_and_become(",
            INHERITED + "a_key_of_the_callers_session_is_out_of_the_servers_reach", only="root"),
     mutant("7", "a session keyring of its own, in user mode", "src/target/user_mode.rs",
            "    leave_keyring_of_caller()?;\n", "",
@@ -360,7 +362,7 @@ MUTANTS = [
            MEDIATOR + "what_has_a_servers_pid_after_it_is_left_alone"),
     Mutant("8", "becoming the target before a signal", (
                Edit(PRIVILEGES,
-                    "    change_ids(account.uid, account.gid, target.groups())?;\n", ""),
+                    "    take_ids(account.uid, account.gid, target.groups())?;\n", ""),
                PROVE,
            ), ROOT_MODE + "kill_status_and_stop_act_as_the_target"),
     # 9. Secrets.
@@ -433,6 +435,7 @@ MUTANTS = [
     *FILES_MUTANTS,
     *JSD_MUTANTS,
     *ACCOUNTS_MUTANTS,
+    *SESSION_MUTANTS,
     *SLURM_MUTANTS,
     # Checks without a number.
     mutant("policy", "the limit of its size", "src/root/policy/reading.rs",
@@ -605,6 +608,7 @@ BEYOND = {
     "markup_of_a_dying_server_is_text_on_the_admins_pages": "the Python package's part",
     "users_read_of_the_hooks_on_the_page_while_their_server_starts": "the Python package's part",
     "each_member_is_small_enough_to_be_read": "it counts lines",
+    "one_program_alone_is_linked_with_libpam": "a crate that is not named is not linked",
     "profiles_and_their_values_are_no_other_options":
         "each option is one word of a list, which no shell reads",
     "the_name_of_a_server_is_no_option_and_no_list": "as the one before",

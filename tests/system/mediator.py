@@ -48,9 +48,10 @@ class Mediator:
         The programs that it executes go beside it.
         """
         self.machine.run(["install", "-D", "--mode=0711", binary, self.path])
-        for name, mode in [("sudospawner-slurm", "0711"), ("sudospawner-setup", "0755")]:
-            place = self.path.with_name(name)
-            self.machine.run(["install", f"--mode={mode}", binary.with_name(name), place])
+        beside = {"slurm": "0711", "session": "0711", "setup": "0755"}
+        for name, mode in beside.items():
+            place = self.path.with_name(f"sudospawner-{name}")
+            self.machine.run(["install", f"--mode={mode}", binary.with_name(place.name), place])
 
     def permit(self, runas: str = "%jupyterhub", more: str = "") -> None:
         """Let rhea call it as these accounts; `more` are further lines of sudoers."""

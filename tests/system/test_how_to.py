@@ -166,6 +166,7 @@ def test_the_programs_of_the_wheel_are_the_debian_packages(bare_machine: Machine
     for name in (
         "sudospawner",
         "sudospawner-slurm",
+        "sudospawner-session",
         "sudospawner-setup",
         "jupyterhub-roothooks",
         "jsd-helper",

@@ -30,6 +30,7 @@ DEBIANS = (13, 12)
 BINARIES = (
     "sudospawner",
     "sudospawner-slurm",
+    "sudospawner-session",
     "sudospawner-setup",
     "jupyterhub-roothooks",
     "jsd-helper",

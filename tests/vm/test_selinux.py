@@ -20,6 +20,7 @@ HUBS = [UserHub, RootHub, UnitHub]
 PROGRAMS = (
     "sudospawner",
     "sudospawner-slurm",
+    "sudospawner-session",
     "sudospawner-setup",
     "jupyterhub-roothooks",
     "jsd-helper",

@@ -56,6 +56,10 @@ impl Display for Denial {
                 f,
                 "hooks of another server of this account have been running for {seconds} seconds, and this one's cannot run at the same time (hooks.after_dir): try again, or look at what they wait for"
             ),
+            Self::PamFailed { step, reason } => write!(
+                f,
+                "PAM has opened no session, so the server was not started: {step}: {reason}; look at the file of the service (server.pam_service) in /etc/pam.d, and at `journalctl -t sudospawner-session`"
+            ),
             Self::ServerNameTooLong => f.write_str(
                 "the server name is too long: escaped for a file name, it may have at most 238 bytes",
             ),

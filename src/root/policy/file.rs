@@ -116,6 +116,8 @@ pub struct Server {
     pub umask: Option<Umask>,
     /// Whether it is kept from gaining privileges through sudo and other setuid programs.
     pub no_new_privileges: bool,
+    /// The service of PAM's whose session it has.
+    pub pam_service: Option<String>,
 }
 
 /// Where a server runs.
@@ -222,6 +224,7 @@ impl Default for Server {
             leftovers: Leftovers::Kill,
             umask: Some(Umask(0o022)),
             no_new_privileges: false,
+            pam_service: None,
         }
     }
 }

@@ -13,6 +13,10 @@ use crate::trusted_file::{Distrust, open_trusted};
 /// The maximum size of a policy, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
+/// What is wrong with a session round a job.
+const PAM_IN_JOBS: &str =
+    "server.pam_service is not for servers in jobs: Slurm opens sessions itself (UsePAM=)";
+
 impl Policy {
     /// Reads the policy file; `None` if there is none.
     ///
@@ -52,6 +56,9 @@ impl Policy {
         }
         if policy.hooks.after_dir.is_some() && policy.server.leftovers == Leftovers::Keep {
             return Err("hooks.after_dir needs server.leftovers = \"kill\": its hooks run when all that a server left is gone".to_owned());
+        }
+        if policy.server.launcher == Launcher::Slurm && policy.server.pam_service.is_some() {
+            return Err(PAM_IN_JOBS.to_owned());
         }
         let mut names = policy.limits.rlimits.keys();
         if let Some(name) = names.find(|name| find_resource(name).is_none()) {

@@ -15,7 +15,9 @@ use target::mode::Mode;
 /// Looks at systemd, at cgroups, and in root mode at limits.conf.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let mut findings = vec![look_at_systemd()];
-    if let Some(policy) = scene.policy.as_ref().filter(|_| scene.mode == Mode::Root) {
+    let policy = scene.policy.as_ref().filter(|_| scene.mode == Mode::Root);
+    // In a session limits.conf is pam_limits' affair.
+    if let Some(policy) = policy.filter(|policy| policy.server.pam_service.is_none()) {
         let lines = read_limits();
         for asked in &scene.targets {
             if let Ok(Some(account)) = &asked.account {
@@ -79,8 +81,8 @@ fn parse_limits(text: &str) -> Vec<Limit> {
     lines.collect()
 }
 
-/// What limits.conf sets for an account and the policy does not. Root mode opens no PAM session of the
-/// target, so this does not reach the server.
+/// What limits.conf sets for an account and the policy does not. Without a session of PAM's this does not reach the
+/// server.
 fn find_lost(
     lines: &[Limit],
     account: &Account,

@@ -16,7 +16,7 @@ use root::privileges::Unprivileged;
 use root::unit_properties::{Limits, lower_limits};
 
 use crate::decision::take_request;
-use crate::environment::{Environment, UnitEdits};
+use crate::environment::{Environment, UnitEdits, add_variables};
 use crate::error::Error;
 use crate::files::{Folder, fill_arguments, fill_variables};
 use crate::grant::{Grant, Whom};
@@ -67,16 +67,27 @@ impl Plan {
         executable.execute(&args, &variables, &self.directory, wire, proof)
     }
 
-    /// For root mode: reads the request of a spawn as the target, decides on it again, and makes its plan.
+    /// For root mode: reads the request of a spawn as the target, decides on it again, and makes its plan. `session`
+    /// holds the variables that PAM has set.
     ///
     /// # Errors
     /// Those of [`Grant::decide`]; [`Denial::LaunchFailed`](ground::denial::Denial::LaunchFailed) if the file
     /// does not hold the request of a spawn.
-    pub fn read(file: &mut File, policy: &Policy, proof: &Unprivileged) -> Result<Self, Error> {
+    pub fn read(
+        file: &mut File,
+        session: Option<&mut File>,
+        policy: &Policy,
+        proof: &Unprivileged,
+    ) -> Result<Self, Error> {
         let (request, whom) = (take_request(file)?, Whom::from(proof));
         let grant = Grant::decide(policy, &whom, &request)?;
         match request {
-            Request::Spawn(spawn) => Self::make(spawn, grant),
+            Request::Spawn(mut spawn) => {
+                if let Some(session) = session {
+                    add_variables(&mut spawn.env, session);
+                }
+                Self::make(spawn, grant)
+            }
             _ => Err(Error::at("reading the request")(Errno::EBADMSG)),
         }
     }

@@ -61,11 +61,12 @@ pub fn start(
 pub fn become_supervisor_of(
     wire: &mut Wire,
     request: &mut File,
+    session: Option<&mut File>,
     policy: &Policy,
     inherited_umask: FileMode,
     proof: &Unprivileged,
 ) -> Report {
-    let Err(error) = Plan::read(request, policy, proof).and_then(|plan| {
+    let Err(error) = Plan::read(request, session, policy, proof).and_then(|plan| {
         become_supervisor(wire, &plan, Mode::Root, policy, inherited_umask, proof)
     });
     // Not as a denial: the mediator ignores denials once there is a server.

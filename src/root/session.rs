@@ -1,0 +1,99 @@
+//! A PAM session round a server (`server.pam_service`): another program opens it in this process, and then executes
+//! this one anew, which goes on where it was.
+//!
+//! ```text
+//! hooks ─► enter ── exec ──► sudospawner-session, root ── exec ──► resume_if_asked ─► privileges
+//! ```
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+
+use ground::denial::Denial;
+use ground::system_calls::{adopt_descriptor, execute, exit_now};
+use ground::wire::Wire;
+use nix::unistd::{Gid, geteuid};
+
+use crate::account::parse_id;
+use crate::hooks::Prepared;
+use crate::policy::file::{Launcher, Policy};
+use crate::privileges::{Unprivileged, keep_keyring_and_become};
+use crate::trusted_file::check_trusted;
+
+/// Our `argv[0]` in a session, which no caller can choose; see the supervisor's.
+const NAME: &str = "sudospawner-in-session";
+/// The program beside our own that opens and closes sessions. It alone links libpam.
+pub const PROGRAM: &str = "sudospawner-session";
+
+/// A process after giving up root: the first of a unit, or one that a session was opened in.
+pub struct Begun {
+    /// The proof that root is given up.
+    pub proof: Unprivileged,
+    /// The policy that was decided by.
+    pub policy: Policy,
+    /// The request, after the server's name.
+    pub request: File,
+    /// The variables that PAM has set, with a NUL after each. Root reads nothing of them.
+    pub variables: Option<File>,
+    /// Carries reports until the server is executed.
+    pub wire: Wire,
+}
+
+/// Has the other program open a session of this service for a server. Returns only on failure.
+pub fn enter(
+    prepared: Prepared,
+    service: &str,
+    launcher: Launcher,
+    wire: &Wire,
+    request: &File,
+) -> Denial {
+    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let program = own.with_file_name(PROGRAM);
+    // Check 2: nobody but root can have written what root executes.
+    if let Err(distrust) = check_trusted(&program) {
+        return Denial::BinaryUntrusted(distrust.to_string());
+    }
+    let target = prepared.into_inner();
+    let (launcher, user) = (format!("{launcher:?}"), target.account().name.clone());
+    let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
+    let kept = [request.as_fd(), wire.reports.as_fd(), wire.delivered.as_fd()];
+    let words = [PROGRAM.to_owned(), service.to_owned(), launcher, user, groups.join(",")];
+    let words = words.into_iter().chain(kept.map(|one| one.as_raw_fd().to_string()));
+    let argv: Vec<CString> = words.flat_map(CString::new).collect();
+    Denial::at("executing sudospawner-session")(execute(&program, &argv, &kept))
+}
+
+/// If the other program has executed this one, still as root, gives up root in the session. If that fails, the mediator
+/// is told, and this process ends.
+#[must_use]
+pub fn resume_if_asked() -> Option<Begun> {
+    let words: Vec<String> = std::env::args_os().flat_map(OsString::into_string).collect();
+    let [name, launcher, user, groups, descriptors @ ..] = words.as_slice() else { return None };
+    // Only root opens sessions, and only its program starts a root process by that name.
+    if name != NAME || !geteuid().is_root() {
+        return None;
+    }
+    let groups = parse_groups(groups)?;
+    let adopt = |number: &String| adopt_descriptor(number.parse().ok()?).map(File::from);
+    let files = descriptors.iter().map(adopt).collect::<Option<Vec<_>>>()?;
+    let [request, reports, delivered, variables] = files.try_into().ok()?;
+    let mut wire = Wire { reports, delivered: delivered.into(), held: None };
+    let given_up = Policy::load_for_root().and_then(|mut policy| {
+        let is_unit = *launcher == format!("{:?}", Launcher::Systemd);
+        policy.server.launcher = if is_unit { Launcher::Systemd } else { Launcher::Process };
+        let target = policy.admit_target(user, Some(groups))?;
+        // Its hooks have run before the session was opened.
+        Ok((keep_keyring_and_become(Prepared::without_hooks(target), &policy)?, policy))
+    });
+    let (proof, policy) = given_up.unwrap_or_else(|denial| {
+        wire.send(&denial.into());
+        exit_now(1)
+    });
+    Some(Begun { proof, policy, request, variables: Some(variables), wire })
+}
+
+/// Reads a target's groups in a command line that only root writes.
+#[must_use]
+pub fn parse_groups(words: &str) -> Option<Vec<Gid>> {
+    words.split(',').map(|word| parse_id(word).map(Gid::from_raw)).collect()
+}

@@ -1,0 +1,245 @@
+//! libpam: the few functions of pam(3) that a session needs. Only this file calls them.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ground::denial::Denial;
+use ground::escape::{Lines, escape_control_characters};
+use nix::libc;
+
+/// How long the modules may take to open a session, and again to close it.
+pub const LONGEST: Duration = Duration::from_secs(30);
+/// How much of what modules say is kept, in bytes.
+const MOST_WORDS: usize = 1024;
+
+// Numbers of Linux-PAM, security/_pam_types.h.
+const SUCCESS: c_int = 0;
+const SYSTEM_ERROR: c_int = 4;
+const CONVERSATION_ERROR: c_int = 19;
+const ESTABLISH_CREDENTIALS: c_int = 0x2;
+const DELETE_CREDENTIALS: c_int = 0x4;
+const ERROR_MESSAGE: c_int = 3;
+const INFORMATION: c_int = 4;
+
+/// libpam's own state.
+#[repr(C)]
+struct Handle {
+    _private: [u8; 0],
+}
+
+/// `struct pam_message`.
+#[repr(C)]
+struct Message {
+    style: c_int,
+    text: *const c_char,
+}
+
+/// `struct pam_response`.
+#[repr(C)]
+struct Response {
+    text: *mut c_char,
+    code: c_int,
+}
+
+/// `struct pam_conv`.
+#[repr(C)]
+struct Conversation {
+    converse: extern "C" fn(c_int, *const *const Message, *mut *mut Response, *mut c_void) -> c_int,
+    data: *mut c_void,
+}
+
+/// A function of libpam that takes its handle and flags, or at the end a status.
+type Function = unsafe extern "C" fn(*mut Handle, c_int) -> c_int;
+
+// By the file's name, so that a build needs neither headers nor the link of a development package.
+#[link(name = "libpam.so.0", kind = "dylib", modifiers = "+verbatim")]
+unsafe extern "C" {
+    fn pam_start(
+        service: *const c_char,
+        user: *const c_char,
+        conversation: *const Conversation,
+        handle: *mut *mut Handle,
+    ) -> c_int;
+    fn pam_end(handle: *mut Handle, status: c_int) -> c_int;
+    fn pam_acct_mgmt(handle: *mut Handle, flags: c_int) -> c_int;
+    fn pam_setcred(handle: *mut Handle, flags: c_int) -> c_int;
+    fn pam_open_session(handle: *mut Handle, flags: c_int) -> c_int;
+    fn pam_close_session(handle: *mut Handle, flags: c_int) -> c_int;
+    fn pam_getenvlist(handle: *mut Handle) -> *mut *mut c_char;
+    fn pam_strerror(handle: *mut Handle, status: c_int) -> *const c_char;
+}
+
+/// What modules have said to the user. It is all that [`converse`] can reach.
+static SAID: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// An account's session. Dropping it closes what was opened.
+#[derive(Debug)]
+pub struct Session {
+    handle: NonNull<Handle>,
+    has_credentials: bool,
+    is_open: bool,
+}
+
+impl Session {
+    /// Begins a session of this service for this account. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// [`Denial::PamFailed`].
+    pub fn begin(service: &CStr, user: &CStr) -> Result<Self, Denial> {
+        let conversation = Conversation { converse, data: ptr::null_mut() };
+        let mut handle = ptr::null_mut();
+        // SAFETY: texts and conversation outlive the call, and libpam copies them. It writes the handle, or
+        // leaves it as it is.
+        let status = unsafe {
+            pam_start(service.as_ptr(), user.as_ptr(), &raw const conversation, &raw mut handle)
+        };
+        let handle = NonNull::new(handle).filter(|_| status == SUCCESS);
+        let handle = handle.ok_or_else(|| Denial::PamFailed {
+            step: Step::Begin.name().to_owned(),
+            reason: format!("libpam says {status}"),
+        })?;
+        Ok(Self { handle, has_credentials: false, is_open: false })
+    }
+
+    /// Takes one step to the open session.
+    ///
+    /// # Errors
+    /// [`Denial::PamFailed`], with what libpam and the modules say.
+    pub fn take(&mut self, step: Step) -> Result<(), Denial> {
+        let status = match step {
+            Step::Begin => SUCCESS,
+            Step::Account => self.call(pam_acct_mgmt, 0),
+            Step::Credentials => {
+                self.has_credentials = true;
+                self.call(pam_setcred, ESTABLISH_CREDENTIALS)
+            }
+            Step::Open => self.call(pam_open_session, 0),
+        };
+        if status != SUCCESS {
+            return Err(Denial::PamFailed {
+                step: step.name().to_owned(),
+                reason: self.explain(status),
+            });
+        }
+        self.is_open = step == Step::Open;
+        Ok(())
+    }
+
+    /// The variables that modules have set, `NAME=value` each.
+    #[must_use]
+    pub fn list_variables(&self) -> Vec<CString> {
+        let mut variables = Vec::new();
+        // SAFETY: pam_getenvlist(3) returns null, or an array of texts that ends with null. It is ours to free,
+        // and stays, since this process is about to execute another program.
+        unsafe {
+            let mut next = pam_getenvlist(self.handle.as_ptr());
+            while let Some(text) = next.as_ref().filter(|text| !text.is_null()) {
+                variables.push(CStr::from_ptr(*text).to_owned());
+                next = next.add(1);
+            }
+        }
+        variables
+    }
+
+    fn call(&self, function: Function, flags: c_int) -> c_int {
+        // SAFETY: the handle is libpam's own, and has not been given to pam_end(3), which is called last, when
+        // this value is dropped.
+        unsafe { function(self.handle.as_ptr(), flags) }
+    }
+
+    /// libpam's words for a status, and what the modules have said.
+    fn explain(&self, status: c_int) -> String {
+        // SAFETY: pam_strerror(3) returns a text that is constant, for numbers that it does not know, too.
+        let meaning = unsafe { CStr::from_ptr(pam_strerror(self.handle.as_ptr(), status)) };
+        let mut words = meaning.to_bytes().to_vec();
+        words.extend(SAID.lock().iter().flat_map(|said| said.iter()));
+        escape_control_characters(&words, Lines::One)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut status = SUCCESS;
+        if self.is_open {
+            status = self.call(pam_close_session, 0);
+        }
+        if self.has_credentials {
+            self.call(pam_setcred, DELETE_CREDENTIALS);
+        }
+        self.call(pam_end, status);
+    }
+}
+
+/// The steps to an open session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Modules are not asked yet.
+    Begin,
+    /// Whether the account may be used now.
+    Account,
+    /// What the account has beyond its ids, such as tickets.
+    Credentials,
+    /// The session.
+    Open,
+}
+
+impl Step {
+    /// The step, as in pam.conf(5) and pam(3).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Begin => "start",
+            Self::Account => "account",
+            Self::Credentials => "credentials",
+            Self::Open => "session",
+        }
+    }
+}
+
+/// Keeps what modules say, and answers nothing that they ask.
+extern "C" fn converse(
+    count: c_int,
+    messages: *const *const Message,
+    responses: *mut *mut Response,
+    _: *mut c_void,
+) -> c_int {
+    let Ok(count) = usize::try_from(count) else { return CONVERSATION_ERROR };
+    for place in 0..count {
+        // SAFETY: modules give an array of `count` pointers to messages, as pam_conv(3) has it on Linux.
+        let message = unsafe { (*messages.add(place)).as_ref() };
+        match message {
+            Some(Message { style: ERROR_MESSAGE | INFORMATION, text }) if !text.is_null() => {
+                // SAFETY: the text of a message ends with NUL.
+                let text = unsafe { CStr::from_ptr(*text) }.to_bytes();
+                if let Ok(mut said) = SAID.lock() {
+                    let room = MOST_WORDS.saturating_sub(said.len());
+                    said.extend(b"; ".iter().chain(text).take(room));
+                }
+            }
+            // Somebody would have to answer.
+            _ => return CONVERSATION_ERROR,
+        }
+    }
+    // SAFETY: the module frees the array, which has the size that it expects, with free(3). All zeros stand for
+    // no text.
+    unsafe {
+        let answers = libc::calloc(count, size_of::<Response>()).cast::<Response>();
+        if answers.is_null() {
+            return SYSTEM_ERROR;
+        }
+        *responses = answers;
+    }
+    SUCCESS
+}
+
+/// Gives memory back that the modules have used and freed. A closer stays as long as its server does.
+pub fn give_back_memory() {
+    // SAFETY: malloc_trim(3) touches free memory alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
