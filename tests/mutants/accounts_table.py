@@ -63,7 +63,7 @@ ACCOUNTS_MUTANTS: list[Mutant] = [
            "if begin.elapsed() < limit =>", "if begin.elapsed() < Duration::MAX.max(limit) =>",
            TESTS + "a_turn_that_does_not_come_is_told", hangs=True),
     mutant("accounts", "trust in the program", ENROLMENT,
-           "    open_trusted(program).map_err(", "    let _ = open_trusted(program).map_err(",
+           '.map_err(|distrust| format!("accounts.create is refused: {distrust}"))?;', ".ok();",
            TESTS + "a_program_that_others_could_have_written_makes_no_account"),
     mutant("accounts", "surroundings of its own", ENROLMENT,
            "Surroundings::Clean);", "Surroundings::Inherited);",
