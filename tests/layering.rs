@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1550),
-    ("root", &["ground"], 2390),
+    ("ground", &[], 1720),
+    ("root", &["ground"], 2160),
     ("target", &["ground", "root"], 4110),
     ("slurm", &["ground", "root", "target"], 1980),
     ("setup", &["ground", "root", "slurm", "target"], 4270),

@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 use ground::server_name::ServerName;
+use ground::units::find_resource;
 use root::policy::file::{self, Policy};
-use root::policy::units::find_resource;
 use target::cli::{self, Command};
 use target::environment::Environment;
 use target::error::Error;

@@ -3,6 +3,7 @@
 //! Here a refusal is data. `sentences` has what people read. A process that is the target or nobody prints
 //! it, as it prints everything else: see `target::error`.
 
+pub mod distrust;
 mod sentences;
 
 use std::path::PathBuf;

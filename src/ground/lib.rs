@@ -16,8 +16,11 @@ pub mod mounts;
 pub mod server_name;
 pub mod unit_name;
 pub mod name_pattern;
+pub mod units;
+pub mod placeholders;
 pub mod denial;
 pub mod report;
 pub mod wire;
+pub mod syslog;
 #[cfg(feature = "diagnostics")]
 pub mod diagnostics;

@@ -7,11 +7,11 @@ use nix::unistd::{Gid, Group};
 use super::refusal::Refusal;
 use super::unit::HubUnit;
 use super::wish::{Value, Wish};
+use ground::placeholders::expand;
 use ground::server_name::ServerName;
 use ground::unit_name::SliceName;
 use root::account::{Account, parse_id};
 use root::policy::file::Policy;
-use root::policy::systemd::expand;
 use root::trusted_file::TrustedDirectory;
 use root::trusted_file::program::open_trusted_program;
 

@@ -5,8 +5,8 @@
 
 mod ceiling;
 
-use root::policy::units::find_resource;
-use root::policy::units::parse_bytes;
+use ground::units::find_resource;
+use ground::units::parse_bytes;
 use root::unit_properties::{Property, quote, to_quota};
 
 /// No limit; systemd's `infinity`.

@@ -1,16 +1,12 @@
 //! Writes one line to the system's authentication log for every decision, yes or no.
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::account::Caller;
 use ground::escape::{Lines, escape_control_characters};
-
-/// Facility authpriv (10), severity info (6), as syslog(3) and RFC 3164 number them.
-const PRIORITY: u8 = 10 * 8 + 6;
+use ground::syslog::{self, Severity};
 
 /// What is logged of one call.
 #[derive(Debug)]
@@ -24,9 +20,6 @@ pub struct Record<'a> {
     /// `ok`, or the code of the failure.
     pub code: &'a str,
 }
-
-/// How long to wait for a log that somebody floods.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes the line to `/dev/log` in the name of one of our programs. Waits at most a second for a full log. A
 /// call never fails because of the log.
@@ -43,20 +36,15 @@ pub fn write_record(program: &str, record: &Record<'_>) -> Result<(), String> {
     write_line(program, &format!("caller={caller} target={target} action={action} code={code}"))
 }
 
-/// Writes another line, escaped, in the same way.
+/// Writes another line in the same way.
 ///
 /// # Errors
 /// Those of [`write_record`].
 pub fn write_line(program: &str, text: &str) -> Result<(), String> {
-    let text = escape_control_characters(text.as_bytes(), Lines::One);
-    let line = format!("<{PRIORITY}>{program}[{}]: {text}", std::process::id());
-    send(line.as_bytes()).map_err(|error| format!("audit (not in syslog: {error}): {text}"))
-}
-
-fn send(line: &[u8]) -> std::io::Result<()> {
-    let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    socket.send_to(line, "/dev/log").map(drop)
+    syslog::write_line(program, Severity::Info, text).map_err(|error| {
+        let text = escape_control_characters(text.as_bytes(), Lines::One);
+        format!("audit (not in syslog: {error}): {text}")
+    })
 }
 
 /// Writes such a line to stderr, if stderr accepts it at once.

@@ -6,7 +6,6 @@
 pub mod file;
 pub mod reading;
 pub mod systemd;
-pub mod units;
 
 use ground::denial::Denial;
 use nix::unistd::{Gid, Group, Uid};

@@ -11,7 +11,7 @@ use nix::unistd::{setgroups, setresgid, setresuid};
 use crate::account::{Account, NOBODY};
 use crate::hooks::Prepared;
 use crate::policy::file::{Limits, Policy};
-use crate::policy::units::find_resource;
+use ground::units::find_resource;
 
 /// The proof that this process is its target, or has the ids of a container's command, and cannot become root
 /// again. Everything that touches the target's files or processes requires it. Only [`prove`] makes one.

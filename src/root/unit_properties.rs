@@ -7,7 +7,7 @@ use ground::server_name::ServerName;
 use serde::Serialize;
 
 use crate::policy::file::{Leftovers, Policy};
-use crate::policy::systemd::{MountPath, expand, expand_words};
+use ground::placeholders::{MountPath, expand, expand_words};
 
 /// What a server as a whole may use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]

@@ -2,11 +2,10 @@
 //! waits for the end of the process that opened it, which is by then the server or its supervisor, and closes it.
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use ground::ending::{GRACE, end_children};
 use ground::pidfd::Pidfd;
+use ground::syslog::{self, Severity};
 use ground::system_calls::{self, afresh};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -20,11 +19,6 @@ use nix::unistd::{ForkResult, Pid, close, dup2_stderr, dup2_stdin, dup2_stdout, 
 
 use crate::order::Order;
 use crate::pam::{LONGEST, Session, give_back_memory};
-
-/// Facility authpriv (10), severity warning (4), as syslog(3) and RFC 3164 number them.
-const PRIORITY: u8 = 10 * 8 + 4;
-/// How long to wait for a log that somebody floods.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Starts the closer of a session that this process has opened. It is nobody's child here, but belongs to the process
 /// that receives orphans.
@@ -104,11 +98,7 @@ fn close_in_time(session: Session) {
     }
 }
 
-/// Writes a line to the authentication log. Nobody reads our stderr.
+/// Nobody reads our stderr.
 fn log(text: &str) {
-    let line = format!("<{PRIORITY}>sudospawner-session[{}]: {text}", std::process::id());
-    let _ = UnixDatagram::unbound().and_then(|socket| {
-        socket.set_write_timeout(Some(PATIENCE))?;
-        socket.send_to(line.as_bytes(), "/dev/log")
-    });
+    let _ = syslog::write_line("sudospawner-session", Severity::Warning, text);
 }

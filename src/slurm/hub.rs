@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::time::Duration;
 
+use ground::units::Bytes;
 use nix::unistd::{Gid, Group};
 use root::account::Account;
 use root::policy::file::{Launcher, Policy};
-use root::policy::units::Bytes;
 use serde::Serialize;
 use target::request::about_job::JobId;
 

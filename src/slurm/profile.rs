@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use root::policy::units::Bytes;
+use ground::units::Bytes;
 use root::unit_properties::Limits;
 use serde::de::{self, Deserialize, Deserializer};
 

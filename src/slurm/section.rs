@@ -7,9 +7,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use ground::denial::{Denial, POLICY_PATH};
+use ground::units::read_path;
 use root::policy::file::Policy;
 use root::policy::reading::explain;
-use root::policy::units::read_path;
 use serde::de::{self, Deserialize, Deserializer};
 use toml::Spanned;
 

@@ -8,9 +8,10 @@ use std::io::Read;
 
 use crate::error::Error;
 use crate::grant::Whom;
+use ground::placeholders::expand;
 use ground::server_name::ServerName;
 use root::policy::file;
-use root::policy::systemd::{Systemd, expand};
+use root::policy::systemd::Systemd;
 
 /// How many bytes of variables a session can have.
 const MOST_OF_SESSION: u64 = 256 * 1024;

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use ground::denial::Denial;
 use ground::report::Report;
+use ground::units::Umask;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode as FileMode, umask};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use root::policy::file::Policy;
-use root::policy::units::Umask;
 use root::privileges::Unprivileged;
 use root::session::Begun;
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use ground::denial::Denial;
 use ground::server_name::ServerName;
 use ground::unit_name::UnitName;
+use ground::units::Bytes;
 use nix::unistd::Uid;
 use root::policy::file::{Launcher, Policy};
-use root::policy::units::Bytes;
 use root::privileges::Unprivileged;
 use root::unit_properties::Limits;
 

@@ -9,7 +9,7 @@ use ground::name_pattern::NamePattern;
 use serde::de::IgnoredAny;
 
 use super::systemd::Systemd;
-use super::units::{Bytes, Umask, read_cpus, read_path, read_seconds};
+use ground::units::{Bytes, Umask, read_cpus, read_path, read_seconds};
 
 /// The whole policy. What the file does not set has the defaults given here.
 #[derive(Debug, Clone, Default, serde::Deserialize)]

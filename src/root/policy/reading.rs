@@ -7,8 +7,8 @@ use ground::denial::Denial;
 pub use ground::denial::POLICY_PATH;
 
 use super::file::{Launcher, Leftovers, Policy};
-use super::units::find_resource;
 use crate::trusted_file::{Distrust, open_trusted};
+use ground::units::find_resource;
 
 /// The maximum size of a policy, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;

@@ -7,9 +7,9 @@ use super::finding::{Area, Finding};
 use super::policy::set_key;
 use super::properties::read_version;
 use super::scene::Scene;
+use ground::units::find_resource;
 use root::account::Account;
 use root::policy::file::Policy;
-use root::policy::units::find_resource;
 use target::mode::Mode;
 
 /// Looks at systemd, at cgroups, and in root mode at limits.conf.

@@ -6,12 +6,12 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use ground::control_group::Limit;
+use ground::placeholders::expand;
 use ground::report::Report;
 use ground::server_name::ServerName;
 use ground::wire::Wire;
 use nix::errno::Errno;
 use root::policy::file::{Launcher, Policy};
-use root::policy::systemd::expand;
 use root::privileges::Unprivileged;
 use root::unit_properties::{Limits, lower_limits};
 

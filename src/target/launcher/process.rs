@@ -25,9 +25,9 @@ use crate::mode::Mode;
 use crate::supervisor::inherited::{Inherited, LogPlace};
 use ground::report::Report;
 use ground::system_calls;
+use ground::units::Umask;
 use ground::wire::{Link, Wire};
 use root::policy::file::Policy;
-use root::policy::units::Umask;
 use root::privileges::Unprivileged;
 
 /// Starts supervisor and server from this process, which is already the target.
