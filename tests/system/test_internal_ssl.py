@@ -88,10 +88,12 @@ def running_hub(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Hu
     install_sudoers(machine, environment, fragment=f"sudospawner-{mode}-mode")
     machine.write(POLICY, f'{TARGETS}launcher = "{launcher}"\n')
     configuration = f'{CONFIGURATION}c.SudoSpawner.mode = "{mode}"\n'
-    with Hub(machine, environment, configuration=configuration, port=PORT) as hub:
-        yield hub
-    machine.run(["rm", "-r", "/etc/sudospawner"])
-    machine.write("/etc/sudoers.d/sudospawner", own_rules, mode=0o440)
+    try:
+        with Hub(machine, environment, configuration=configuration, port=PORT) as hub:
+            yield hub
+    finally:
+        machine.run(["rm", "-r", "/etc/sudospawner"])
+        machine.write("/etc/sudoers.d/sudospawner", own_rules, mode=0o440)
 
 
 @pytest.fixture
