@@ -70,10 +70,10 @@ SESSION_MUTANTS: list[Mutant] = [
            "    end_with_descendants(watched);\n",
            "    let _ = end_with_descendants as fn(Pid);\n"
            "    let _ = kill(watched, Signal::SIGKILL);\n",
-           ENDS + "modules_that_hang_are_given_up", only="systemd"),
+           ENDS + "modules_that_hang_are_given_up"),
     mutant("session", "a limit of the time for closing", CLOSER,
            "held.wait_for_end(LONGEST)", "held.wait_for_end(LONGEST * 100)",
-           ENDS + "modules_that_hang_are_given_up", only="process"),
+           ENDS + "modules_that_hang_are_given_up"),
     mutant("session", "closing it", CLOSER,
            "    close_in_time(session);\n",
            "    let _ = (close_in_time as fn(Session), std::mem::forget(session));\n",

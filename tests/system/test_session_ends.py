@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -129,25 +130,37 @@ def test_what_a_server_may_leave_has_its_session_beside_the_hub_alone(sessions: 
     sessions.wait_for_close()
 
 
-def test_modules_that_hang_are_given_up(sessions: Sessions) -> None:
-    machine = sessions.machine
-    machine.write(NOTE, HANG, mode=0o755)
+def test_modules_that_hang_are_given_up(machine: Machine, hub6: Cache) -> None:
+    """At the end of a session and at its beginning, beside the Hub and in a unit: all at once."""
+    binary = hub6.bin / "sudospawner"
+    request = {"action": "spawn", "args": [], "env": {}, "server_name": "gpu"}
 
-    def list_sleepers() -> list[str]:
-        return [line for line in sessions.mediator.list_processes("root") if "sleep 4321" in line]
+    def count_sleepers() -> int:
+        ps = ["pgrep", "--count", "--exact", "--full", "sleep 4321"]
+        return int(machine.run(ps, check=False).stdout)
 
-    spawned = start(sessions)
-    machine.run(["touch", "/run/hang-open_session", "/run/hang-close_session"])
-    try:
-        kill_server(sessions, spawned.reply["pid"])
-        reply = sessions.mediator.spawn(server_name="gpu").reply
+    with sessions_in(machine, "process", binary) as beside:
+        machine.write(NOTE, HANG, mode=0o755)
+        spawned = start(beside)
+        machine.run(["touch", "/run/hang-open_session", "/run/hang-close_session"])
+        try:
+            kill_server(beside, spawned.reply["pid"])
+            call = beside.mediator.start(request)
+            wait_until(lambda: count_sleepers() == 2, "modules that hang")
+            with sessions_in(machine, "systemd", binary) as in_unit:
+                machine.write(NOTE, HANG, mode=0o755)
+                replies = [in_unit.mediator.call(request).reply]
+                assert call.stdout is not None and call.stderr is not None
+                replies.append(json.loads(call.stdout.read()))
+                call.stdout.close()
+                call.stderr.close()
+                call.wait()
+                wait_until(lambda: beside.list_closers() == [], "the end of what closes it")
+                wait_until(lambda: count_sleepers() == 0, "the end of what modules have started")
+        finally:
+            machine.run(["rm", "-f", "/run/hang-open_session", "/run/hang-close_session"])
+    for reply in replies:
         assert (reply["ok"], reply["code"]) == (False, "pam_failed")
         assert "session: no answer within 30 seconds" in reply["error"]
-        wait_until(lambda: sessions.list_closers() == [], "the end of what closes it")
-        wait_until(lambda: list_sleepers() == [], "the end of what the modules have started")
-    finally:
-        machine.run(["rm", "-f", "/run/hang-open_session", "/run/hang-close_session"])
     log = machine.run(["journalctl", "--no-pager", "-t", "sudospawner-session"]).stdout
-    if not sessions.is_in_unit:
-        # systemd ends what is left of a unit before that.
-        assert "the modules have not closed the session in time" in log
+    assert "the modules have not closed the session in time" in log
