@@ -110,8 +110,7 @@ def pack(folder: Path, archive: Path) -> None:
 
 def build_without_network(folder: Path, out: Path) -> Path:
     """Build this computer's wheel from a source with all crates; return it."""
-    # cargo names what is below the workspace from there.
-    remapped = f"--remap-path-prefix=vendor=/cargo/{REGISTRY}"
+    remapped = f"--remap-path-prefix={folder}/vendor=/cargo/{REGISTRY}"
     variables = {
         "CARGO_HOME": str(out / "cargo"),
         "CARGO_NET_OFFLINE": "true",
