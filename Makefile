@@ -11,10 +11,19 @@ PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
 POLICY := /etc/sudospawner
 WITHOUT_POLICY := unshare --mount sh -c '[ ! -d $(POLICY) ] || mount -t tmpfs -o mode=755 tmpfs $(POLICY); exec "$$@"' sh
 
+# What the programs of `wheel` and `deb` need: the C library of this computer, or, as manylinux_2_28, glibc 2.28 or newer.
+COMPATIBILITY ?= linux
+HOST := $(shell uname -m)
+ARCHITECTURE ?= $(HOST)
+TARGET := $(if $(filter-out linux,$(COMPATIBILITY)),$(ARCHITECTURE)-unknown-linux-gnu)
+RELEASE := target/release-files
+# Tests of one release of Debian, such as 12; without it of all.
+DEBIAN ?=
+
 # The same source gives the same binary wherever it is built, so no path of this computer may get into it.
 wheel: export RUSTFLAGS = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
-.PHONY: help check test test-vm wheel deb docs demo demo-caches bench fuzz mutants clean
+.PHONY: help check test test-vm wheel deb release docs demo demo-caches bench fuzz mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +37,8 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 	$(TOOLS)/ruff check tests spawner-py benches docs
 	$(TOOLS)/ruff format --check tests spawner-py benches docs
+	$(TOOLS)/actionlint -shellcheck= -pyflakes=
+	$(TOOLS)/zizmor --offline --quiet --no-progress --min-severity medium .github
 	for fragment in sudoers/sudospawner-* examples/docker/sudoers; do visudo --check --strict --file "$$fragment" || exit 1; done
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --log-level error check bans licenses sources; \
@@ -38,23 +49,36 @@ check: ## formats, lints, documentation and sudoers rules, without running anyth
 test: wheel deb ## unit tests, then real sudo, systemd, JupyterHub and browser in the test machine
 	@$(PREPARE) suite
 	$(WITHOUT_POLICY) cargo test --workspace --quiet
-	cd tests && $(TOOLS)/python -B -m pytest system --numprocesses $(MACHINES) --dist loadfile
+	cd tests && $(TOOLS)/python -B -m pytest system --numprocesses $(MACHINES) --dist loadfile $(if $(DEBIAN),--debian $(DEBIAN))
 
 test-vm: wheel deb ## what needs a kernel of its own, limits and SELinux: in a virtual machine of qemu
 	@$(PREPARE) vm
 	cd tests && $(TOOLS)/python -B -m pytest vm --override-ini timeout=1800
 
 wheel: ## build the wheel with the programs, into target/wheels
-	@$(PREPARE) build
+	@$(PREPARE) $(if $(TARGET),release,build)
 	@echo "==> the wheel, into target/wheels"
 	@rm -f target/wheels/*.whl
-	cd spawner-py && $(TOOLS)/maturin build --release --locked --compatibility linux --quiet --out ../target/wheels
+	cd spawner-py && $(if $(TARGET),CARGO_ZIGBUILD_ZIG_PATH=$(CACHE)/release/bin/zig) $(TOOLS)/maturin build --release --locked \
+		--compatibility $(COMPATIBILITY) $(if $(TARGET),--auditwheel skip --zig --target $(TARGET)) --quiet --out ../target/wheels
+	@cd tests && $(TOOLS)/python -B -m machine.bill ../target/wheels/*.whl
 
 deb: wheel ## build the Debian package from the same binaries, into target/debian
 	@$(PREPARE) cargo-deb
 	@echo "==> the Debian package, into target/debian"
 	@rm -f target/debian/*.deb
-	@$(CACHE)/cargo-deb/bin/cargo-deb deb --no-build --no-strip --quiet --output target/debian/
+	@$(CACHE)/cargo-deb/bin/cargo-deb deb --no-build --no-strip --quiet $(if $(TARGET),--target $(TARGET)) --output target/debian/
+
+# The wheel of this computer comes last: it stays in target/wheels, for the tests.
+release: ## what is published: wheels for two architectures, source, source with all crates, Debian package, list of crates, checksums; into target/release-files
+	@rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	@$(MAKE) --no-print-directory wheel COMPATIBILITY=manylinux_2_28 ARCHITECTURE=$(filter-out $(HOST),x86_64 aarch64)
+	@cp target/wheels/*.whl $(RELEASE)
+	@$(MAKE) --no-print-directory deb COMPATIBILITY=manylinux_2_28
+	@cp target/wheels/*.whl target/debian/*.deb $(RELEASE)
+	@echo "==> the source, into $(RELEASE)"
+	cd spawner-py && $(TOOLS)/maturin sdist --out ../$(RELEASE)
+	@cd tests && $(TOOLS)/python -B -m machine.release ../$(RELEASE)
 
 docs: ## the documentation as a site with a search, into target/docs; a warning is an error
 	@$(PREPARE) docs

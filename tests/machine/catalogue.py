@@ -12,6 +12,7 @@ from machine.environments import (
     Packages,
     SudoRs,
     Virtualenv,
+    Zig,
 )
 
 DEBIANS = {
@@ -45,6 +46,7 @@ TOOLS = [
     Virtualenv(
         "tests", "pytest, hypothesis, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"
     ),
+    Zig("release", "zig and auditwheel", REQUIREMENTS / "release.txt"),
     Virtualenv("docs", "Sphinx", REQUIREMENTS / "docs.txt"),
     CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
     SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),

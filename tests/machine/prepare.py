@@ -2,9 +2,9 @@
 
     python3 -m machine.prepare [NEED …]      the default is everything but `vm`
 
-A need is `build` (formats, lints, the wheel), `demo`, `suite` (all tests and benchmarks), `vm` (the
-tests in the virtual machine) or the name of a cache. Changes nothing else on the host. Needs root
-only if something is missing.
+A need is `build` (formats, lints, the wheel), `demo`, `suite` (all tests and benchmarks), `release`
+(wheels for other computers), `vm` (the tests in the virtual machine) or the name of a cache.
+Changes nothing else on the host. Needs root only if something is missing.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ VM = {
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
     "openssh-client": "/usr/bin/ssh",
 }
+RUST_TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 # What each need is: its packages and its caches.
 NEEDS: dict[str, tuple[dict[str, str], list[Cache]]] = {
     "build": (BUILD, [cache_named("tests")]),
     "demo": (MACHINE, [DEBIANS[NEWEST], cache_named("hub6"), cache_named("node")]),
-    "suite": (SUITE, [cache for cache in CACHES if cache.name != "docs"]),
+    "release": (BUILD, [cache_named("tests"), cache_named("release")]),
+    "suite": (SUITE, [cache for cache in CACHES if cache.name not in ("docs", "release")]),
     "vm": (BUILD | VM, [cache_named("tests"), DISK]),
 }
 
@@ -77,6 +79,15 @@ def require_rust() -> None:
         sys.exit("cargo is not installed: install Rust with rustup, then try again.")
 
 
+def install_rust_targets() -> None:
+    """Have rustup install the standard library for each computer that a release is for.
+
+    Without rustup, whoever installed cargo has to. Raises `CalledProcessError` if rustup fails.
+    """
+    if shutil.which("rustup"):
+        subprocess.run(["rustup", "--quiet", "target", "add", *RUST_TARGETS], check=True)
+
+
 def prepare_cache(cache: Cache) -> tuple[dict[str, str], list[Cache]]:
     """Return what a cache needs: packages, and the root file system that it lies in before it."""
     return (MACHINE, [cache.debian, cache]) if cache.debian else (BUILD, [cache])
@@ -86,6 +97,8 @@ def main(needs: list[str]) -> None:
     """Prepare what is needed."""
     begin_process()
     require_rust()
+    if "release" in needs:
+        install_rust_targets()
     packages: dict[str, str] = {}
     missing: list[Cache] = []
     for need in needs or ["build", "demo", "suite", "docs"]:
