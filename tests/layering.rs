@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1180),
-    ("root", &["ground"], 2150),
+    ("ground", &[], 1320),
+    ("root", &["ground"], 2165),
     ("target", &["ground", "root"], 3760),
     ("slurm", &["ground", "root", "target"], 1950),
     ("setup", &["ground", "root", "slurm", "target"], 4160),
