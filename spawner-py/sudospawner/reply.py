@@ -40,7 +40,8 @@ _CODES = """
     caller_unknown caller_not_permitted policy_missing policy_untrusted policy_unreadable
     policy_malformed binary_setuid binary_untrusted server_untrusted target_unknown account_timeout
     target_not_permitted limit_not_enforceable limit_exceeds_policy unit_not_permitted
-    target_is_root target_mismatch privileges_left hook_failed server_missing server_not_executable
+    target_is_root target_mismatch privileges_left hook_failed hooks_busy server_missing
+    server_not_executable
     home_missing home_unresponsive server_unresponsive target_unresponsive exec_failed exited_early
     port_taken already_running launcher_unavailable launch_failed system_error kernel_unsupported
     caller_gone profile_unknown profile_not_permitted slurm_unavailable job_refused job_pending

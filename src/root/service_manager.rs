@@ -329,7 +329,8 @@ pub fn is_there(unit: &str) -> bool {
     let words = ["show", "--property=ActiveState", "--", unit].map(str::to_owned);
     let has_ended =
         |shown: String| shown == "ActiveState=inactive\n" || shown == "ActiveState=failed\n";
-    !call(CONTROL, &words, || {}).is_ok_and(|shown| shown.is_ok_and(has_ended))
+    unit.ends_with(".service")
+        && !call(CONTROL, &words, || {}).is_ok_and(|shown| shown.is_ok_and(has_ended))
 }
 
 fn unavailable(reason: String) -> Denial {

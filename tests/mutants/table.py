@@ -21,6 +21,10 @@ INHERITED = "system/test_what_is_inherited.py::test_"
 BLANKS = "system/test_blank_names.py::test_"
 STARVED = "system/test_starved_look_ups.py::test_"
 FORGED = "system/test_forged_reports.py::test_"
+AFTER = "system/test_after_hooks.py::test_"
+AFTER_ENDS = "system/test_after_hooks_ends.py::test_"
+TURNS = "system/test_after_hooks_turns.py::test_"
+SECRETS = "system/test_hook_credentials.py::test_"
 
 COMMAND_LINE = ATTACKS + "a_command_line_that_means_anyone_else_is_refused"
 NAMES = (
@@ -47,6 +51,7 @@ PROGRAM = "src/ground/program.rs"
 RUNNER = "src/root/hooks/runner.rs"
 PRIVILEGES = "src/root/privileges.rs"
 TRUSTED = "src/root/trusted_file.rs"
+ROSTER = "src/ground/roster.rs"
 
 START = "    let started = start_monitor(&mut call, options);\n"
 READ = "Request::read(std::io::stdin().lock())"
@@ -119,7 +124,7 @@ MUTANTS = [
            "FOREIGN.iter().find(", '["A_B", "C_D"].iter().find(',
            CALLER_WORDS, only="DOAS_USER or PKEXEC_UID"),
     mutant("3", "telling apart who else is made root and left to PID 1", "src/root/foreground.rs",
-           "getppid() == Pid::from_raw(1) && !is_left;", "getppid() == Pid::from_raw(1);",
+           "getppid() == Pid::from_raw(1) && !is_left\n", "getppid() == Pid::from_raw(1)\n",
            UNITS + "who_was_made_root_by_another_program_is_no_unit", only="DOAS_USER"),
     # 4. The target.
     mutant("4", "refusal of an account with uid 0", "src/root/policy.rs",
@@ -289,6 +294,38 @@ MUTANTS = [
     mutant("6", "leaving no process of root's where no hook left one", "src/root/monitor.rs",
            "leaves_something = has_children();", "leaves_something = has_children() || true;",
            ROOT_MODE + "no_process_of_root_stays_where_no_hook_left_one"),
+    mutant("6", "the group's right to write, of a hook after a server", TRUSTED,
+           "stat.st_mode & 0o022 != 0", "stat.st_mode & 0o002 != 0",
+           AFTER + "a_hook_after_that_others_could_have_written_is_not_run", only="509"),
+    mutant("6", "lists of servers that only root can enter", ROSTER, ".mode(0o700)", ".mode(0o755)",
+           TURNS + "lists_and_their_folders_are_roots_alone"),
+    mutant("6", "telling apart who has hooks run after a server", "src/root/foreground.rs",
+           "words.next()? != AFTER || !is_unit()", "words.next()? != AFTER",
+           AFTER + "nobody_but_systemd_has_hooks_run_after_a_server"),
+    mutant("6", "a name that systemd does not expand after a server", "src/root/service_manager.rs",
+           'format!(":+{}"', 'format!("+{}"',
+           AFTER + "everything_that_a_hook_is_told_is_known_from_the_start", only="unit"),
+    mutant("6", "a wait for the account's turn", "src/root/hooks/after.rs",
+           "let longest = LONGEST_TURN.saturating_add(timeout);", "let longest = timeout;",
+           TURNS + "while_hooks_of_an_account_run_those_of_its_other_servers_wait", only="root"),
+    mutant("6", "counting other servers", ROSTER, "count = count.saturating_add(1);", "",
+           TURNS + "servers_that_start_and_end_at_random_are_never_without_it", only="root"),
+    mutant("6", "a lock of the supervisor's", "src/target/launcher/process.rs",
+           ".chain(wire.held.iter().map(AsFd::as_fd))", "",
+           TURNS + "a_server_whose_keeper_was_killed_still_counts"),
+    mutant("6", "a keeper for hooks after a server", "src/root/monitor.rs",
+           "if leaves_something || self.followed.is_some() {", "if leaves_something {",
+           AFTER_ENDS + "hooks_after_a_server_run_however_it_ended", only="root-kill_server"),
+    mutant("6", "writing down what failed after a server", "src/root/hooks/after.rs",
+           'let _ = audit::write_line("sudospawner", &result.to_line(user));',
+           "let _ = result.to_line(user);",
+           AFTER + "what_ran_after_a_server_is_in_roots_log", only="root"),
+    mutant("6", "refusal of secrets that others can read", "src/root/hooks/credentials.rs",
+           "if stat.st_mode & 0o077 != 0 {", "if false && stat.st_mode & 0o077 != 0 {",
+           SECRETS + "where_others_could_read_or_write_a_secret_no_hook_is_run", only="root"),
+    mutant("6", "a copy of secrets that is its owner's alone", SYSTEM_CALLS,
+           "Permissions::from_mode(0o600)", "Permissions::from_mode(0o644)",
+           SECRETS + "hooks_before_and_after_get_the_secret_of_their_account", only="root"),
     # 7. Privileges.
     mutant("7", "the target's groups", "src/root/policy.rs",
            "Ok(Target { account, groups })", "Ok(Target { groups: vec![account.gid], account })",
@@ -406,7 +443,7 @@ MUTANTS = [
            r"'\u{202a}'..='\u{202e}' | ", "", "lib bytes_that_are_not_text_and_marks"),
     # The systemd launcher.
     mutant("units", "who may be the first process of a unit", "src/root/foreground.rs",
-           "(is_unit && last == FOREGROUND)", "(geteuid().is_root() && last == FOREGROUND)",
+           "(is_unit() && last == FOREGROUND)", "(geteuid().is_root() && last == FOREGROUND)",
            UNITS + "the_hub_cannot_be_the_first_process_of_a_unit"),
     mutant("units", "limits that hold", "src/target/foreground.rs",
            "find(|limit| !limit.holds_here())", "find(|_| false)",
@@ -492,8 +529,8 @@ MUTANTS = [
            HOSTILE + "a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked",
            only="systemd"),
     mutant("hostile", "an end of the server by the monitor", "src/root/monitor.rs",
-           "        if self.leaves_something || launcher != Launcher::Slurm {\n",
-           "        if false && launcher != Launcher::Slurm {\n",
+           "        if leaves_something || self.order.policy.server.launcher != Launcher::Slurm {\n",
+           "        if false && self.order.policy.server.launcher != Launcher::Slurm {\n",
            HOSTILE + "a_spawn_whose_supervisor_is_stopped_and_whose_caller_goes_is_undone",
            only="process", hangs=True),
     mutant("hostile", "an end of a start that nobody waits for", "src/target/server.rs",
@@ -598,6 +635,10 @@ BEYOND = {
     "no_reply_is_more_than_a_failed_start_of_her_own":
         "many lines of the class together; its own tests have one for each",
     "the_end_of_a_server_is_noticed_before_others_have_its_port_for_long": "as the one before",
+    "the_policy_is_read_anew_and_has_to_be_roots":
+        "the check of the policy, which others show; without reading it there are no hooks to run",
+    "no_server_has_the_secret_of_its_hooks":
+        "what is executed keeps no memory, and each execution closes descriptors",
     "root_never_reads_the_request": "of each byte, the test beside it tells the same",
     "closed_descriptors_are_no_way_to_write_elsewhere": "Rust's own start opens /dev/null",
     "a_site_that_records_sudo_has_servers_no_lasting_sudo_and_no_tokens_on_record":

@@ -187,3 +187,20 @@ def test_without_hooks_after_nothing_of_this_is_there(followed: Followed) -> Non
     followed.end(spawned)
     assert len(followed.read_diary()) == 1
     assert followed.machine.run(["test", "-d", AFTER]).returncode == 0
+
+
+@pytest.mark.parametrize("followed", ["unit"], indirect=True)
+def test_nobody_but_systemd_has_hooks_run_after_a_server(followed: Followed) -> None:
+    """The words of `ExecStopPost=` are no command line for a Hub behind sudo, nor for root."""
+    spawned = followed.mediator.spawn()
+    machine, path = followed.machine, str(followed.mediator.path)
+    uid = machine.look_up_account("zoe").uid
+    words = [path, "--after", "jupyter-zoe.service", "SUDOSPAWNER_USER=zoe"]
+    words.append(f"SUDOSPAWNER_UID={uid}")
+    for user, call in [("rhea", ["sudo", "-n", *words]), ("root", words)]:
+        assert machine.run(call, user=user, check=False).returncode == 1
+    # Left to PID 1, which sudo's variables show.
+    left = f"(sleep 0.1; exec {' '.join(words)}) </dev/null >/dev/null 2>&1 &"
+    machine.run(["sudo", "-n", "sh", "-c", left], env={"SUDO_UID": "1"})
+    assert len(followed.read_diary()) == 1
+    followed.end(spawned)

@@ -55,7 +55,7 @@ def followed(request: pytest.FixtureRequest, machine: Machine, hub6: Cache) -> I
         left = [line for line in machine.read("/proc/mounts").splitlines() if PLACE in line]
         assert left == []
         assert "bindfs" not in " ".join(followed.mediator.list_processes("root"))
-        machine.run(["rmdir", PLACE])
+        machine.run(["rm", "-df", PLACE])
 
 
 def spawn(followed: Followed, name: str = "") -> Answer:

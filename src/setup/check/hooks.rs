@@ -18,23 +18,99 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     let Some(policy) = scene.policy.as_ref().filter(|_| scene.mode == Mode::Root) else {
         return Vec::new();
     };
-    let folder = look_at(&policy.hooks.dir, || Folder::open(&policy.hooks.dir));
-    let Folder { mut findings, hooks } = match folder {
+    let mut findings = look_into(&policy.hooks.dir, Order::Forward);
+    findings.extend(policy.hooks.after_dir.iter().flat_map(|dir| look_into(dir, Order::Backward)));
+    findings.extend(policy.hooks.credentials.iter().flat_map(|dir| {
+        let found = look_at(dir, || look_at_secrets(dir));
+        found.unwrap_or_else(|silence| vec![say_unanswered(Area::Hooks, &silence)])
+    }));
+    findings
+}
+
+/// When hooks run, and so in which order.
+#[derive(Clone, Copy)]
+enum Order {
+    /// Before a server.
+    Forward,
+    /// After it.
+    Backward,
+}
+
+fn look_into(dir: &Path, order: Order) -> Vec<Finding> {
+    let Folder { mut findings, hooks } = match look_at(dir, || Folder::open(dir)) {
         Ok(folder) => folder,
         Err(silence) => return vec![say_unanswered(Area::Hooks, &silence)],
     };
     let Some(hooks) = hooks else { return findings };
     for (name, head) in &hooks {
-        let path = policy.hooks.dir.join(name);
+        let path = dir.join(name);
         findings.extend(head.iter().flat_map(|head| look_at_beginning(&path, head)));
     }
-    let order: Vec<String> =
+    let mut names: Vec<String> =
         hooks.iter().map(|(name, _)| Path::new(name).display().to_string()).collect();
-    let sentence = match order.as_slice() {
-        [] => format!("there are no hooks in {}", policy.hooks.dir.display()),
-        _ => format!("hooks run in this order: {}", order.join(", ")),
+    let run = match order {
+        Order::Forward => "run",
+        Order::Backward => {
+            names.reverse();
+            "after a server run"
+        }
+    };
+    let sentence = match names.as_slice() {
+        [] => format!("there are no hooks in {}", dir.display()),
+        _ => format!("hooks {run} in this order: {}", names.join(", ")),
     };
     findings.push(Finding::ok(Area::Hooks, "hooks", sentence));
+    findings
+}
+
+/// What would keep hooks from their secrets, and so from being run.
+fn look_at_secrets(dir: &Path) -> Vec<Finding> {
+    let refuse = |distrust: &Distrust| match restore_trust(distrust) {
+        None => {
+            let sentence = format!("hooks with secrets are not run: {distrust}");
+            Finding::warning(Area::Hooks, "hooks_unseen", sentence, None)
+        }
+        Some(remedy) => {
+            let sentence = format!("hooks with secrets are not run: {distrust}");
+            Finding::problem(Area::Hooks, "credentials_refused", sentence, remedy)
+        }
+    };
+    let opened = TrustedDirectory::open(dir).and_then(|opened| Ok((opened.list()?, opened)));
+    let (names, opened) = match opened {
+        Ok(opened) => opened,
+        Err(Distrust::Missing(path)) => {
+            let sentence = format!(
+                "hooks are not run: hooks.credentials is {}, which is missing",
+                path.display()
+            );
+            let remedy = format!("install -d -m 0700 {}", quote(&path));
+            return vec![Finding::problem(Area::Hooks, "credentials_refused", sentence, remedy)];
+        }
+        // Others than root may not look into it, which is as it should be.
+        Err(Distrust::Closed(..)) => return Vec::new(),
+        Err(distrust) => return vec![refuse(&distrust)],
+    };
+    let mut findings = Vec::new();
+    for name in names {
+        match opened.open_file(&name) {
+            Ok((_, stat)) if stat.st_mode & 0o077 != 0 => {
+                let path = dir.join(&name);
+                let sentence = format!(
+                    "hooks with the secrets in {} are not run: others can read it",
+                    path.display()
+                );
+                let remedy = format!("chmod go= {}", quote(&path));
+                findings.push(Finding::problem(
+                    Area::Hooks,
+                    "credentials_refused",
+                    sentence,
+                    remedy,
+                ));
+            }
+            Ok(_) | Err(Distrust::Kind(..) | Distrust::Closed(..)) => {}
+            Err(distrust) => findings.push(refuse(&distrust)),
+        }
+    }
     findings
 }
 
