@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1720),
+    ("ground", &[], 1740),
     ("root", &["ground"], 2160),
     ("target", &["ground", "root"], 4110),
     ("slurm", &["ground", "root", "target"], 1980),
-    ("setup", &["ground", "root", "slurm", "target"], 4270),
+    ("setup", &["ground", "root", "slurm", "target"], 4360),
     ("session", &["ground"], 520),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),

@@ -49,6 +49,25 @@ fn list_members(place: &Path) -> Vec<Pid> {
 
 use nix::errno::Errno;
 
+/// Part of systemd since version 255, and a file of cgroup v2. With both, a unit's first process starts in its
+/// control group and does not have to be moved.
+const UNMOVED: [&str; 2] =
+    ["/usr/lib/systemd/systemd-executor", "/sys/fs/cgroup/cgroup.controllers"];
+
+/// Moves this process into its own control group.
+///
+/// Before the kernel moves a process, as PID 1 does with a unit's first one, every CPU has to pass an RCU
+/// grace period (for `cgroup_threadgroup_rwsem` in kernel/cgroup/cgroup.c), often longer than the rest of a
+/// unit's start. Soon after one move the next need not wait, so the wait begins here, while systemd-run is
+/// still loading. If this process may not write there, PID 1 waits.
+pub fn begin_grace_period() {
+    if UNMOVED.iter().all(|path| Path::new(path).exists()) {
+        return;
+    }
+    let own = find_own().map(|group| group.join("cgroup.procs"));
+    let _ = own.map(|members| std::fs::write(members, Pid::this().to_string()));
+}
+
 /// A limit of a server as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {

@@ -15,6 +15,7 @@ pub mod script;
 pub mod mounts;
 pub mod server_name;
 pub mod unit_name;
+pub mod account_name;
 pub mod name_pattern;
 pub mod units;
 pub mod placeholders;

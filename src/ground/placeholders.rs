@@ -64,6 +64,12 @@ fn put_names(text: &str, user: &str, server: &str) -> String {
     USER.iter().fold(text, |text, word| text.replace(word, user))
 }
 
+/// A path as one word of a list.
+#[must_use]
+pub fn quote(path: &str) -> String {
+    format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

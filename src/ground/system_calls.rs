@@ -9,7 +9,7 @@ use std::fs::{File, Permissions};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
@@ -87,6 +87,12 @@ pub fn adopt_descriptor(number: RawFd) -> Option<OwnedFd> {
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     // It was passed on to this program, and not to those that this one starts.
     fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).is_ok().then_some(descriptor)
+}
+
+/// The path of another of our programs, which lie beside each other.
+#[must_use]
+pub fn find_beside(name: &str) -> PathBuf {
+    std::fs::read_link("/proc/self/exe").unwrap_or_default().with_file_name(name)
 }
 
 /// Check 1 of docs/security.md. Every program that may be root for somebody else calls this before it opens

@@ -25,6 +25,12 @@ pub fn read_cpus<'de, D: Deserializer<'de>>(number: D) -> Result<Option<f64>, D:
     cpus.filter(|cpus| (0.01..=4096.0).contains(cpus)).map(Some).ok_or_else(wrong)
 }
 
+/// CPUs as systemd's `CPUQuota=`, which has a precision of hundredths of a percent.
+#[must_use]
+pub fn to_quota(cpus: f64) -> String {
+    format!("{:.2}%", cpus * 100.0)
+}
+
 /// The longest time limit that the policy can set: an hour.
 const LONGEST: Duration = Duration::from_secs(3600);
 

@@ -5,9 +5,9 @@
 
 mod ceiling;
 
-use ground::units::find_resource;
-use ground::units::parse_bytes;
-use root::unit_properties::{Property, quote, to_quota};
+use ground::placeholders::quote;
+use ground::units::{find_resource, parse_bytes, to_quota};
+use root::unit_properties::Property;
 
 /// No limit; systemd's `infinity`.
 const INFINITY: u64 = u64::MAX;

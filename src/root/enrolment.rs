@@ -1,8 +1,6 @@
 //! Enrolment: a program of root's makes the account of a name that the account database does not know
 //! (`[accounts] create`). What it has made may be anything: check 4 decides on it as on any account.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +15,7 @@ use crate::account::{is_name, within_limit};
 use crate::hooks::list_variables_of_all;
 use crate::hooks::runner::{Runner, Surroundings};
 use crate::policy::file::Policy;
-use crate::trusted_file::{TrustedDirectory, open_trusted};
+use crate::trusted_file::{make_trusted, open_trusted};
 
 /// Root's folder that says whose turn it is, and how many accounts a minute has had.
 const FOLDER: &str = "/run/sudospawner/accounts";
@@ -86,10 +84,9 @@ fn find_objection(name: &str, policy: &Policy) -> Result<Option<&'static str>, E
 /// Waits until no other call makes an account.
 fn take_turn(limit: Duration) -> Result<Turn, String> {
     let folder = Path::new(FOLDER);
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    TrustedDirectory::open(folder).map_err(|distrust| distrust.to_string())?;
-    let turn = made.and_then(|()| Turn::wait_for(folder, limit));
-    turn.map_err(|error| format!("other calls that make one take too long ({FOLDER}: {error})"))
+    make_trusted(folder).map_err(|distrust| distrust.to_string())?;
+    let late = |error| format!("other calls that make one take too long ({FOLDER}: {error})");
+    Turn::wait_for(folder, limit).map_err(late)
 }
 
 /// Runs the program as hooks are run, and ends what it leaves.

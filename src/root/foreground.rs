@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
+use ground::account_name::parse_ids;
 use ground::control_group;
 use ground::denial::Denial;
 use ground::ending::{GRACE, end_group};
@@ -26,7 +27,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
-use crate::account::{FOREIGN, parse_id};
+use crate::account::FOREIGN;
 use crate::hooks::{after, run_hooks};
 use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, become_nobody, become_target};
@@ -60,9 +61,7 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let [user, groups, starter, last] = words.as_slice() else { return None };
     let user = user.to_str()?.strip_prefix("--user=")?;
-    let read = |word: &OsString, name| -> Option<Vec<u32>> {
-        word.to_str()?.strip_prefix(name)?.split(',').map(parse_id).collect()
-    };
+    let read = |word: &OsString, name| parse_ids(word.to_str()?.strip_prefix(name)?);
     let (groups, starter) = (read(groups, GROUPS)?, read(starter, STARTER)?);
     let groups = groups.into_iter().map(Gid::from_raw).collect();
     (is_unit() && last == FOREGROUND).then(|| {

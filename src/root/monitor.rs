@@ -23,6 +23,7 @@ use ground::ending::{GRACE, LONGEST_ENDING, end_children, has_children};
 use ground::pidfd::Pidfd;
 use ground::report::Report;
 use ground::server_name::ServerName;
+use ground::syslog;
 use ground::system_calls;
 use ground::system_calls::afresh::{Limit, set_limit};
 use ground::waiting::wait_for_any;
@@ -184,7 +185,7 @@ impl Work<'_> {
     fn audit(&self, target: Option<&str>, action: Option<&str>, code: &str) {
         let record = Record { caller: Some(self.order.caller), target, action, code };
         if let Err(line) = audit::write_record("sudospawner", &record) {
-            audit::write_to_stderr(&line);
+            syslog::write_to_stderr(&line);
         }
     }
 

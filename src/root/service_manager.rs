@@ -3,7 +3,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -12,21 +11,18 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::policy::Target;
-use crate::unit_properties::{Property, quote};
-use ground::control_group::find_own;
+use crate::unit_properties::Property;
+use ground::control_group::begin_grace_period;
 use ground::denial::Denial;
 use ground::ending::LONGEST_ENDING;
 use ground::output::Output;
+use ground::placeholders::quote;
 use ground::program::Program;
 use ground::unit_name::UnitName;
 
 const RUN: &str = "/usr/bin/systemd-run";
 const CONTROL: &str = "/usr/bin/systemctl";
 const JOURNAL: &str = "/usr/bin/journalctl";
-/// Part of systemd since version 255, and a file of cgroup v2. With both, a unit's first process starts in its
-/// control group and does not have to be moved.
-const UNMOVED: [&str; 2] =
-    ["/usr/lib/systemd/systemd-executor", "/sys/fs/cgroup/cgroup.controllers"];
 /// How many lines of the journal are shown for a server that ended early.
 const LAST_LINES: &str = "--lines=40";
 
@@ -308,20 +304,6 @@ fn wait_for(child: Pid, output: &mut Output, tell: impl FnOnce()) -> Result<Opti
     }
     let success = waitpid(child, None)? == WaitStatus::Exited(child, 0);
     Ok(in_time?.then_some(success))
-}
-
-/// Moves this process into its own control group.
-///
-/// Before the kernel moves a process, as PID 1 does with a unit's first one, every CPU has to pass an RCU
-/// grace period (for `cgroup_threadgroup_rwsem` in kernel/cgroup/cgroup.c), often longer than the rest of a
-/// unit's start. Soon after one move the next need not wait, so the wait begins here, while systemd-run is
-/// still loading. If this process may not write there, PID 1 waits.
-fn begin_grace_period() {
-    if UNMOVED.iter().all(|path| Path::new(path).exists()) {
-        return;
-    }
-    let own = find_own().map(|group| group.join("cgroup.procs"));
-    let _ = own.map(|members| std::fs::write(members, Pid::this().to_string()));
 }
 
 /// Whether a unit is there, or what systemd runs after it; also if systemd does not say.

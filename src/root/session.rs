@@ -9,12 +9,13 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
+use ground::account_name::parse_ids;
 use ground::denial::Denial;
-use ground::system_calls::{adopt_descriptor, execute, exit_now};
+use ground::system_calls::{adopt_descriptor, execute, exit_now, find_beside};
 use ground::wire::Wire;
 use nix::unistd::{Gid, geteuid};
 
-use crate::account::parse_id;
+use crate::account::within_limit;
 use crate::hooks::Prepared;
 use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, keep_keyring_and_become};
@@ -47,8 +48,7 @@ pub fn enter(
     wire: &Wire,
     request: &File,
 ) -> Denial {
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let program = own.with_file_name(PROGRAM);
+    let program = find_beside(PROGRAM);
     // Check 2: nobody but root can have written what root executes.
     if let Err(distrust) = check_trusted(&program) {
         return Denial::BinaryUntrusted(distrust.to_string());
@@ -56,9 +56,10 @@ pub fn enter(
     let target = prepared.into_inner();
     let (launcher, user) = (format!("{launcher:?}"), target.account().name.clone());
     let groups: Vec<String> = target.groups().iter().map(ToString::to_string).collect();
-    let kept = [request.as_fd(), wire.reports.as_fd(), wire.delivered.as_fd()];
+    let kept = [wire.reports.as_fd(), request.as_fd(), wire.delivered.as_fd()].into_iter();
+    let kept: Vec<_> = kept.chain(wire.held.iter().map(AsFd::as_fd)).collect();
     let words = [PROGRAM.to_owned(), service.to_owned(), launcher, user, groups.join(",")];
-    let words = words.into_iter().chain(kept.map(|one| one.as_raw_fd().to_string()));
+    let words = words.into_iter().chain(kept.iter().map(|one| one.as_raw_fd().to_string()));
     let argv: Vec<CString> = words.flat_map(CString::new).collect();
     Denial::at("executing sudospawner-session")(execute(&program, &argv, &kept))
 }
@@ -73,15 +74,16 @@ pub fn resume_if_asked() -> Option<Begun> {
     if name != NAME || !geteuid().is_root() {
         return None;
     }
-    let groups = parse_groups(groups)?;
-    let adopt = |number: &String| adopt_descriptor(number.parse().ok()?).map(File::from);
-    let files = descriptors.iter().map(adopt).collect::<Option<Vec<_>>>()?;
-    let [request, reports, delivered, variables] = files.try_into().ok()?;
-    let mut wire = Wire { reports, delivered: delivered.into(), held: None };
+    let groups = parse_ids(groups)?.into_iter().map(Gid::from_raw).collect();
+    let adopt = |number: &String| adopt_descriptor(number.parse().ok()?);
+    let mut adopted = descriptors.iter().map(adopt).collect::<Option<Vec<_>>>()?.into_iter();
+    let mut next = || adopted.next();
+    let (variables, reports, request) = (next()?.into(), next()?.into(), next()?.into());
+    let mut wire = Wire { reports, delivered: next()?, held: next() };
     let given_up = Policy::load_for_root().and_then(|mut policy| {
         let is_unit = *launcher == format!("{:?}", Launcher::Systemd);
         policy.server.launcher = if is_unit { Launcher::Systemd } else { Launcher::Process };
-        let target = policy.admit_target(user, Some(groups))?;
+        let target = within_limit(|| policy.admit_target(user, Some(groups)))?;
         // Its hooks have run before the session was opened.
         Ok((keep_keyring_and_become(Prepared::without_hooks(target), &policy)?, policy))
     });
@@ -90,10 +92,4 @@ pub fn resume_if_asked() -> Option<Begun> {
         exit_now(1)
     });
     Some(Begun { proof, policy, request, variables: Some(variables), wire })
-}
-
-/// Reads a target's groups in a command line that only root writes.
-#[must_use]
-pub fn parse_groups(words: &str) -> Option<Vec<Gid>> {
-    words.split(',').map(|word| parse_id(word).map(Gid::from_raw)).collect()
 }

@@ -40,8 +40,7 @@ fn execute(words: &[OsString]) -> Result<String, String> {
         let account = account.ok_or_else(|| format!("uid {} has no account", caller.uid))?;
         become_account(&account).map_err(|denial| denial.to_string())?;
     }
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let program = own.with_file_name("sudospawner-setup");
+    let program = system_calls::find_beside("sudospawner-setup");
     // Check 2: nobody but root can have written what root executes.
     if geteuid().is_root() {
         check_trusted(&program).map_err(|distrust| distrust.to_string())?;

@@ -3,8 +3,9 @@
 
 pub mod program;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 pub use ground::denial::distrust::Distrust;
@@ -38,7 +39,7 @@ impl TrustedDirectory {
             };
             walked.push(name);
             descriptor = openat(&descriptor, name, flags, Mode::empty())
-                .map_err(|errno| explain(&walked, errno))?;
+                .map_err(|errno| Distrust::of_open(&walked, errno))?;
             check(&descriptor, &walked, SFlag::S_IFDIR)?;
         }
         Ok(Self { descriptor, path: walked })
@@ -73,10 +74,20 @@ impl TrustedDirectory {
         let path = self.path.join(name);
         let flags = how | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = openat(&self.descriptor, name, flags, Mode::empty())
-            .map_err(|errno| explain(&path, errno))?;
+            .map_err(|errno| Distrust::of_open(&path, errno))?;
         let stat = check(&descriptor, &path, SFlag::S_IFREG)?;
         Ok((File::from(descriptor), stat))
     }
+}
+
+/// Makes a directory that only root can enter, with those above it, where it is missing, and checks it.
+///
+/// # Errors
+/// Every [`Distrust`].
+pub fn make_trusted(path: &Path) -> Result<TrustedDirectory, Distrust> {
+    // What keeps it from being made is in the way of opening it, too.
+    let _ = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    TrustedDirectory::open(path)
 }
 
 /// Opens a file and checks it and every directory above it.
@@ -124,13 +135,4 @@ fn check(descriptor: &OwnedFd, path: &Path, wanted: SFlag) -> Result<FileStat, D
         return Err(Distrust::Kind(path, wanted));
     }
     Ok(stat)
-}
-
-fn explain(path: &Path, errno: Errno) -> Distrust {
-    match errno {
-        Errno::ENOENT => Distrust::Missing(path.to_owned()),
-        // What O_NOFOLLOW returns for a link.
-        Errno::ELOOP => Distrust::Link(path.to_owned()),
-        errno => Distrust::Closed(path.to_owned(), errno),
-    }
 }

@@ -4,10 +4,11 @@
 //! it never will. Values stay as they are. Lists of paths are split into words as by a shell.
 
 use ground::server_name::ServerName;
+use ground::units::to_quota;
 use serde::Serialize;
 
 use crate::policy::file::{Leftovers, Policy};
-use ground::placeholders::{MountPath, expand, expand_words};
+use ground::placeholders::{MountPath, expand, expand_words, quote};
 
 /// What a server as a whole may use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -86,18 +87,6 @@ pub fn lower_limits(policy: &Policy, asked: Limits) -> Limits {
         memory: ceiling.memory.map(|bytes| bytes.0).into_iter().chain(asked.memory).min(),
         cpus: ceiling.cpus.into_iter().chain(asked.cpus).reduce(f64::min),
     }
-}
-
-/// CPUs as systemd's `CPUQuota=`, which has a precision of hundredths of a percent.
-#[must_use]
-pub fn to_quota(cpus: f64) -> String {
-    format!("{:.2}%", cpus * 100.0)
-}
-
-/// A path as one word of a list.
-#[must_use]
-pub fn quote(path: &str) -> String {
-    format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]

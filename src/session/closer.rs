@@ -1,7 +1,7 @@
 //! The closer: root's process beside a server with a session. It has what the modules keep from opening the session,
 //! waits for the end of the process that opened it, which is by then the server or its supervisor, and closes it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use ground::ending::{GRACE, end_children};
 use ground::pidfd::Pidfd;
@@ -70,7 +70,7 @@ fn settle(order: &Order) -> Option<SignalFd> {
         let _ = dup2_stdin(&null).and(dup2_stdout(&null)).and(dup2_stderr(&null));
     }
     for descriptor in order.list_descriptors() {
-        let _ = close(descriptor);
+        let _ = close(descriptor.as_raw_fd());
     }
     let _ = afresh::refresh_limits();
     SignalFd::with_flags(&asking, SfdFlags::SFD_CLOEXEC).ok()

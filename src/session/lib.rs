@@ -78,10 +78,10 @@ fn go_on_in_session(order: &Order) -> Result<Infallible, Denial> {
     closer::start(session, order).map_err(Denial::at("fork"))?;
     let variables = keep(&variables).map_err(Denial::at("memory for PAM's variables"))?;
     prctl::set_child_subreaper(receives_orphans).map_err(Denial::at("prctl"))?;
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let (argv, [request, reports, delivered]) = order.pass_on(RESUMED, &variables);
-    let kept = [request, reports, delivered, variables.as_fd()];
-    let errno = system_calls::execute(&own.with_file_name("sudospawner"), &argv, &kept);
+    let argv = order.pass_on(RESUMED, &variables);
+    let mut kept = order.list_descriptors();
+    kept.push(variables.as_fd());
+    let errno = system_calls::execute(&system_calls::find_beside("sudospawner"), &argv, &kept);
     Err(Denial::at("executing sudospawner in the session")(errno))
 }
 

@@ -66,11 +66,11 @@ LEFT = "    let left = |what: &str| Err(Denial::PrivilegesLeft(what.to_owned()))
 UNPROVED = "    if !uid.is_root() {\n        return Ok(Unprivileged { whom });\n    }\n"
 PROVE = Edit(PRIVILEGES, LEFT, UNPROVED + LEFT)
 CHECK_EACH_DIRECTORY = (
-    "explain(&walked, errno))?;\n"
+    "Distrust::of_open(&walked, errno))?;\n"
     "            check(&descriptor, &walked, SFlag::S_IFDIR)?;\n        }\n"
 )
 CHECK_THE_LAST = (
-    "explain(&walked, errno))?;\n        }\n        check(&descriptor, &walked, SFlag::S_IFDIR)?;\n"
+    "Distrust::of_open(&walked, errno))?;\n        }\n        check(&descriptor, &walked, SFlag::S_IFDIR)?;\n"
 )
 
 
@@ -297,7 +297,7 @@ MUTANTS = [
     mutant("6", "the group's right to write, of a hook after a server", TRUSTED,
            "stat.st_mode & 0o022 != 0", "stat.st_mode & 0o002 != 0",
            AFTER + "a_hook_after_that_others_could_have_written_is_not_run", only="509"),
-    mutant("6", "lists of servers that only root can enter", ROSTER, ".mode(0o700)", ".mode(0o755)",
+    mutant("6", "lists of servers that only root can enter", TRUSTED, ".mode(0o700)", ".mode(0o755)",
            TURNS + "lists_and_their_folders_are_roots_alone"),
     mutant("6", "telling apart who has hooks run after a server", "src/root/foreground.rs",
            "words.next()? != AFTER || !is_unit()", "words.next()? != AFTER",
@@ -317,8 +317,8 @@ MUTANTS = [
            "if leaves_something || self.followed.is_some() {", "if leaves_something {",
            AFTER_ENDS + "hooks_after_a_server_run_however_it_ended", only="root-kill_server"),
     mutant("6", "writing down what failed after a server", "src/root/hooks/after.rs",
-           'let _ = audit::write_line("sudospawner", &result.to_line(user));',
-           "let _ = result.to_line(user);",
+           'let _ = syslog::write_line("sudospawner", Severity::Warning, &line);',
+           "let _ = (line, Severity::Warning, syslog::write_to_stderr as fn(_));",
            AFTER + "what_ran_after_a_server_is_in_roots_log", only="root"),
     mutant("6", "refusal of secrets that others can read", "src/root/hooks/credentials.rs",
            "if stat.st_mode & 0o077 != 0 {", "if false && stat.st_mode & 0o077 != 0 {",
@@ -429,7 +429,7 @@ MUTANTS = [
            'audit::write_record("sudospawner", &record)', "Ok::<(), String>(drop(record))",
            ROOT_MODE + "the_decision_is_written_by_root"),
     mutant("11", "root's line where there is no syslog", "src/root/monitor.rs",
-           "            audit::write_to_stderr(&line);", "            let _ = line;",
+           "            syslog::write_to_stderr(&line);", "            let _ = line;",
            ROOT_MODE + "where_there_is_no_syslog_the_decision_is_on_stderr"),
     mutant("11", "the line of user mode", "src/target/answer.rs",
            'audit::write_record("sudospawner", &Record {',
@@ -558,7 +558,7 @@ MUTANTS = [
            "            self.audit(Some(&account.name), Some(action), code);\n        }\n",
            HOSTILE + "a_call_that_ends_before_its_decision_is_written_down",
            only="process and KILL", hangs=True),
-    mutant("11", "patience with a log that is full", "src/root/audit.rs",
+    mutant("11", "patience with a log that is full", "src/ground/syslog.rs",
            "    socket.set_write_timeout(Some(PATIENCE))?;\n",
            "    let _ = PATIENCE;\n    socket.set_nonblocking(true)?;\n",
            INHERITED + "a_flood_of_the_log_suppresses_no_decision"),

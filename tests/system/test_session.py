@@ -13,7 +13,7 @@ from machine.catalogue import cache_named
 from machine.installation import REPOSITORY
 from machine.machine import Machine
 from system.conftest import install_what_is_tested
-from system.mediator import Answer, wait_for_file, wait_until
+from system.mediator import OWN, Answer, wait_for_file, wait_until
 from system.sessions import FILE, LAUNCHERS, MODULES, NOTE, Sessions, sessions_in
 
 DEBIANS = (13, 12)
@@ -164,7 +164,7 @@ def test_the_service_is_a_file_that_is_read_at_each_start(sessions: Sessions) ->
         f"session required pam_exec.so {NOTE}\n"
     )
     spawned, seen = report(sessions)
-    assert seen["env"] == {}
+    assert seen["env"] == OWN
     sessions.machine.run(["rm", FILE])
     reply = sessions.mediator.spawn(server_name="gpu").reply
     assert (reply["ok"], reply["code"]) == (False, "pam_failed")

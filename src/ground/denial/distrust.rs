@@ -1,7 +1,7 @@
 //! Why a file is not one that only root can have written. `root::trusted_file` looks.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -22,6 +22,18 @@ pub enum Distrust {
     Kind(PathBuf, &'static str),
     /// The path is relative or contains `..`.
     Relative(PathBuf),
+}
+
+impl Distrust {
+    /// What open(2) with `O_NOFOLLOW` said.
+    #[must_use]
+    pub fn of_open(path: &Path, errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT => Self::Missing(path.to_owned()),
+            Errno::ELOOP => Self::Link(path.to_owned()),
+            errno => Self::Closed(path.to_owned(), errno),
+        }
+    }
 }
 
 impl fmt::Display for Distrust {

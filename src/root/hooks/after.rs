@@ -20,10 +20,13 @@ use crate::account::{Account, Caller};
 use crate::audit::{self, Record};
 use crate::policy::file::{Hooks, Policy};
 use crate::service_manager;
+use crate::trusted_file::make_trusted;
 use ground::denial::Denial;
 use ground::ending::{GRACE, LONGEST_ENDING, end_children};
 use ground::report::{End, HookStatus};
-use ground::roster::{self, Turn};
+use ground::roster;
+use ground::syslog::{self, Severity};
+use ground::turn::Turn;
 
 /// The lists: a directory for each uid. Nobody but root can enter them, and none is there after a boot.
 const SERVERS: &str = "/run/sudospawner/servers";
@@ -47,7 +50,9 @@ fn find_place(uid: &str, name: &str) -> PathBuf {
 
 fn take_turn(place: &Path, timeout: Duration) -> Result<Turn, Denial> {
     let longest = LONGEST_TURN.saturating_add(timeout);
-    roster::take_turn(place, longest).map_err(|error| match error.kind() {
+    let folder = place.parent().unwrap_or(place);
+    make_trusted(folder).map_err(|_| no_list(io::ErrorKind::PermissionDenied.into()))?;
+    Turn::wait_for(folder, longest).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Denial::HooksBusy { seconds: longest.as_secs() },
         _ => no_list(error),
     })
@@ -107,14 +112,9 @@ fn run_all(settings: &Hooks, user: &str, variables: Vec<Vec<u8>>) -> Result<(), 
     for hook in due.found.iter().rev() {
         let ran = run_found(hook, &due.runner, &mut |result| {
             if !matches!(result.status, HookStatus::Running | HookStatus::Ok) {
-                let _ = audit::write_line(
-                    "sudospawner",
-                    &format!(
-                        "the hook {:?} after a server of {user} {}",
-                        result.name,
-                        result.explain()
-                    ),
-                );
+                let (name, how) = (&result.name, result.explain());
+                let line = format!("the hook {name:?} after a server of {user} {how}");
+                let _ = syslog::write_line("sudospawner", Severity::Warning, &line);
             }
         });
         done = done.and(ran.map_err(|name| Denial::HookFailed { name }));

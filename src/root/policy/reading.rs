@@ -13,10 +13,6 @@ use ground::units::find_resource;
 /// The maximum size of a policy, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// What is wrong with a session round a job.
-const PAM_IN_JOBS: &str =
-    "server.pam_service is not for servers in jobs: Slurm opens sessions itself (UsePAM=)";
-
 impl Policy {
     /// Reads the policy file; `None` if there is none.
     ///
@@ -58,7 +54,7 @@ impl Policy {
             return Err("hooks.after_dir needs server.leftovers = \"kill\": its hooks run when all that a server left is gone".to_owned());
         }
         if policy.server.launcher == Launcher::Slurm && policy.server.pam_service.is_some() {
-            return Err(PAM_IN_JOBS.to_owned());
+            return Err("server.pam_service is not for servers in jobs: Slurm opens sessions itself (UsePAM=)".to_owned());
         }
         let mut names = policy.limits.rlimits.keys();
         if let Some(name) = names.find(|name| find_resource(name).is_none()) {
