@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::FlockOperation;
 
 /// Enters the list, for as long as a process has the returned file open.
 ///
@@ -13,11 +14,9 @@ use nix::fcntl::{Flock, FlockArg};
 /// What the kernel says of the file; EWOULDBLOCK if somebody else has the place.
 pub fn enter(place: &Path) -> io::Result<File> {
     let file = File::create(place)?;
-    let held = file.try_clone()?;
-    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
-    // If this were dropped, nobody would hold the lock any more.
-    std::mem::forget(lock);
-    Ok(held)
+    // nix would unlock it for all when one of those who hold it drops it.
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }
 
 /// How many others are in the list: those who hold their locks, and those of whom `is_there` says so by their names.

@@ -13,7 +13,8 @@ SESSION = "src/session/lib.rs"
 CLOSER = "src/session/closer.rs"
 WATCHER = "src/session/watcher.rs"
 EXECUTE = (
-    '    let errno = system_calls::execute(&own.with_file_name("sudospawner"), &argv, &kept);\n'
+    "    let errno = "
+    'system_calls::execute(&system_calls::find_beside("sudospawner"), &argv, &kept);\n'
 )
 # The same with the variables of PAM's as its environment.
 EXECUTE_WITH_VARIABLES = """\
@@ -21,7 +22,7 @@ EXECUTE_WITH_VARIABLES = """\
         let flags = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty());
         let _ = nix::fcntl::fcntl(one, flags);
     }
-    let path = own.with_file_name("sudospawner").display().to_string();
+    let path = system_calls::find_beside("sudospawner").display().to_string();
     let path = CString::new(path).unwrap_or_default();
     let errno = nix::unistd::execve(&path, &argv, &listed).err().unwrap_or(Errno::EIO);
 """
@@ -52,9 +53,8 @@ SESSION_MUTANTS: list[Mutant] = [
            "if name != NAME || geteuid().as_raw() > 99999 {",
            ATTACKS + "nobody_is_in_a_session_by_its_name_alone", only="process"),
     mutant("session", "the account's groups alone", ROOT,
-           "let target = policy.admit_target(user, Some(groups))?;",
-           "let target = policy.admit_target(user, Some([groups, vec![Gid::from_raw(42)]]"
-           ".concat()))?;",
+           "policy.admit_target(user, Some(groups))",
+           "policy.admit_target(user, Some([groups, vec![Gid::from_raw(42)]].concat()))",
            GIVEN + "a_server_has_what_the_modules_give_and_is_the_target_alone", only="process"),
     mutant("session", "a module that refuses", "src/session/pam.rs",
            "        if status != SUCCESS {", "        if status != SUCCESS && step == Step::Open {",

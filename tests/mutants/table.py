@@ -70,7 +70,8 @@ CHECK_EACH_DIRECTORY = (
     "            check(&descriptor, &walked, SFlag::S_IFDIR)?;\n        }\n"
 )
 CHECK_THE_LAST = (
-    "Distrust::of_open(&walked, errno))?;\n        }\n        check(&descriptor, &walked, SFlag::S_IFDIR)?;\n"
+    "Distrust::of_open(&walked, errno))?;\n"
+    "        }\n        check(&descriptor, &walked, SFlag::S_IFDIR)?;\n"
 )
 
 
@@ -297,7 +298,8 @@ MUTANTS = [
     mutant("6", "the group's right to write, of a hook after a server", TRUSTED,
            "stat.st_mode & 0o022 != 0", "stat.st_mode & 0o002 != 0",
            AFTER + "a_hook_after_that_others_could_have_written_is_not_run", only="509"),
-    mutant("6", "lists of servers that only root can enter", TRUSTED, ".mode(0o700)", ".mode(0o755)",
+    mutant("6", "lists of servers that only root can enter", TRUSTED,
+           ".mode(0o700)", ".mode(0o755)",
            TURNS + "lists_and_their_folders_are_roots_alone"),
     mutant("6", "telling apart who has hooks run after a server", "src/root/foreground.rs",
            "words.next()? != AFTER || !is_unit()", "words.next()? != AFTER",
@@ -529,8 +531,8 @@ MUTANTS = [
            HOSTILE + "a_stop_is_carried_out_whatever_becomes_of_the_process_that_was_asked",
            only="systemd"),
     mutant("hostile", "an end of the server by the monitor", "src/root/monitor.rs",
-           "        if leaves_something || self.order.policy.server.launcher != Launcher::Slurm {\n",
-           "        if false && self.order.policy.server.launcher != Launcher::Slurm {\n",
+           "if leaves_something || self.order.policy.server.launcher != Launcher::Slurm",
+           "if false && self.order.policy.server.launcher != Launcher::Slurm",
            HOSTILE + "a_spawn_whose_supervisor_is_stopped_and_whose_caller_goes_is_undone",
            only="process", hangs=True),
     mutant("hostile", "an end of a start that nobody waits for", "src/target/server.rs",
