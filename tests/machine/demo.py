@@ -36,6 +36,10 @@ LOGIN = """
 """
 
 
+# Seconds until nothing of a stopped server is left.
+LONGEST_END = 60
+
+
 @contextmanager
 def timed(step: str) -> Iterator[None]:
     """Print the step, and how long it took."""
@@ -56,8 +60,13 @@ def show_one_server(hub: Hub, mode: UserMode) -> None:
     print(f"    {printed}")
     with timed(f"{user}'s server: stopped, until it is gone"):
         hub.stop_server(user)
-    if left := mode.find_remains(hub.machine, user):
-        raise HubError(f"{user}'s server left this behind:\n{left}")
+    # Root's hooks after a server may go on for a moment.
+    deadline = time.monotonic() + LONGEST_END
+    while left := mode.find_remains(hub.machine, user):
+        if time.monotonic() > deadline:
+            raise HubError(f"{user}'s server left this behind:\n{left}")
+        time.sleep(0.1)
+    mode.show_end(hub.machine)
 
 
 def choose_mode(options: argparse.Namespace) -> UserMode:

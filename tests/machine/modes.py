@@ -17,10 +17,15 @@ groups = ["jupyterhub"]
 [accounts]
 create = "/etc/sudospawner/create-account"
 
+[hooks]
+after_dir = "/etc/sudospawner/afterhooks.d"
+
 [server]
+pam_service = "sudospawner"
 no_new_privileges = true
 """
 PROGRAM = REPOSITORY / "examples/accounts/create-account"
+SERVICE = REPOSITORY / "examples/pam/sudospawner"
 
 # The Hub requests less than the policy allows: its limits apply, and the policy's task limit.
 POLICY_OF_UNITS = f"""\
@@ -40,6 +45,14 @@ mount -t tmpfs -o "nosuid,nodev,size=16M,mode=0700,uid=$SUDOSPAWNER_UID,gid=$SUD
     scratch /mnt/scratch
 echo "$(id -un) mounted this for $SUDOSPAWNER_USER" >/mnt/scratch/README
 echo "16 MiB of scratch space are in /mnt/scratch"
+"""
+
+AFTER_HOOK = """\
+#!/bin/sh
+set -eu
+how=${SUDOSPAWNER_EXIT:+exit status $SUDOSPAWNER_EXIT}
+how=${how:-signal ${SUDOSPAWNER_SIGNAL:-unknown}}
+echo "the server of $SUDOSPAWNER_USER ran for $SUDOSPAWNER_SECONDS s: $how" >>/var/log/servers
 """
 
 # The lines of /proc/PID/status that show the privileges of a process.
@@ -77,18 +90,25 @@ class UserMode:
             raise HubError(f"The cell ran as {account}, not as {user}.")
         return account
 
+    def show_end(self, machine: Machine) -> None:
+        """Print what is to be seen when a server has been stopped."""
+
     def find_remains(self, machine: Machine, user: str) -> str:
         """Return what is left of a stopped server: empty if all is well."""
         ps = ["ps", "--user", user, "--format", "stat=,pid=,args="]
         lines = machine.run(ps, check=False).stdout.splitlines(keepends=True)
         # A zombie waits for PID 1 to reap it.
-        return "".join(line for line in lines if not line.startswith("Z"))
+        # logind keeps the systemd of a user's session for ten seconds.
+        kept = ("systemd --user", "(sd-pam)")
+        left = [line for line in lines if not line.rstrip().endswith(kept)]
+        return "".join(line for line in left if not line.startswith("Z"))
 
 
 class RootMode(UserMode):
     """The mediator runs as root, with a policy and a hook that mounts something.
 
-    The account is made at the start of its server.
+    The account is made at its server's start. The server has a session of PAM's and, at its end,
+    a hook.
     """
 
     configuration = 'c.SudoSpawner.mode = "root"\nc.Authenticator.allowed_users |= {"simon"}\n'
@@ -98,10 +118,12 @@ class RootMode(UserMode):
     """The policy that is installed."""
 
     def install(self, machine: Machine, environment: Cache) -> None:
-        """Install the rules, the policy and the hook."""
+        """Install the rules, the policy, the hooks and the service of PAM's."""
         install_sudoers(machine, environment, fragment="sudospawner-root-mode")
         machine.write("/etc/sudospawner/policy.toml", self.policy)
         machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
+        machine.write("/etc/sudospawner/afterhooks.d/10-note", AFTER_HOOK, mode=0o755)
+        machine.write("/etc/pam.d/sudospawner", SERVICE.read_bytes())
         machine.write("/etc/sudospawner/create-account", PROGRAM.read_bytes(), mode=0o755)
         self._before = machine.run(["id", self.user], check=False).stderr
 
@@ -121,6 +143,10 @@ class RootMode(UserMode):
         if not log:
             raise HubError("The Hub's log does not mention the hook.", hub.read_log())
         show("the Hub's log:\n\n" + "\n".join(log))
+        sessions = hub.machine.run(["loginctl", "list-sessions", "--no-pager"]).stdout
+        if user not in sessions:
+            raise HubError(f"The server has no session:\n{sessions}")
+        show(f"loginctl list-sessions:\n\n{sessions}")
         pid = hub.find_pid(user)
         status = hub.machine.read(f"/proc/{pid}/status").splitlines()
         lines = [line.expandtabs(12) for line in status if line.startswith(PRIVILEGES)]
@@ -138,6 +164,11 @@ class RootMode(UserMode):
         if printed != f"root mounted this for {user}":
             raise HubError(f"The cell printed {printed!r}.")
         return printed
+
+    def show_end(self, machine: Machine) -> None:
+        """Print the hook after the server, and what it has written."""
+        show(f"/etc/sudospawner/afterhooks.d/10-note:\n\n{AFTER_HOOK}")
+        show("/var/log/servers:\n\n" + machine.read("/var/log/servers") + "\n")
 
     def find_remains(self, machine: Machine, user: str) -> str:
         """Return the user's processes, and other processes that still have the mount."""
