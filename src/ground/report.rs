@@ -123,6 +123,7 @@ impl HookResult {
     pub fn explain(&self) -> String {
         let how = match (self.status, self.exit, self.signal) {
             (HookStatus::Timeout, ..) => "took too long".to_owned(),
+            (HookStatus::Refused, ..) => "was refused".to_owned(),
             (_, Some(exit), _) => format!("exited with status {exit}"),
             (_, _, Some(signal)) => format!("was killed by signal {signal}"),
             _ => "failed".to_owned(),
