@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1150),
-    ("root", &["ground"], 1910),
+    ("ground", &[], 1200),
+    ("root", &["ground"], 1990),
     ("target", &["ground", "root"], 3760),
     ("slurm", &["ground", "root", "target"], 1950),
     ("setup", &["ground", "root", "slurm", "target"], 4160),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
+    ("door", &["ground", "root"], 200),
 ];
 
 /// The maximum lines of the mediator's `main`, which is root until it is the target, and of the other programs' `main`
@@ -104,7 +105,7 @@ fn each_member_is_small_enough_to_be_read() {
         let lines = source.count_lines();
         assert!(lines <= 300, "{} has {lines} lines of code", source.path.display());
     }
-    assert!(std::fs::read_dir(src()).unwrap().count() <= 9);
+    assert!(std::fs::read_dir(src()).unwrap().count() <= 10);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn unsafe_code_is_in_two_files_and_each_block_says_why() {
         assert_eq!(text.matches("// SAFETY:").count(), here);
         blocks += here;
     }
-    assert!(blocks <= 7, "{blocks} blocks");
+    assert!(blocks <= 8, "{blocks} blocks");
 }
 
 #[test]
@@ -225,6 +226,7 @@ fn used_modules(own: &Module, code: &str, all: &BTreeSet<Module>) -> BTreeSet<Mo
 #[test]
 fn no_file_of_a_member_imports_one_that_imports_it() {
     let sources = read_sources();
+    let mut found = 0;
     for (member, ..) in MEMBERS {
         let mut files: BTreeMap<Module, &str> = BTreeMap::new();
         for source in sources.iter().filter(|source| source.is_below(member)) {
@@ -240,10 +242,11 @@ fn no_file_of_a_member_imports_one_that_imports_it() {
             (module.join("::"), names(used_modules(module, code, &all)))
         });
         let imports: BTreeMap<String, BTreeSet<String>> = imports.collect();
-        assert!(imports.values().map(BTreeSet::len).sum::<usize>() > 8, "{member}");
+        found += imports.values().map(BTreeSet::len).sum::<usize>();
         let circles = find_circles(imports);
         assert!(circles.is_empty(), "src/{member} has an import circle: {circles:?}");
     }
+    assert!(found > 200, "{found} imports");
 }
 
 /// The modules of the Python package that a module imports, even inside functions or for type checkers.

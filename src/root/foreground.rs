@@ -20,7 +20,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Pid, dup2_stdout, geteuid, getppid, getuid};
 
-use crate::account::{FOREIGN, parse_id};
+use crate::account::{is_made_root, parse_id};
 use crate::hooks::run_hooks;
 use crate::policy::file::Policy;
 use crate::privileges::{Unprivileged, become_nobody, become_target};
@@ -69,10 +69,8 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
     let ids = groups.to_str()?.strip_prefix(GROUPS)?.split(',').map(parse_id);
     let groups = ids.map(|id| id.map(Gid::from_raw)).collect::<Option<Vec<_>>>()?;
     // If sudo or the like made this process root and left it to PID 1, one of these is set.
-    let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
-    let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
-    let is_root = getuid().is_root() && geteuid().is_root();
-    let is_unit = is_root && getppid() == Pid::from_raw(1) && !is_left;
+    let is_root = getuid().is_root() && geteuid().is_root() && !is_made_root();
+    let is_unit = is_root && getppid() == Pid::from_raw(1);
     (is_unit && last == FOREGROUND).then(|| {
         system_calls::begin();
         begin(user, groups).map_err(|sentence| match become_nobody() {

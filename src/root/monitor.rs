@@ -35,7 +35,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode as FileMode;
 use nix::unistd::{ForkResult, Pid, alarm, dup2_stderr, pipe2, read, write};
 
-use crate::account::Caller;
+use crate::account::{Caller, Way};
 use crate::audit::{self, Record};
 use crate::hooks::{Prepared, run_hooks};
 use crate::keeper;
@@ -150,6 +150,9 @@ impl Work<'_> {
         let name = ServerName::parse(name.to_owned());
         let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
         match (self.order.policy.server.launcher, action) {
+            (Launcher::Process, "spawn") if self.order.caller.way == Way::Socket => {
+                Err(Denial::LauncherBesideDoor)
+            }
             (Launcher::Process | Launcher::Slurm, "spawn") => {
                 self.start_beside(target, &name).map(Some)
             }

@@ -46,7 +46,12 @@ class Mediator:
         The programs that it executes go beside it.
         """
         self.machine.run(["install", "-D", "--mode=0711", binary, self.path])
-        for name, mode in [("sudospawner-slurm", "0711"), ("sudospawner-setup", "0755")]:
+        others = {
+            "sudospawner-slurm": "0711",
+            "sudospawner-setup": "0755",
+            "sudospawner-door": "0755",
+        }
+        for name, mode in others.items():
             place = self.path.with_name(name)
             self.machine.run(["install", f"--mode={mode}", binary.with_name(name), place])
 

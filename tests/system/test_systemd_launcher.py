@@ -12,6 +12,7 @@ import pytest
 
 from machine.caches import Cache
 from machine.machine import Machine
+from system.door import WAYS
 from system.mediator import Answer, wait_for_file, wait_until
 from system.units import UNIT, UnitMediator
 
@@ -20,11 +21,13 @@ DEBIANS = (13, 12)
 PORT = 4300
 
 
-@pytest.fixture
-def mediator(machine: Machine, hub6: Cache) -> Iterator[UnitMediator]:
-    """A mediator whose servers live in units; none may outlive the test."""
+@pytest.fixture(params=WAYS)
+def mediator(
+    request: pytest.FixtureRequest, machine: Machine, hub6: Cache
+) -> Iterator[UnitMediator]:
+    """A mediator whose servers live in units, called in each way; no server may outlive the test."""
     binary = hub6.bin / "sudospawner"
-    mediator = UnitMediator.install(machine, "/opt/unit-mediator/bin", binary)
+    mediator = WAYS[request.param].install(machine, "/opt/unit-mediator/bin", binary)
     yield mediator
     left = mediator.end_units()
     mediator.remove_all()
