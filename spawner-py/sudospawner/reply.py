@@ -44,7 +44,7 @@ _CODES = """
     home_missing home_unresponsive server_unresponsive target_unresponsive exec_failed exited_early
     port_taken already_running launcher_unavailable launch_failed system_error kernel_unsupported
     caller_gone profile_unknown profile_not_permitted slurm_unavailable job_refused job_pending
-    job_silent job_lost
+    job_silent job_lost too_many_calls
 """
 
 _Reader = Callable[[Any], Any]

@@ -15,7 +15,7 @@ from . import settings
 from .account import add_account, collect_environment, refuse_name
 from .checking import check_once
 from .choosing import Choosing
-from .command import make_command
+from .command import Command, SocketCall, make_command
 from .descriptors import LEFT_BY_STARTS, require_descriptors
 from .errors import MediatorError
 from .failures import make_failure
@@ -29,7 +29,7 @@ from .printable import escape_control_characters
 from .profiles import may_have_profiles
 from .progress import Progress
 from .server_log import ServerLog, read_lines
-from .settings import refuse_internal_ssl, warn_about_ignored_settings
+from .settings import is_decided_by_root, refuse_internal_ssl, warn_about_ignored_settings
 from .start import Start
 from .stopping import complain_if_alive, end_server
 from .watch import Watch
@@ -45,6 +45,7 @@ class SudoSpawner(LocalProcessSpawner):
     # What they mean is in settings.py.
     sudospawner_path = settings.SUDOSPAWNER_PATH
     mode = settings.MODE
+    socket_path = settings.SOCKET_PATH
     sudo_args = settings.SUDO_ARGS
     mediator_log_level = settings.MEDIATOR_LOG_LEVEL
     wait_for_port = settings.WAIT_FOR_PORT
@@ -110,7 +111,7 @@ class SudoSpawner(LocalProcessSpawner):
         return self._address
 
     def _prepare_start(self) -> Start:
-        has_hooks = self.mode == "root"
+        has_hooks = is_decided_by_root(self.mode)
         return Start(self.start_timeout, self._progress, has_hooks=has_hooks, tell=self._tell)
 
     async def _spawn(self) -> None:
@@ -118,7 +119,8 @@ class SudoSpawner(LocalProcessSpawner):
         time_left = self._latest_start.find_time_left()
         self._account = await find_account(self.user.name, time_left)
         offer = await self._choosing.find_offer()
-        warn_about_ignored_settings(self, has_limits=offer.in_jobs or self.mode == "root")
+        has_limits = offer.in_jobs or is_decided_by_root(self.mode)
+        warn_about_ignored_settings(self, has_limits=has_limits)
         self._launch = self._process_launch
         if offer.in_jobs:
             self._launch = JobLaunch(self, self._watch, self._tell, offer, self._account)
@@ -239,16 +241,8 @@ class SudoSpawner(LocalProcessSpawner):
         """
         skip_sudo = kwargs.pop("_skip_sudo", False)
         refuse_name(self.user.name)
-        command = make_command(
-            action,
-            self.user.name,
-            program=self.sudospawner_path,
-            mode=self.mode,
-            sudo_args=None if skip_sudo else self.sudo_args,
-            log_level=self.mediator_log_level,
-            server_name=kwargs.get("server_name") or "",
-        )
-        self._tell(logging.DEBUG, f"calling {list(command.argv)} for {action}")
+        command = self._make_call(action, kwargs.get("server_name") or "", skip_sudo=skip_sudo)
+        self._tell(logging.DEBUG, f"calling {command.place} for {action}")
         is_spawn = action == "spawn"
         return await call(
             command,
@@ -258,6 +252,19 @@ class SudoSpawner(LocalProcessSpawner):
             on_event=self._take_event,
             forgotten=self._forgotten if is_spawn else None,
             preexec_fn=self.make_preexec_fn(),
+        )
+
+    def _make_call(self, action: str, server_name: str, *, skip_sudo: bool) -> Command | SocketCall:
+        if self.mode == "socket" and not skip_sudo:
+            return SocketCall(self.socket_path, action, self.user.name)
+        return make_command(
+            action,
+            self.user.name,
+            program=self.sudospawner_path,
+            mode=self.mode,
+            sudo_args=None if skip_sudo else self.sudo_args,
+            log_level=self.mediator_log_level,
+            server_name=server_name,
         )
 
     def make_preexec_fn(self) -> Callable[[], None] | None:

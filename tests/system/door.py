@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from machine.installation import REPOSITORY
 from system.mediator import Answer, RootMediator
 from system.units import UnitMediator
@@ -97,7 +99,9 @@ class SocketMediator(UnitMediator):
 
 
 WAYS: dict[str, type[UnitMediator]] = {"sudo": UnitMediator, "socket": SocketMediator}
-"""The ways to call root mode, for what has to hold through each."""
+"""The ways to call root mode."""
+in_each_way = pytest.mark.parametrize("mediator", WAYS, indirect=True)
+"""Marks what has to hold through each of them: the fixture gets a key of `WAYS`."""
 
 
 def describe_request(request: dict[str, Any], target: str) -> bytes:
