@@ -50,7 +50,7 @@ while True:
 
 def list_blocks() -> tuple[str, str]:
     """The Hub's unit and the addition for servers that are units, as the page has them."""
-    unit, addition = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    unit, addition, *_ = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     return unit, addition
 
 
