@@ -97,7 +97,7 @@ class SudoSpawner(LocalProcessSpawner):
         """
         refuse_internal_ssl(self.internal_ssl)
         if self.check_on_start:
-            check_once(self.sudospawner_path, self.mode, self.log)
+            check_once(self)
         self._forget_server()
         self._watch.forget_ending()
         self._progress = self._progress.renew()

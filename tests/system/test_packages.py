@@ -31,6 +31,7 @@ BINARIES = (
     "sudospawner",
     "sudospawner-slurm",
     "sudospawner-setup",
+    "sudospawner-door",
     "jupyterhub-roothooks",
     "jsd-helper",
 )
@@ -48,6 +49,7 @@ def list_sources() -> set[str]:
     """What a source distribution has to hold, beside what maturin writes itself."""
     python = REPOSITORY / "spawner-py"
     folders = [*REPOSITORY.glob("src/**/*"), *REPOSITORY.glob("sudoers/**/*")]
+    folders += REPOSITORY.glob("systemd/*")
     files = {str(path.relative_to(REPOSITORY)) for path in folders if path.is_file()}
     files |= {f"sudospawner/{path.name}" for path in python.glob("sudospawner/*.py")}
     files |= {f"data/data/share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES}
