@@ -16,12 +16,12 @@ use super::finding::{Area, Finding, Level};
 use super::hearsay::show_words;
 use super::policy::set_key;
 use super::properties::{is_loaded, read_properties};
-use super::remedy::quote;
+use super::remedy::{quote, restore_trust};
 use super::scene::{Scene, Viewpoint};
 use super::sudo_call::HARMLESS;
 use super::viewpoint::{look_as, look_at};
 use root::account::{Account, Way};
-use root::policy::file::Launcher;
+use root::policy::file::{Launcher, Policy};
 use root::trusted_file::check_trusted;
 
 const SOCKET_UNIT: &str = "sudospawner.socket";
@@ -42,15 +42,20 @@ pub fn look(scene: &Scene, others: &[Finding]) -> Vec<Finding> {
     }
     let mut findings = vec![look_at_door(scene)];
     findings.extend(look_at_socket(scene));
-    let launcher = scene.policy.as_ref().map(|policy| policy.server.launcher);
-    if launcher.is_some_and(|one| matches!(one, Launcher::Process)) {
-        let sentence = "servers cannot be processes beside a Hub that calls through the socket: no server is started";
-        let remedy = set_key(&scene.policy_text, "server", "launcher", "\"systemd\"");
-        findings.push(Finding::problem(Area::Socket, "socket_launcher", sentence, remedy));
-    }
+    findings.extend(scene.policy.as_ref().map(|policy| judge_launcher(policy, scene)));
     let is_explained = findings.iter().chain(others).any(|finding| finding.level == Level::Problem);
     findings.extend(call_really(scene, is_explained));
     findings
+}
+
+fn judge_launcher(policy: &Policy, scene: &Scene) -> Finding {
+    let code = "socket_launcher";
+    if !matches!(policy.server.launcher, Launcher::Process) {
+        return Finding::ok(Area::Socket, code, "servers are no processes beside the Hub");
+    }
+    let sentence = "servers cannot be processes beside a Hub that calls through the socket: no server is started";
+    let remedy = set_key(&scene.policy_text, "server", "launcher", "\"systemd\"");
+    Finding::problem(Area::Socket, code, sentence, remedy)
 }
 
 /// The command that installs both units, for the group of the Hub's account.
@@ -70,11 +75,13 @@ fn name_group(scene: &Scene) -> String {
 
 /// Whether systemd would start this mediator's own door.
 fn look_at_door(scene: &Scene) -> Finding {
-    let (code, door) = ("door", scene.own.with_file_name("sudospawner-door"));
+    let code = "door";
+    let door = scene.own.with_file_name("sudospawner-door");
     let problem = |sentence: String| Finding::problem(Area::Socket, code, sentence, install(scene));
     if let Err(distrust) = check_trusted(&door) {
-        let remedy = "reinstall sudospawner-rs as root, beside this program";
-        return Finding::problem(Area::Socket, code, distrust.to_string(), format!("# {remedy}"));
+        let show = || format!("namei --long {}", quote(&door));
+        let remedy = restore_trust(&distrust).unwrap_or_else(show);
+        return Finding::problem(Area::Socket, code, distrust.to_string(), remedy);
     }
     let properties = match read_properties(SERVICE) {
         Ok(properties) if is_loaded(&properties) => properties,
