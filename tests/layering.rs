@@ -12,7 +12,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("root", &["ground"], 1990),
     ("target", &["ground", "root"], 3760),
     ("slurm", &["ground", "root", "target"], 1950),
-    ("setup", &["ground", "root", "slurm", "target"], 4400),
+    ("setup", &["ground", "root", "slurm", "target"], 4420),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
     ("door", &["ground", "root"], 200),

@@ -60,7 +60,7 @@ class Mutant:
     @property
     def programs(self) -> tuple[str, ...]:
         """The programs that its system test needs: always the mediator and its subcommands."""
-        always = ("sudospawner", "sudospawner-slurm", "sudospawner-setup")
+        always = ("sudospawner", "sudospawner-slurm", "sudospawner-setup", "sudospawner-door")
         return (*always, "jsd-helper") if "jsd_helper" in self.proof else always
 
     @property
