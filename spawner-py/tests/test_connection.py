@@ -7,12 +7,13 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 from typing import Callable
 
 import pytest
 from conftest import LIMIT
 
-from sudospawner import SudoSpawner, background, mediator
+from sudospawner import SudoSpawner, background, checking, mediator
 from sudospawner.command import SocketCall
 from sudospawner.mediator import MediatorError
 from sudospawner.reply import REPLY_LIMIT
@@ -203,3 +204,17 @@ async def test_a_spawner_in_this_mode_calls_the_socket_and_looks_for_no_sudo(
     )
     async with door_at(path, serve):
         assert (await spawner.do("kill", pid=99, signal=0))["alive"] is False
+
+
+async def test_the_check_is_told_of_the_socket(path, programs, make_spawner, monkeypatch):
+    """Of a Hub whose start was not noticed, at the first start of a server."""
+    monkeypatch.setattr(checking, "_is_done", False)
+    program = programs.write(
+        "print(json.dumps({'ok': True, 'findings': []}))\n"
+        "(folder / 'words').write_text(str(sys.argv))"
+    )
+    spawner = make_spawner(program, SudoSpawner, mode="socket", socket_path=path)
+    checking.check_once(spawner)
+    await asyncio.gather(*checking._tasks)
+    words = (Path(program).parent / "words").read_text()
+    assert f"'--mode=socket', '--path={program}', '--socket={path}'" in words

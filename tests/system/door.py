@@ -70,8 +70,8 @@ class Door:
         self.machine.run(["systemctl", "daemon-reload"])
 
 
-class SocketMediator(UnitMediator):
-    """The same mediator behind the socket, with no rule of sudo."""
+class BehindSocket(RootMediator):
+    """A mediator that is called through the socket, with no rule of sudo."""
 
     @property
     def door(self) -> Door:
@@ -96,6 +96,10 @@ class SocketMediator(UnitMediator):
         answer = super().call(request, **how)
         code = answer.reply.get("code")
         return answer._replace(status=0 if code is None else read_statuses()[code])
+
+
+class SocketMediator(BehindSocket, UnitMediator):
+    """The same, whose servers live in units."""
 
 
 WAYS: dict[str, type[UnitMediator]] = {"sudo": UnitMediator, "socket": SocketMediator}

@@ -177,9 +177,11 @@ def test_a_policy_that_has_changed_counts_for_the_next_call(mediator: SocketMedi
     machine = mediator.machine
     expect_the_hubs_answer(mediator)
     policy = machine.read(RootMediator.POLICY)
+    machine.run(["chmod", "0666", SOCKET])
     machine.write(RootMediator.POLICY, policy.replace('["rhea"]', '["mal"]'))
-    [told] = say(mediator, "open", "send", tell(), "shut", "read")
-    assert get_code(told) == "caller_not_permitted"
+    for user, code in [("mal", "ok"), ("rhea", "caller_not_permitted")]:
+        [told] = say(mediator, "open", "send", tell(), "shut", "read", user=user)
+        assert get_code(told) == code
     machine.write(RootMediator.POLICY, policy)
     expect_the_hubs_answer(mediator)
     machine.write(RootMediator.POLICY, policy + "nonsense")
