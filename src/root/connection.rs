@@ -26,10 +26,8 @@ use crate::account::{Caller, Way, is_made_root};
 pub const CALL: &str = "--call=";
 /// The maximum length of the first line, in bytes, with its end.
 const LONGEST_LINE: usize = 255;
-/// How long it may take.
+/// How long it may take, and how long a caller may leave unread what it is told.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// How long a caller may leave unread what it is told.
-const LONGEST_WRITE: Duration = Duration::from_secs(30);
 
 /// A call through the socket.
 pub struct Connection {
@@ -58,7 +56,7 @@ pub fn accept_if_asked(words: &[OsString]) -> Option<Connection> {
     }
     let connection = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     let uid = find_peer(&connection).ok()?;
-    connection.set_write_timeout(Some(LONGEST_WRITE)).ok()?;
+    connection.set_write_timeout(Some(LONGEST_WAIT)).ok()?;
     let caller = Caller { uid, name: Some(name), way: Way::Socket };
     Some(Connection { caller, line: read_line(connection).map_err(Denial::LineMalformed) })
 }

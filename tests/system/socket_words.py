@@ -8,6 +8,7 @@ drip TEXT          the same, one byte a second, until the other end has closed t
 shut               no more is sent
 read               what comes back, to the end, as one line of JSON: text and seconds
 wait-for FILE      until the file is there
+while FILE         as long as the file is there
 give PATH          pass the connection to who takes it at this path
 take PATH          take a connection that is passed
 """
@@ -96,6 +97,10 @@ for word in words:
     elif word == "wait-for":
         file = Path(next(words))
         while not file.exists():
+            time.sleep(0.01)
+    elif word == "while":
+        file = Path(next(words))
+        while file.exists():
             time.sleep(0.01)
     elif word == "give":
         with socket.socket(socket.AF_UNIX) as giving:

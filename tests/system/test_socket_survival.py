@@ -135,6 +135,26 @@ def test_a_caller_that_goes_away_at_any_moment_leaves_a_unit_or_nothing(
     machine.run(["rm", "/run/call"])
 
 
+def test_a_caller_that_reads_nothing_is_given_up_and_its_server_undone(
+    mediator: SocketMediator,
+) -> None:
+    """Its reply is longer than what the kernel keeps of a connection."""
+    machine = mediator.machine
+    flood = "#!/bin/sh\nhead -c 4096 /dev/zero | tr '\\0' '\\1'\n"
+    for number in range(20):
+        mediator.add_hook(f"{number + 10}-flood", flood)
+    wait = {"port": PORT, "seconds": 60}
+    spawn = {"action": "spawn", "args": ["listen", str(PORT)], "env": {}, "wait": wait}
+    machine.write("/run/go-on", "")
+    words = [PROGRAM, "open", "send", tell(spawn), "shut", "while", "/run/go-on"]
+    caller = machine.start(words, user="rhea")
+    wait_until(lambda: mediator.list_processes() != [], "the server")
+    wait_until(lambda: mediator.list_processes() + mediator.list_units() == [], "its end")
+    machine.run(["rm", "/run/go-on"])
+    caller.wait()
+    machine.run(["rm", "-r", mediator.HOOKS])
+
+
 @pytest.mark.parametrize(
     "end", ["kill -KILL {pid}", f"systemctl stop {SERVICE}", "systemctl restart sudospawner.socket"]
 )
