@@ -86,10 +86,10 @@ docs: ## the documentation as a site with a search, into target/docs; a warning 
 		-d target/docs-cache docs target/docs
 	@echo "==> target/docs/index.html"
 
-demo: ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; SYSTEMD=1: servers in units; SLURM=1: servers on a cluster; PORT=8000)
+demo: ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; SYSTEMD=1: servers in units; SOCKET=1: the same without sudo; SLURM=1: servers on a cluster; PORT=8000)
 	@$(PREPARE) build
 	@$(MAKE) --no-print-directory --jobs=2 wheel demo-caches
-	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once) $(if $(ROOT),--root) $(if $(SYSTEMD),--systemd) $(if $(SLURM),--slurm)
+	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once) $(if $(ROOT),--root) $(if $(SYSTEMD),--systemd) $(if $(SOCKET),--socket) $(if $(SLURM),--slurm)
 
 demo-caches:
 	@$(PREPARE) demo $(if $(SLURM),slurm)

@@ -1,5 +1,5 @@
-//! `sudospawner` starts and ends a user's notebook server, called through sudo by a Hub that is not root. It
-//! reads one JSON request from stdin and writes one JSON reply to stdout.
+//! `sudospawner` starts and ends a user's notebook server, called through sudo by a Hub that is not root, or through
+//! the socket of `sudospawner-door`. It reads one JSON request from stdin and writes one JSON reply to stdout.
 //!
 //! This file has what the process does before it is its target, in root mode as root. `target` has everything
 //! after that. `root` and `target` meet only here.
@@ -14,6 +14,7 @@ use log::LevelFilter;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getegid, geteuid, getgid, getuid};
 use root::account::Caller;
+use root::connection::{self, Connection, FirstLine};
 use root::monitor::{Monitor, Order};
 use root::options::{RootOptions, find_options};
 use root::policy::file::Policy;
@@ -49,10 +50,20 @@ fn mediate() -> ExitCode {
     if let Some(sentence) = subcommand::execute_if_asked(&words) {
         return say_at_start(&sentence, ExitCode::from(subcommand::REFUSED));
     }
+    let connection = connection::accept_if_asked(&words);
     let caller = Caller::identify();
     system_calls::clear_environment();
-    let call = Call { words, caller, target: None, action: None, monitor: None, inherited_umask };
-    if geteuid().is_root() { give_up_root(call) } else { call.answer_in_user_mode() }
+    let mut call =
+        Call { words, caller, target: None, action: None, monitor: None, inherited_umask };
+    if let Some(Connection { caller, line }) = connection {
+        call.caller = Ok(caller);
+        call.words.clear();
+        return match line {
+            Ok(FirstLine { words, action }) => give_up_root(Call { words, ..call }, Some(&action)),
+            Err(denial) => refuse(call, denial),
+        };
+    }
+    if geteuid().is_root() { give_up_root(call, None) } else { call.answer_in_user_mode() }
 }
 
 /// For a process that cannot even reply.
@@ -66,21 +77,26 @@ fn say(sentence: &str, status: ExitCode) -> ExitCode {
     status
 }
 
-/// Root mode: leaves everything that needs root to the monitor, and becomes nobody to answer the call.
-fn give_up_root(mut call: Call) -> ExitCode {
+/// Root mode: leaves everything that needs root to the monitor, and becomes nobody to answer the call. `announced` is
+/// the action that a connection's first line says.
+fn give_up_root(mut call: Call, announced: Option<&str>) -> ExitCode {
     // sudo passes this signal on for the caller, and root's part would wait for a stopped process.
     let _ = SigSet::from(Signal::SIGTSTP).thread_block();
     let words = call.words.clone();
     let Some(options) = find_options(&words) else {
         return become_nobody_and(|proof| call.answer_without_target(&proof));
     };
-    let started = start_monitor(&mut call, options);
-    // Written while this process is still root, so that the line is root's.
-    let written = started.as_ref().map_or_else(|it| call.audit(it.classify().0), |_| Ok(()));
-    become_nobody_and(|proof| match started {
-        Ok(policy) => call.answer_in_root_mode(options.user, &policy, &proof),
-        Err(denial) => deny(&words, denial, written),
-    })
+    let options = RootOptions { action: announced.or(options.action), ..options };
+    match start_monitor(&mut call, options) {
+        Ok(policy) => become_nobody_and(|proof| call.answer_in_root_mode(options, &policy, &proof)),
+        Err(denial) => refuse(call, denial),
+    }
+}
+
+/// Replies as nobody that nothing is done. The line in the log is written before, so that it is root's.
+fn refuse(mut call: Call, denial: Denial) -> ExitCode {
+    let written = call.audit(denial.classify().0);
+    become_nobody_and(|_| deny(&call.words, denial, written))
 }
 
 /// Where this fails, for instance in a user namespace without nobody's uid, root says so itself.

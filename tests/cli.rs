@@ -354,7 +354,7 @@ fn subcommands_refuse_what_they_do_not_know_and_names_that_sudo_would_misread() 
 
 #[test]
 fn each_subcommand_has_its_own_help() {
-    for name in ["check", "sudoers", "policy"] {
+    for name in ["check", "sudoers", "policy", "socket"] {
         let (status, output, _) = run_subcommand(&[name, "--help"]);
         assert_eq!(status, 0);
         assert!(output.starts_with(&format!("Usage: sudospawner {name}")));

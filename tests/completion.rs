@@ -28,7 +28,7 @@ fn every_option_of_help_is_offered_and_no_other() {
         offered_options(&std::fs::read_to_string(path).unwrap())
     };
     assert_eq!(complete(&["--"]), offered_by("target/help"));
-    for name in ["check", "sudoers", "policy", "profiles", "jobs"] {
+    for name in ["check", "sudoers", "policy", "socket", "profiles", "jobs"] {
         assert_eq!(complete(&[name, "--"]), offered_by(&format!("setup/help/{name}")), "{name}");
     }
 }
@@ -45,6 +45,7 @@ fn values_are_offered_after_a_blank_and_after_an_equals_sign() {
     let modes = BTreeSet::from(["root".to_owned(), "user".to_owned()]);
     assert_eq!(complete(&["sudoers", "--mode", ""]), modes);
     assert_eq!(complete(&["sudoers", "--mode", "="]), modes);
+    assert!(complete(&["check", "--mode", ""]).contains("socket"));
     assert_eq!(complete(&["sudoers", "--mode", "=", "u"]), BTreeSet::from(["user".to_owned()]));
     assert!(complete(&["check", "--user", "=", "ro"]).contains("root"));
     assert!(complete(&["sudoers", "--users", "=", "root,dae"]).contains("root,daemon"));

@@ -8,7 +8,6 @@ task that is created then runs once the configuration is complete.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,15 +43,13 @@ def check_when_the_hub_starts(spawner_class: type[Spawner]) -> None:
         _keep(loop.create_task(_check_as_configured(hub, spawner_class)))
 
 
-def check_once(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
+def check_once(spawner: Spawner) -> None:
     """Schedule the check unless it has run: for a Hub whose start was not noticed.
 
-    :param sudospawner_path: the mediator's path, exactly as in sudoers.
-    :param mode: ``user`` or ``root``.
-    :param log: receives the findings.
+    :param spawner: has the settings, and the log for the findings.
     """
     if not _is_done:
-        _keep(asyncio.get_running_loop().create_task(_check(sudospawner_path, mode, log)))
+        _keep(asyncio.get_running_loop().create_task(_check(spawner)))
 
 
 def _find_hub() -> JupyterHub | None:
@@ -73,18 +70,18 @@ async def _check_as_configured(hub: JupyterHub, spawner_class: type[Spawner]) ->
     # A spawner without a user has only the Hub's configuration and log.
     spawner = hub.spawner_class(parent=hub)
     if spawner.check_on_start:
-        await _check(spawner.sudospawner_path, spawner.mode, spawner.log)
+        await _check(spawner)
 
 
-async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
+async def _check(spawner: Spawner) -> None:
     """Run ``sudospawner check`` and log each finding; a problem is an error, with its remedy."""
     global _is_done
     if _is_done:
         return
     _is_done = True
-    words = _make_words(sudospawner_path, mode)
+    words, log = _make_words(spawner), spawner.log
     try:
-        report = await run_subcommand(sudospawner_path, *words, time_limit=_LIMIT)
+        report = await run_subcommand(spawner.sudospawner_path, *words, time_limit=_LIMIT)
         if not (isinstance(report.get("ok"), bool) and isinstance(report.get("findings"), list)):
             raise MediatorError("subcommand_failed", "its report is not of the form that is known")
     except MediatorError as error:
@@ -100,9 +97,11 @@ async def _check(sudospawner_path: str, mode: str, log: logging.Logger) -> None:
         log.info("sudospawner check: no problem was found")
 
 
-def _make_words(sudospawner_path: str, mode: str) -> list[str]:
+def _make_words(spawner: Spawner) -> list[str]:
     """Return the subcommand with its options: what the Hub knows about itself."""
-    words = ["check", "--json", f"--mode={mode}", f"--path={sudospawner_path}"]
+    words = ["check", "--json", f"--mode={spawner.mode}", f"--path={spawner.sudospawner_path}"]
+    if spawner.mode == "socket":
+        words.append(f"--socket={spawner.socket_path}")
     if not CALLER.startswith("#"):  # The check reports a uid without an account.
         words.append(f"--hub-user={CALLER}")
     hub = _find_hub()

@@ -42,6 +42,11 @@ class Command:
     runas: str
 
     @property
+    def place(self) -> str:
+        """What is called, for the log."""
+        return str(list(self.argv))
+
+    @property
     def uses_sudo(self) -> bool:
         """Whether the call goes through sudo."""
         return self.argv[0] != self.program
@@ -74,6 +79,40 @@ class Command:
         if self.runas == self.target:
             return f"sudo -nH -u {target} {self.program} --help"
         return f"sudo -nH {self.program} --user={target} --help"
+
+
+@dataclass(frozen=True)
+class SocketCall:
+    """A call through a socket, without sudo.
+
+    :param path: the socket's path.
+    :param action: the request's action.
+    :param target: the account that owns the server.
+    """
+
+    path: str
+    action: str
+    target: str
+
+    @property
+    def place(self) -> str:
+        """What is called, for the log."""
+        return self.path
+
+    @property
+    def first_line(self) -> bytes:
+        """What root reads of the call."""
+        return f"{self.action} {self.target}\n".encode()
+
+    @property
+    def caller(self) -> str:
+        """The name of the account that the Hub runs as."""
+        return CALLER
+
+    @property
+    def trial(self) -> str:
+        """A command line of root's that shows what became of the call."""
+        return "systemctl status sudospawner.service; journalctl -t sudospawner -n 20"
 
 
 def make_command(

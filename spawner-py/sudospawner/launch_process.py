@@ -11,6 +11,7 @@ from jupyterhub.utils import random_port
 
 from .process_server import ProcessServer
 from .reply import get_error
+from .settings import is_decided_by_root
 from .start import Start
 from .watch import Watch
 
@@ -90,7 +91,7 @@ class ProcessLaunch:
 
         In root mode the mediator refuses limits that it cannot enforce or that exceed the policy.
         """
-        if self._spawner.mode != "root":
+        if not is_decided_by_root(self._spawner.mode):
             return {}
         asked = {"memory": self._spawner.mem_limit, "cpus": self._spawner.cpu_limit}
         return {name: limit for name, limit in asked.items() if limit}

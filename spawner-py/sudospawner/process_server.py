@@ -11,6 +11,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 from .identity import Liveness, ServerProcess
 from .look_up import find_uid
 from .printable import escape_control_characters
+from .settings import is_decided_by_root
 
 
 class ProcessServer:
@@ -104,7 +105,7 @@ class ProcessServer:
         if process is not None and process.pid == pid and process.started:
             fields["started"] = process.started
         # User mode has no units, even if the state has one from a time in root mode.
-        if self._unit and self._spawner.mode == "root":
+        if self._unit and is_decided_by_root(self._spawner.mode):
             fields["unit"] = self._unit
         return fields
 

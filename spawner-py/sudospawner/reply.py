@@ -46,7 +46,7 @@ _CODES = """
     port_taken already_running launcher_unavailable launch_failed system_error kernel_unsupported
     caller_gone profile_unknown profile_not_permitted slurm_unavailable job_refused job_pending
     job_silent job_lost account_not_created accounts_too_many files_not_written hooks_busy
-    pam_failed
+    pam_failed too_many_calls
 """
 
 _Reader = Callable[[Any], Any]

@@ -17,10 +17,10 @@ SUDOSPAWNER_PATH = Unicode(
     """,
 )
 MODE = Enum(
-    ["user", "root"],
+    ["user", "root", "socket"],
     "user",
     config=True,
-    help="""The account that the mediator is called as.
+    help="""How the mediator is called.
 
     "user": `sudo -u USER sudospawner`; sudoers decides who may have a server.
 
@@ -28,8 +28,17 @@ MODE = Enum(
     the policy's hooks before the server starts. This needs the policy, and the rule
     `sudospawner-root-mode` in sudoers. With the systemd launcher in the policy, `mem_limit` and
     `cpu_limit` limit the server's unit; they cannot exceed the policy's limits. With the slurm
-    launcher they do so in both modes, for the server's job.
+    launcher they do so in all modes, for the server's job.
+
+    "socket": as "root", through the socket of systemd's that `socket_path` names, and without sudo:
+    the Hub needs no way to gain rights, and its unit may have NoNewPrivileges=yes. Servers are
+    units or jobs: the policy's launcher is systemd or slurm.
     """,
+)
+SOCKET_PATH = Unicode(
+    "/run/sudospawner.socket",
+    config=True,
+    help='The socket of sudospawner.socket, in mode "socket".',
 )
 SUDO_ARGS = List(
     ["-nH"],
@@ -64,6 +73,11 @@ CHECK_ON_START = Bool(
 )
 
 
+def is_decided_by_root(mode: str) -> bool:
+    """Return whether root's policy decides in this mode, and root runs hooks and starts units."""
+    return mode != "user"
+
+
 def find_sudospawner() -> str:
     """Return the mediator's path if none is configured."""
     beside_python = os.path.join(os.path.dirname(sys.executable), "sudospawner")
@@ -80,7 +94,8 @@ _SIBLING = (
 )
 _NOT_ENFORCED = (
     'it is not enforced: in mode "user" servers run as processes beside the Hub, and nothing '
-    'limits a server as a whole. Mode "root" with the systemd launcher in the policy enforces it'
+    'limits a server as a whole. Mode "root" or "socket" with the systemd launcher in the policy '
+    "enforces it"
 )
 _IGNORED = {
     "cmd": _SIBLING,

@@ -16,7 +16,7 @@ from .account import add_account, collect_environment, refuse_name
 from .certificates import create_for_nodes, pack
 from .checking import check_once
 from .choosing import Choosing
-from .command import make_command
+from .command import Command, SocketCall, make_command
 from .descriptors import LEFT_BY_STARTS, require_descriptors
 from .errors import MediatorError
 from .failures import make_failure
@@ -30,7 +30,7 @@ from .printable import escape_control_characters
 from .profiles import may_have_profiles
 from .progress import Progress
 from .server_log import ServerLog, read_lines
-from .settings import warn_about_ignored_settings
+from .settings import is_decided_by_root, warn_about_ignored_settings
 from .start import Start
 from .stopping import complain_if_alive, end_server
 from .watch import Watch
@@ -46,6 +46,7 @@ class SudoSpawner(LocalProcessSpawner):
     # What they mean is in settings.py.
     sudospawner_path = settings.SUDOSPAWNER_PATH
     mode = settings.MODE
+    socket_path = settings.SOCKET_PATH
     sudo_args = settings.SUDO_ARGS
     mediator_log_level = settings.MEDIATOR_LOG_LEVEL
     wait_for_port = settings.WAIT_FOR_PORT
@@ -98,7 +99,7 @@ class SudoSpawner(LocalProcessSpawner):
             neither a server nor a pid.
         """
         if self.check_on_start:
-            check_once(self.sudospawner_path, self.mode, self.log)
+            check_once(self)
         self._forget_server()
         self._watch.forget_ending()
         self._progress = self._progress.renew()
@@ -114,7 +115,7 @@ class SudoSpawner(LocalProcessSpawner):
         return self._address
 
     def _prepare_start(self) -> Start:
-        has_hooks = self.mode == "root"
+        has_hooks = is_decided_by_root(self.mode)
         return Start(self.start_timeout, self._progress, has_hooks=has_hooks, tell=self._tell)
 
     async def _spawn(self) -> None:
@@ -122,7 +123,8 @@ class SudoSpawner(LocalProcessSpawner):
         time_left = self._latest_start.find_time_left()
         self._account = await find_account(self.user.name, time_left)
         offer = await self._choosing.find_offer()
-        warn_about_ignored_settings(self, has_limits=offer.in_jobs or self.mode == "root")
+        has_limits = offer.in_jobs or is_decided_by_root(self.mode)
+        warn_about_ignored_settings(self, has_limits=has_limits)
         self._launch = self._process_launch
         if offer.in_jobs:
             self._launch = JobLaunch(self, self._watch, self._tell, offer, self._account)
@@ -254,16 +256,8 @@ class SudoSpawner(LocalProcessSpawner):
         """
         skip_sudo = kwargs.pop("_skip_sudo", False)
         refuse_name(self.user.name)
-        command = make_command(
-            action,
-            self.user.name,
-            program=self.sudospawner_path,
-            mode=self.mode,
-            sudo_args=None if skip_sudo else self.sudo_args,
-            log_level=self.mediator_log_level,
-            server_name=kwargs.get("server_name") or "",
-        )
-        self._tell(logging.DEBUG, f"calling {list(command.argv)} for {action}")
+        command = self._make_call(action, kwargs.get("server_name") or "", skip_sudo=skip_sudo)
+        self._tell(logging.DEBUG, f"calling {command.place} for {action}")
         is_spawn = action == "spawn"
         return await call(
             command,
@@ -273,6 +267,19 @@ class SudoSpawner(LocalProcessSpawner):
             on_event=self._take_event,
             forgotten=self._forgotten if is_spawn else None,
             preexec_fn=self.make_preexec_fn(),
+        )
+
+    def _make_call(self, action: str, server_name: str, *, skip_sudo: bool) -> Command | SocketCall:
+        if self.mode == "socket" and not skip_sudo:
+            return SocketCall(self.socket_path, action, self.user.name)
+        return make_command(
+            action,
+            self.user.name,
+            program=self.sudospawner_path,
+            mode=self.mode,
+            sudo_args=None if skip_sudo else self.sudo_args,
+            log_level=self.mediator_log_level,
+            server_name=server_name,
         )
 
     def make_preexec_fn(self) -> Callable[[], None] | None:

@@ -18,7 +18,7 @@ import pytest
 from cluster import JOB, STARTED, STATE, Clock, Cluster, InJob
 from programs import RECORD, Programs, UnderTest
 
-from sudospawner import jobs, mediator, profiles, settings
+from sudospawner import background, jobs, mediator, profiles, settings
 from sudospawner.command import Command
 
 __all__ = ["LIMIT", "RECORD", "REPLY", "Programs", "UnderTest"]
@@ -69,9 +69,9 @@ async def call():
 
     yield call_program
     # What is done behind a call belongs to its test.
-    for task in list(mediator._background):
+    for task in list(background.tasks):
         task.cancel()
-    await asyncio.gather(*mediator._background, return_exceptions=True)
+    await asyncio.gather(*background.tasks, return_exceptions=True)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from conftest import RECORD, REPLY
 from tornado.web import HTTPError
 
-from sudospawner import descriptors, mediator
+from sudospawner import background, descriptors, mediator
 from sudospawner.mediator import MediatorError
 
 OK = "print(json.dumps({'ok': True}))"
@@ -45,8 +45,8 @@ def only(spare: int, limit: int = 128):
 
 async def settle() -> None:
     """Wait for what goes on behind a call, and for what is closed in the loop's next turn."""
-    while mediator._background:
-        await asyncio.wait(mediator._background)
+    while background.tasks:
+        await asyncio.wait(background.tasks)
     await asyncio.sleep(0)
 
 

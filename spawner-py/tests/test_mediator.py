@@ -12,7 +12,7 @@ import pytest
 from conftest import LIMIT
 from tornado.iostream import StreamClosedError
 
-from sudospawner import mediator
+from sudospawner import background, execution, mediator
 from sudospawner.command import Command
 from sudospawner.mediator import MediatorError
 from sudospawner.reply import REPLY_LIMIT
@@ -80,7 +80,8 @@ async def test_the_log_goes_on_when_the_call_has_ended(programs, call, life_line
 async def test_what_holds_a_pipe_of_a_server_that_is_forgotten_loses_it(
     programs, call, life_line, monkeypatch, descriptor
 ):
-    monkeypatch.setattr(mediator, "GRACE", 0.1)
+    for module in (mediator, execution):
+        monkeypatch.setattr(module, "GRACE", 0.1)
     program = programs.write(
         "if os.fork() == 0:\n"
         f"    os.close({3 - descriptor})\n    "
@@ -97,7 +98,7 @@ async def test_what_holds_a_pipe_of_a_server_that_is_forgotten_loses_it(
     await life_line.wait_for_start()
     forgotten.set()
     await life_line.wait_for_end()
-    await asyncio.gather(*mediator._background)
+    await asyncio.gather(*background.tasks)
     assert count_descriptors() - before == Counter()
 
 
@@ -121,7 +122,8 @@ async def test_a_mediator_that_hangs_is_ended_at_the_time_limit(programs, call, 
 
 
 async def test_a_mediator_that_ignores_sigterm_is_killed(programs, call, life_line, monkeypatch):
-    monkeypatch.setattr(mediator, "GRACE", 0.1)
+    for module in (mediator, execution):
+        monkeypatch.setattr(module, "GRACE", 0.1)
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     program = programs.write(ignore + life_line.HOLD + "while True: signal.pause()")
     calling = asyncio.ensure_future(call(program))
@@ -260,10 +262,10 @@ async def test_a_mediator_is_in_a_session_of_its_own(programs, call):
 async def test_no_descriptor_is_left_open(programs, call):
     program = programs.write("print('{\"ok\": true}')")
     await call(program)
-    await asyncio.gather(*mediator._background)
+    await asyncio.gather(*background.tasks)
     before = count_descriptors()
     await call(program)
-    await asyncio.gather(*mediator._background)
+    await asyncio.gather(*background.tasks)
     # What an earlier test left may be closed meanwhile; nothing may be new, whatever its number.
     assert count_descriptors() - before == Counter()
 

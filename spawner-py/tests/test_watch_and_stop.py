@@ -11,7 +11,7 @@ import pytest
 from conftest import LIMIT, RECORD, UnderTest
 from tornado.web import HTTPError
 
-from sudospawner import identity, mediator
+from sudospawner import execution, identity, mediator
 
 
 async def test_state_of_another_spawner_is_taken_up_by_pid_and_owner(programs, make_spawner, child):
@@ -127,7 +127,8 @@ async def test_of_a_server_that_is_gone_nothing_is_said_though_its_stop_failed(
 async def test_of_a_server_that_is_forgotten_nothing_is_read_for_long(
     programs, make_spawner, child, life_line, monkeypatch
 ):
-    monkeypatch.setattr(mediator, "GRACE", 0.1)
+    for module in (mediator, execution):
+        monkeypatch.setattr(module, "GRACE", 0.1)
     program = programs.write(
         f"if os.fork() == 0:\n    {life_line.HOLD}    while True: os.write(2, b'x')\n"
         f"print(json.dumps({{'ok': True, 'pid': {child.pid}}}))"

@@ -108,6 +108,12 @@ pub enum Denial {
     LauncherUnavailable(String),
     /// uid 0 is never a target.
     TargetIsRoot,
+    /// The first line of a call through the socket is not of its form.
+    LineMalformed(&'static str),
+    /// The caller has too many calls through the socket at once.
+    TooManyCalls,
+    /// A server beside the Hub would live in the unit of the door, which accepts calls through the socket.
+    LauncherBesideDoor,
     /// Ids or capabilities are left that would let the server become someone else.
     PrivilegesLeft(String),
     /// A system call failed while a server was being started.
@@ -150,7 +156,9 @@ impl Denial {
             Self::ServerNameTooLong => ("server_name_too_long", 1),
             Self::AlreadyRunning { .. } => ("already_running", 0),
             Self::LimitNotHeld { .. } => ("limit_not_enforceable", 1),
-            Self::LauncherUnavailable(_) => ("launcher_unavailable", 0),
+            Self::LauncherUnavailable(_) | Self::LauncherBesideDoor => ("launcher_unavailable", 0),
+            Self::LineMalformed(_) => ("malformed_request", 1),
+            Self::TooManyCalls => ("too_many_calls", 0),
             Self::TargetIsRoot => ("target_is_root", 1),
             Self::PrivilegesLeft(_) => ("privileges_left", 1),
             Self::LaunchFailed { .. } => ("launch_failed", 0),

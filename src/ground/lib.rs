@@ -4,6 +4,7 @@
 pub mod system_calls;
 pub mod control_group;
 pub mod pidfd;
+pub mod connection;
 pub mod waiting;
 pub mod turn;
 pub mod ending;

@@ -252,6 +252,25 @@ pub fn may_end_others() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::KILL))
 }
 
+/// getsockopt(2) at the level of sockets, for an option of at most three numbers. The rest are zero.
+///
+/// # Errors
+/// ENOTSOCK, ENOPROTOOPT.
+pub fn get_socket_option(
+    socket: BorrowedFd<'_>,
+    option: libc::c_int,
+) -> Result<[libc::c_uint; 3], Errno> {
+    let mut numbers = [0; 3];
+    let mut length = libc::socklen_t::try_from(size_of_val(&numbers)).unwrap_or(0);
+    // Not through rustix, in whose struct the peer's pid cannot be zero. It is for a process of another pid namespace.
+    // SAFETY: the kernel writes at most `length` bytes to `numbers`, and any bytes are numbers.
+    let done = unsafe {
+        let place = numbers.as_mut_ptr().cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, place, &raw mut length)
+    };
+    Errno::result(done).map(|_| numbers)
+}
+
 /// Converts rustix's error into nix's.
 pub(crate) fn to_errno(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())

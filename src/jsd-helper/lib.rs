@@ -74,7 +74,7 @@ impl Call {
         let said = Caller::identify()?;
         // Whoever starts a setuid program chooses its environment.
         let caller =
-            if getuid() == geteuid() { said } else { Caller { uid: getuid(), name: None } };
+            if getuid() == geteuid() { said } else { Caller { uid: getuid(), name: None, ..said } };
         self.caller = Some(caller.clone());
         clear_environment();
         // From here on the caller cannot signal us, and the log line is root's word.

@@ -98,14 +98,31 @@ pub struct Caller {
     pub uid: Uid,
     /// Its name, for the log: only what is known without a look-up.
     pub name: Option<String>,
+    /// How it called.
+    pub way: Way,
+}
+
+/// How a caller has called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By a command line, through sudo or as itself.
+    Command,
+    /// Through the socket: [`crate::connection`].
+    Socket,
 }
 
 /// The variables that programs other than sudo (doas, pkexec) set to say who called.
-pub const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
+const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
+
+/// Whether sudo or the like has made this process root for somebody: one of their variables is left.
+#[must_use]
+pub fn is_made_root() -> bool {
+    FOREIGN.into_iter().chain(["SUDO_UID"]).any(|name| std::env::var_os(name).is_some())
+}
 
 impl Caller {
     /// Root, which nobody has called.
-    pub const ROOT: Self = Self { uid: Uid::from_raw(0), name: None };
+    pub const ROOT: Self = Self { uid: Uid::from_raw(0), name: None, way: Way::Command };
 
     /// Reads who called: `SUDO_UID` and `SUDO_USER` as sudo sets them. Without, only we ourselves have called.
     ///
@@ -119,10 +136,11 @@ impl Caller {
             return Err(unknown(reason));
         }
         let Some(word) = std::env::var_os("SUDO_UID") else {
-            return Ok(Self { uid: getuid(), name: None });
+            return Ok(Self { uid: getuid(), name: None, way: Way::Command });
         };
         let uid = word.to_str().and_then(parse_id).map(Uid::from_raw);
-        uid.map(|uid| Self { uid, name: std::env::var("SUDO_USER").ok() })
+        let name = std::env::var("SUDO_USER").ok();
+        uid.map(|uid| Self { uid, name, way: Way::Command })
             .ok_or_else(|| unknown("SUDO_UID is no uid".to_owned()))
     }
 }

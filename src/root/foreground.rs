@@ -27,7 +27,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
 
-use crate::account::FOREIGN;
+use crate::account::is_made_root;
 use crate::hooks::{after, run_hooks};
 use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, become_nobody, become_target};
@@ -75,11 +75,9 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
 
 /// Whether systemd has started this process, as root.
 fn is_unit() -> bool {
-    // If sudo or the like made this process root and left it to PID 1, one of these is set.
-    let mut words_of_callers = FOREIGN.into_iter().chain(["SUDO_UID"]);
-    let is_left = words_of_callers.any(|name| std::env::var_os(name).is_some());
     let is_root = getuid().is_root() && geteuid().is_root();
-    is_root && getppid() == Pid::from_raw(1) && !is_left
+    // If sudo or the like made this process root and left it to PID 1, it says so.
+    is_root && getppid() == Pid::from_raw(1) && !is_made_root()
 }
 
 /// Opens the request and the pipe, of which systemd knows nothing if it runs our program again after the unit: it would

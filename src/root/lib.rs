@@ -12,6 +12,7 @@
 
 // The flow.
 pub mod options;
+pub mod connection;
 pub mod account;
 pub mod policy;
 pub mod trusted_file;

@@ -36,7 +36,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::Mode as FileMode;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, pipe2, read, write};
 
-use crate::account::{Caller, within_limit};
+use crate::account::{Caller, Way, within_limit};
 use crate::audit::{self, Record};
 use crate::enrolment::enrol;
 use crate::hooks::{Prepared, after, list_variables, run_hooks};
@@ -154,6 +154,9 @@ impl Work<'_> {
         let name = ServerName::parse(name.to_owned());
         let name = name.ok_or_else(|| Denial::at("the server's name")(Errno::EINVAL))?;
         match (self.order.policy.server.launcher, action) {
+            (Launcher::Process, "spawn") if self.order.caller.way == Way::Socket => {
+                Err(Denial::LauncherBesideDoor)
+            }
             (Launcher::Process | Launcher::Slurm, "spawn") => {
                 self.start_beside(target, &name).map(Some)
             }

@@ -10,7 +10,7 @@ pub mod systemd;
 use ground::denial::Denial;
 use nix::unistd::{Gid, Group, Uid};
 
-use crate::account::{Account, Caller, NOBODY};
+use crate::account::{Account, Caller, NOBODY, Way};
 use crate::trusted_file::check_trusted;
 use file::{Policy, Targets};
 
@@ -48,12 +48,19 @@ impl Policy {
         Self::load()?.ok_or(Denial::PolicyMissing)
     }
 
-    /// Check 3: whether this caller may call root mode. Root itself may.
+    /// Check 3: whether this caller may call root mode. Root itself may, except through the socket: somebody may have
+    /// had one of root's programs connect.
     ///
     /// # Errors
     /// [`Denial::CallerNotPermitted`].
     pub fn admit_caller(&self, caller: &Caller) -> Result<(), Denial> {
-        if caller.uid.is_root() || self.is_hub_user(caller.uid) {
+        let is_exempt = match caller.way {
+            Way::Command => caller.uid.is_root(),
+            Way::Socket => false,
+        };
+        // At a socket, nobody is whoever does not exist in our user namespace.
+        let is_somebody = caller.way == Way::Command || caller.uid.as_raw() != NOBODY;
+        if is_exempt || is_somebody && self.is_hub_user(caller.uid) {
             return Ok(());
         }
         Err(Denial::CallerNotPermitted { uid: caller.uid.as_raw() })

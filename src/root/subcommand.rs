@@ -1,4 +1,4 @@
-//! `sudospawner check`, `sudoers` and `policy`, for administrators, `profiles` and `jobs`, for the Hub.
+//! `sudospawner check`, `sudoers`, `policy` and `socket`, for administrators, `profiles` and `jobs`, for the Hub.
 //! `sudospawner-setup` does the work; this file has only what comes before.
 //!
 //! sudoers permits this program with any arguments, so a Hub can call these, too. Check 10 of
@@ -17,7 +17,7 @@ use crate::privileges::become_account;
 use crate::trusted_file::check_trusted;
 
 /// The first words of command lines for the other program.
-const SUBCOMMANDS: [&str; 5] = ["check", "sudoers", "policy", "profiles", "jobs"];
+const SUBCOMMANDS: [&str; 6] = ["check", "sudoers", "policy", "socket", "profiles", "jobs"];
 
 /// The exit status if the caller is unknown, or the other program cannot be executed.
 pub const REFUSED: u8 = 2;

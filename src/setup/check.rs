@@ -29,6 +29,7 @@ mod scene;
 mod selinux;
 mod server;
 mod session;
+mod socket;
 mod sudo;
 mod sudo_call;
 mod sudo_listing;
@@ -45,6 +46,7 @@ pub use render::{Report, render};
 pub use scene::Question;
 pub use sudo::find_dialect;
 
+use root::account::Way;
 use scene::Scene;
 use viewpoint::report;
 
@@ -68,12 +70,17 @@ pub fn look_at_machine(question: &Question) -> Result<Report, String> {
     findings.extend(hooks::look(&scene));
     findings.extend(hub::look(&scene));
     findings.extend(unit::look(&scene));
-    findings.extend(sudo::look(&scene));
+    if scene.way == Way::Command {
+        findings.extend(sudo::look(&scene));
+    }
     findings.extend(target::look(&scene));
     findings.extend(cluster::look(&scene, question.is_deep));
     findings.extend(limits::look(&scene));
     findings.extend(report(Area::Selinux, selinux::AUDIT_LOG.as_ref(), selinux::look));
-    findings.extend(sudo_call::call_really(&scene, &findings));
+    findings.extend(match scene.way {
+        Way::Command => sudo_call::call_really(&scene, &findings),
+        Way::Socket => socket::look(&scene, &findings),
+    });
     findings.sort_by_key(|finding| finding.area);
     let hub_user = scene.hub.as_ref().map(|hub| hub.name.clone());
     Ok(Report::new(Some(scene.mode_name()), hub_user, findings))

@@ -1,4 +1,4 @@
-//! `sudospawner check`, `sudoers` and `policy`, for administrators, `profiles` and `jobs`, for the Hub.
+//! `sudospawner check`, `sudoers`, `policy` and `socket`, for administrators, `profiles` and `jobs`, for the Hub.
 //!
 //! The mediator becomes the account that called and executes this program, so nothing here runs as root
 //! unless root itself has called. No sudo rule permits this program.
@@ -6,6 +6,7 @@
 pub mod check;
 mod mediator;
 mod quoting;
+mod socket_units;
 pub mod sudoers_fragment;
 pub mod sudoers_name;
 mod words;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use ground::wire::{stdout_to_caller, write_text};
 use nix::unistd::getuid;
-use root::account::{Caller, is_name};
+use root::account::{Caller, Way, is_name};
 use root::policy::file::Policy;
 use root::trusted_file::{check_trusted, open_trusted};
 use slurm::hub::{Jobs, Nodes, Offer};
@@ -27,6 +28,7 @@ use check::{
     Question, find_dialect, find_own, look_at_denied, look_at_machine, read_policy_text, render,
 };
 use mediator::find_mediator;
+use socket_units::{render_service, render_socket};
 use sudoers_fragment::{Fragment, Whom};
 use words::Words;
 
@@ -48,12 +50,13 @@ pub fn carry_out(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         "check" => run_check,
         "sudoers" => run_sudoers,
         "policy" => run_policy,
+        "socket" => run_socket,
         "profiles" => run_profiles,
         "jobs" => run_jobs,
         "--help" => |_| show(HELP),
         "--version" => |_| show(concat!("sudospawner-rs ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => |_| {
-            Err("the first word has to be check, sudoers, policy, profiles or jobs; see --help"
+            Err("the first word has to be check, sudoers, policy, socket, profiles or jobs; see --help"
                 .to_owned())
         },
     };
@@ -92,7 +95,8 @@ fn run_check(mut words: Words) -> Result<ExitCode, String> {
         users: words.take_all("user"),
         own_account_only: words.take_switch("self")?,
         hub_user: words.take("hub-user")?,
-        mode: words.take("mode")?.map(|mode| parse_mode(&mode)).transpose()?,
+        called: words.take("mode")?.map(|mode| parse_call(&mode)).transpose()?,
+        socket: words.take("socket")?.map(PathBuf::from),
         unit: words.take("unit")?,
         path: words.take("path")?.map(PathBuf::from),
         is_deep: words.take_switch("deep")?,
@@ -151,6 +155,26 @@ fn run_policy(mut words: Words) -> Result<ExitCode, String> {
     match file {
         None => show(EXAMPLE),
         Some(file) => check_policy(Path::new(&file)),
+    }
+}
+
+/// Prints a unit for a Hub that calls without sudo.
+fn run_socket(mut words: Words) -> Result<ExitCode, String> {
+    if words.take_switch("help")? {
+        return show(include_str!("help/socket.txt"));
+    }
+    let (group, is_service) = (words.take("group")?, words.take_switch("service")?);
+    words.expect_end()?;
+    match (group, is_service) {
+        (Some(group), false) => show(&render_socket(&group)?),
+        (None, true) => {
+            let door = find_mediator().with_file_name("sudospawner-door");
+            if let Err(distrust) = check_trusted(&door) {
+                log::warn!("do not install this unit yet: {distrust}");
+            }
+            show(&render_service(&door)?)
+        }
+        _ => Err("which unit? Give either --group or --service".to_owned()),
     }
 }
 
@@ -224,6 +248,16 @@ fn parse_mode(mode: &str) -> Result<Mode, String> {
         "user" => Ok(Mode::User),
         "root" => Ok(Mode::Root),
         _ => Err("--mode takes user or root".to_owned()),
+    }
+}
+
+/// The mode, and how the Hub calls in it.
+fn parse_call(mode: &str) -> Result<(Mode, Way), String> {
+    match mode {
+        "socket" => Ok((Mode::Root, Way::Socket)),
+        _ => parse_mode(mode)
+            .map(|mode| (mode, Way::Command))
+            .map_err(|_| "--mode takes user, root or socket".to_owned()),
     }
 }
 

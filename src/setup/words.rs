@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 /// Options without a value.
-const SWITCHES: [&str; 6] = ["address", "deep", "help", "json", "nodes", "self"];
+const SWITCHES: [&str; 7] = ["address", "deep", "help", "json", "nodes", "self", "service"];
 
 /// The words after a subcommand. Options are taken out one by one.
 #[derive(Debug)]

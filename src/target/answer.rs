@@ -10,6 +10,7 @@ use nix::sys::stat::Mode as FileMode;
 use root::account::Caller;
 use root::audit::{self, Record};
 use root::monitor::Monitor;
+use root::options::RootOptions;
 use root::policy::file::Policy;
 use root::privileges::Unprivileged;
 use root::unit_properties::Limits;
@@ -65,11 +66,10 @@ impl Call {
         })
     }
 
-    /// For root mode, after root has read `--user` on the command line. This process is nobody now, and there is
-    /// a monitor.
+    /// For root mode, after root has read for whom the call is. This process is nobody now, and there is a monitor.
     pub fn answer_in_root_mode(
         mut self,
-        user: &str,
+        RootOptions { user, action }: RootOptions<'_>,
         policy: &Policy,
         _: &Unprivileged<()>,
     ) -> ExitCode {
@@ -85,7 +85,7 @@ impl Call {
                 let sentence = "--user has to be given once, with a name";
                 return Err(Error::Usage(sentence.to_owned()).into());
             }
-            call.have_carried_out(options, policy, &whom)
+            call.have_carried_out(options, action, policy, &whom)
         })
     }
 
@@ -153,14 +153,19 @@ impl Call {
         launched.map(Outcome::Launched)
     }
 
-    /// As nobody: the monitor and its children act.
+    /// As nobody: the monitor and its children act. `announced` is the action that root has read.
     fn have_carried_out(
         &mut self,
         options: &Options,
+        announced: Option<&str>,
         policy: &Policy,
         whom: &Whom,
     ) -> Result<Outcome, Failure> {
         let (bytes, request) = self.read_request(options)?;
+        if announced.is_some_and(|action| action != request.action()) {
+            let sentence = "the first line has to name the action of the request";
+            return Err(Error::Usage(sentence.to_owned()).into());
+        }
         let grant = Grant::decide(policy, whom, &request)?;
         let (action, name) = (request.action(), request.server_name().clone());
         let longest = request.longest(grant.name_unit(&name).map_err(Error::from)?.is_some());

@@ -4,6 +4,7 @@
     python3 -m machine.demo --once     start a server, run a cell, stop it, print how long each took
     python3 -m machine.demo --root     in root mode, with a new account, and a hook that mounts
     python3 -m machine.demo --systemd  in root mode, with a unit and limits for each server
+    python3 -m machine.demo --socket   the same without sudo, for a Hub that may gain no rights
     python3 -m machine.demo --slurm    with servers on the two nodes of a cluster
 
 Everything runs in the disposable test machine; nothing is left when the demo ends.
@@ -26,7 +27,7 @@ from machine.hub import Hub, HubError
 from machine.installation import install_wheel
 from machine.kernel import Kernel
 from machine.machine import Machine, MachineError
-from machine.modes import RootMode, UnitMode, UserMode
+from machine.modes import RootMode, SocketMode, UnitMode, UserMode
 from machine.slurm_mode import SlurmMode
 
 LOGIN = """
@@ -73,6 +74,8 @@ def choose_mode(options: argparse.Namespace) -> UserMode:
     """Return the mode that was asked for."""
     if options.slurm:
         return SlurmMode(options.port)
+    if options.socket:
+        return SocketMode(options.port)
     return UnitMode() if options.systemd else RootMode() if options.root else UserMode()
 
 
@@ -84,6 +87,7 @@ def main() -> None:
         "--root", action="store_true", help="root mode, with a new account and a hook"
     )
     parser.add_argument("--systemd", action="store_true", help="root mode, with servers in units")
+    parser.add_argument("--socket", action="store_true", help="the same through a socket")
     parser.add_argument("--slurm", action="store_true", help="servers on the nodes of a cluster")
     parser.add_argument("--port", type=int, default=8000, help="the first of three ports")
     options = parser.parse_args()

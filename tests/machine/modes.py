@@ -205,3 +205,52 @@ class UnitMode(RootMode):
         """Return remaining processes, mounts, and units."""
         units = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "jupyter-*.service"]
         return super().find_remains(machine, user) + machine.run(units).stdout
+
+
+# What sudo cannot work under.
+CONFINED = """\
+[Service]
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+RestrictNamespaces=yes
+RestrictSUIDSGID=yes
+"""
+SOCKET_UNIT = "sudospawner.socket"
+SERVICE = "sudospawner.service"
+
+
+class SocketMode(UnitMode):
+    """Root mode without sudo: the Hub may gain no rights, and calls through a socket."""
+
+    configuration = UnitMode.configuration.replace('"root"', '"socket"')
+
+    def __init__(self, port: int) -> None:
+        """Use the Hub at this port."""
+        self._hub_unit = f"jupyterhub-{port}.service"
+
+    def install(self, machine: Machine, environment: Cache) -> None:
+        """Install socket, service, policy and hook, and what confines the Hub; no rule of sudo."""
+        program = environment.bin / "sudospawner"
+        for unit, option in [(SOCKET_UNIT, "--group=rhea"), (SERVICE, "--service")]:
+            text = machine.run([program, "socket", option]).stdout
+            machine.write(f"/etc/systemd/system/{unit}", text)
+        machine.write(f"/etc/systemd/system/{self._hub_unit}.d/socket.conf", CONFINED)
+        machine.run(["systemctl", "daemon-reload"])
+        machine.run(["systemctl", "start", SOCKET_UNIT])
+        machine.write("/etc/sudospawner/policy.toml", self.policy)
+        machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
+
+    def show_server(self, hub: Hub, user: str) -> None:
+        """Print what root mode shows, and what the Hub and the door may do."""
+        super().show_server(hub, user)
+        socket = "/run/sudospawner.socket"
+        show(hub.machine.run(["ls", "-l", socket]).stdout)
+        status = hub.machine.read(f"/proc/{hub.pid}/status").splitlines()
+        lines = [line.expandtabs(12) for line in status if line.startswith(PRIVILEGES)]
+        if "NoNewPriv" not in lines[-1] or not lines[-1].endswith("1"):
+            raise HubError(f"The Hub may gain rights: {lines}")
+        show(f"the Hub, /proc/{hub.pid}/status:\n\n" + "\n".join(lines))
+        unit = ["systemctl", "status", "--full", "--no-pager", "--lines=5", SERVICE]
+        show(f"systemctl status {SERVICE}:\n\n" + hub.machine.run(unit, check=False).stdout)

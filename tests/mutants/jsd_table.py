@@ -68,7 +68,7 @@ JSD_MUTANTS = [
            "Err(error) = remove_file(path) {", "Err(error) = std::fs::metadata(path) {",
            HELPER + "the_variables_are_in_the_server_and_nowhere_else"),
     mutant("jsd-helper", "the real uid of a setuid call", "src/jsd-helper/lib.rs",
-           "if getuid() == geteuid() { said } else { Caller { uid: getuid(), name: None } }",
+           "Caller { uid: getuid(), name: None, ..said }",
            "said",
            HELPER + "whoever_calls_a_setuid_copy_is_who_they_are"),
     Mutant("jsd-helper", "an environment of its own",

@@ -65,6 +65,7 @@ class Mutant:
             "sudospawner-slurm",
             "sudospawner-session",
             "sudospawner-setup",
+            "sudospawner-door",
         )
         return (*always, "jsd-helper") if "jsd_helper" in self.proof else always
 

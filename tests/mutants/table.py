@@ -8,6 +8,7 @@ from mutants.jsd_table import JSD_MUTANTS
 from mutants.mutant import Edit, Mutant, mutant
 from mutants.session_table import SESSION_MUTANTS
 from mutants.slurm_table import SLURM_MUTANTS
+from mutants.socket_table import SOCKET_MUTANTS
 
 ATTACKS = "system/test_attacks.py::test_"
 ROOT_MODE = "system/test_root_mode.py::test_"
@@ -53,7 +54,7 @@ PRIVILEGES = "src/root/privileges.rs"
 TRUSTED = "src/root/trusted_file.rs"
 ROSTER = "src/ground/roster.rs"
 
-START = "    let started = start_monitor(&mut call, options);\n"
+START = "    match start_monitor(&mut call, options) {\n"
 READ = "Request::read(std::io::stdin().lock())"
 CLOSE_ON_EXEC = "        system_calls::close_descriptors_on_exec();\n"
 STDIN = "        dup2_stdin(input.unwrap_or(nothing.as_fd()))?;\n"
@@ -125,7 +126,7 @@ MUTANTS = [
            "FOREIGN.iter().find(", '["A_B", "C_D"].iter().find(',
            CALLER_WORDS, only="DOAS_USER or PKEXEC_UID"),
     mutant("3", "telling apart who else is made root and left to PID 1", "src/root/foreground.rs",
-           "getppid() == Pid::from_raw(1) && !is_left\n", "getppid() == Pid::from_raw(1)\n",
+           "getppid() == Pid::from_raw(1) && !is_made_root()\n", "getppid() == Pid::from_raw(1)\n",
            UNITS + "who_was_made_root_by_another_program_is_no_unit", only="DOAS_USER"),
     # 4. The target.
     mutant("4", "refusal of an account with uid 0", "src/root/policy.rs",
@@ -476,6 +477,7 @@ MUTANTS = [
     *ACCOUNTS_MUTANTS,
     *SESSION_MUTANTS,
     *SLURM_MUTANTS,
+    *SOCKET_MUTANTS,
     # Checks without a number.
     mutant("policy", "the limit of its size", "src/root/policy/reading.rs",
            "if text.len() as u64 > MAX_BYTES {", "if false && text.len() as u64 > MAX_BYTES {",
@@ -671,4 +673,10 @@ BEYOND = {
         "many lines together; those for one moment each are above",
     "nothing_outlives_a_server_however_it_ends": "the supervisor's part, which others prove",
     **FILES_BEYOND,
+    "who_calls_from_other_namespaces_is_who_they_are": "the kernel's part",
+    "a_connection_that_is_passed_on_stays_a_call_of_the_hubs": "the kernel's part",
+    "a_caller_that_goes_away_at_any_moment_leaves_a_unit_or_nothing":
+        "many lines together; those for one moment each are above",
+    "a_call_goes_on_when_the_door_ends": "systemd's part, by KillMode=process",
+    "a_hub_that_may_gain_no_rights_starts_zoes_jupyterlab": "all of it together",
 }  # fmt: skip

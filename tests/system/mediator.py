@@ -48,7 +48,7 @@ class Mediator:
         The programs that it executes go beside it.
         """
         self.machine.run(["install", "-D", "--mode=0711", binary, self.path])
-        beside = {"slurm": "0711", "session": "0711", "setup": "0755"}
+        beside = {"slurm": "0711", "session": "0711", "setup": "0755", "door": "0755"}
         for name, mode in beside.items():
             place = self.path.with_name(f"sudospawner-{name}")
             self.machine.run(["install", f"--mode={mode}", binary.with_name(place.name), place])

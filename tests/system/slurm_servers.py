@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from machine.slurm_files import NODES
+from system.door import BehindSocket
 from system.mediator import Answer, Mediator, RootMediator
 from system.slurm import Cluster
 
@@ -66,13 +69,20 @@ class UserJobMediator(JobMediator):
         return Mediator.list_words(self, target)
 
 
+class SocketJobMediator(BehindSocket, JobMediator):
+    """The same in root mode, through the socket."""
+
+
 MODES: dict[str, type[JobMediator]] = {"user": UserJobMediator, "root": JobMediator}
+WAYS: dict[str, type[JobMediator]] = {**MODES, "socket": SocketJobMediator}
+in_each_way = pytest.mark.parametrize("jobs", WAYS, indirect=True)
+"""Marks what has to hold without sudo, too: the fixture gets a key of `WAYS`."""
 
 
 @contextmanager
 def jobs_in(mode: str, cluster: Cluster, binary: Path) -> Iterator[JobMediator]:
     """A mediator in this mode with its server, rules and policy; nothing of it stays."""
-    mediator = MODES[mode](cluster.machine, f"/opt/{mode}-jobs/bin")
+    mediator = WAYS[mode](cluster.machine, f"/opt/{mode}-jobs/bin")
     mediator.use(cluster)
     mediator.install_binary(binary)
     mediator.put_server()

@@ -26,6 +26,7 @@ from machine.catalogue import cache_named
 from machine.hub import Hub
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
+from system.door import CALL as SOCKET_CALL
 
 DEBIANS = (13, 12)
 
@@ -34,6 +35,7 @@ BINARIES = (
     "sudospawner-slurm",
     "sudospawner-session",
     "sudospawner-setup",
+    "sudospawner-door",
     "jupyterhub-roothooks",
     "jsd-helper",
 )
@@ -51,6 +53,7 @@ def list_sources() -> set[str]:
     """What a source distribution has to hold, beside what maturin writes itself."""
     python = REPOSITORY / "spawner-py"
     folders = [*REPOSITORY.glob("src/**/*"), *REPOSITORY.glob("sudoers/**/*")]
+    folders += REPOSITORY.glob("systemd/*")
     files = {str(path.relative_to(REPOSITORY)) for path in folders if path.is_file()}
     files |= {f"sudospawner/{path.name}" for path in python.glob("sudospawner/*.py")}
     files |= {f"data/data/share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES}
@@ -186,6 +189,10 @@ def test_the_debian_package_has_the_wheels_programs_and_activates_nothing(
     examples = "/usr/share/doc/sudospawner/examples"
     assert {f"{examples}/policy.toml", f"{examples}/sudospawner-user-mode"} < set(installed)
     assert {"/usr/share/doc/sudospawner/policy.md", f"/usr/{COMPLETION}"} < set(installed)
+    for unit in ("sudospawner.socket", "sudospawner.service"):
+        assert f"/usr/lib/systemd/system/{unit}" in installed
+    is_enabled = ["systemctl", "is-enabled", "sudospawner.socket"]
+    assert debian_machine.run(is_enabled, check=False).stdout == "disabled\n"
     depends = debian_machine.run(["dpkg-query", "-W", "-f=${Depends}", "sudospawner"]).stdout
     assert "sudo | sudo-rs" in depends and "libc6 (>= " in depends
 
@@ -207,6 +214,26 @@ def test_the_check_of_the_package_has_the_policy_name_the_servers_environment(
     assert f'directory = "{hub6.bin}"' in machine.read("/etc/sudospawner/policy.toml")
     assert machine.run(["test", "-e", "/usr/pyvenv.cfg"], check=False).returncode == 1
     machine.run(["rm", "-r", "/etc/sudospawner"])
+
+
+def test_the_socket_of_the_package_needs_the_hubs_group_and_nothing_else(
+    debian_machine: Machine, hub6: Cache
+) -> None:
+    machine = debian_machine
+    policy = f'hub_users = ["rhea"]\n[targets]\ngroups = ["jupyterhub"]\n{POLICY}'
+    machine.write("/etc/sudospawner/policy.toml", policy.format(bin=hub6.bin))
+    folder = "/etc/systemd/system/sudospawner.socket.d"
+    machine.write(f"{folder}/group.conf", "[Socket]\nSocketGroup=rhea\n")
+    machine.write("/run/socket-call", SOCKET_CALL.read_text(), mode=0o755)
+    try:
+        machine.run("systemctl daemon-reload && systemctl enable --now sudospawner.socket")
+        request = json.dumps({"action": "kill", "pid": 999999, "signal": 0})
+        said = machine.run(["/run/socket-call", "zoe"], user="rhea", input=request).stdout
+        assert json.loads(said) == {"ok": True, "alive": False}
+    finally:
+        machine.run("systemctl disable --now sudospawner.socket; systemctl stop sudospawner")
+        machine.run(["rm", "-r", folder, "/etc/sudospawner", "/run/socket-call"])
+        machine.run(["systemctl", "daemon-reload"])
 
 
 def test_man_shows_the_pages_of_the_debian_package(debian_machine: Machine) -> None:

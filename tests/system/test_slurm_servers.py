@@ -11,12 +11,13 @@ import socket
 from machine.catalogue import DEBIANS as ALL
 from machine.slurm_files import CPUS, NODES
 from system.mediator import OWN, wait_until
-from system.slurm_servers import ADDRESSES, PROFILE, JobMediator
+from system.slurm_servers import ADDRESSES, PROFILE, JobMediator, in_each_way
 
 DEBIANS = tuple(ALL)
 OTHERS = "[slurm.profiles.big]\ncpus = 2\nmemory = '128M'\ntime = '5'\npartition = 'debug'\n"
 
 
+@in_each_way
 def test_a_server_listens_on_a_node_and_its_caller_is_told_where(jobs: JobMediator) -> None:
     spawned = jobs.spawn("serve", "{port}", events=True)
     reply = spawned.reply
@@ -83,6 +84,7 @@ def test_nothing_that_has_ended_waits_beside_a_server_to_be_reaped(jobs: JobMedi
     jobs.stop(spawned)
 
 
+@in_each_way
 def test_status_kill_and_stop_are_about_the_job(jobs: JobMediator) -> None:
     spawned = jobs.spawn("end-at", "15", "7", "serve", "{port}")
     status = jobs.ask("status", spawned)
@@ -142,6 +144,7 @@ def test_a_job_that_waits_too_long_is_cancelled_and_says_why_it_waited(jobs: Job
     assert jobs.cluster.wait_for_end(job).state == "CANCELLED"
 
 
+@in_each_way
 def test_a_server_that_does_not_listen_in_time_is_cancelled(jobs: JobMediator) -> None:
     spawned = jobs.spawn("sleep", "9999", wait={"seconds": 8}, events=True)
     assert spawned.reply["code"] == "job_silent"

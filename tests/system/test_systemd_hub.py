@@ -14,15 +14,16 @@ from websocket import WebSocketException
 
 from machine.caches import Cache
 from machine.hub import Hub, HubError
-from machine.installation import EXAMPLE_PATH, REPOSITORY, SUDOERS
+from machine.installation import EXAMPLE_PATH, SUDOERS
 from machine.kernel import Kernel
 from machine.machine import Machine
 from system.browser import log_in
+from system.door import SocketMediator
 from system.mediator import Mediator, wait_until
+from system.systemd_page import PAGE, list_blocks, place
 
 DEBIANS = (13, 12)
 
-PAGE = (REPOSITORY / "docs/systemd.md").read_text()
 POLICY = Path("/etc/sudospawner/policy.toml")
 UNIT = "jupyter-zoe.service"
 MEMORY = 512 << 20
@@ -48,26 +49,13 @@ while True:
 """
 
 
-def list_blocks() -> tuple[str, str]:
-    """The Hub's unit and the addition for servers that are units, as the page has them."""
-    unit, addition = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    return unit, addition
-
-
-def place(text: str, folder: str = "{folder}", bin: str = "{bin}") -> str:
-    """A unit of the page, for a Hub with this folder and these programs."""
-    text = text.replace("/etc/jupyterhub/jupyterhub_config.py", f"{folder}/jupyterhub_config.py")
-    assert "/var/lib/rhea" in text
-    return text.replace("/var/lib/rhea", folder).replace("/opt/jupyterhub/bin", bin)
-
-
 @pytest.fixture(scope="module")
 def running_hub(machine: Machine, hub6: Cache) -> Iterator[Hub]:
     """A Hub in the unit of the page, for all tests of this file."""
     rules = (SUDOERS / "sudospawner-root-mode").read_text()
     rule = "/etc/sudoers.d/sudospawner-root-mode"
     machine.write(rule, rules.replace(EXAMPLE_PATH, str(hub6.bin / "sudospawner")), mode=0o440)
-    unit = place(list_blocks()[0])
+    unit = place(list_blocks().hub)
     hub = Hub(machine, hub6, configuration=CONFIGURATION, port=8030, unit_text=unit)
     try:
         with hub:
@@ -79,7 +67,7 @@ def running_hub(machine: Machine, hub6: Cache) -> Iterator[Hub]:
 @pytest.fixture
 def unit_hub(running_hub: Hub) -> Iterator[Hub]:
     """The Hub shut in as the page says, whose servers are units; none runs before or after."""
-    addition = place(list_blocks()[1], running_hub.folder)
+    addition = place(list_blocks().units, running_hub.folder)
     yield from run_with(running_hub, 'launcher = "systemd"', addition)
 
 
@@ -203,32 +191,60 @@ def test_a_limit_on_a_server_that_is_a_process_is_refused_with_both_remedies(
         assert remedy in refusal.value.message
 
 
+def read_table(column: int) -> list[tuple[str, str]]:
+    """The options of the page's table, and what one of its columns says of them."""
+    verdict = r"(works|fails)"
+    row = rf"^\| `(\w+=.*?)` \| {verdict} \| {verdict} \| {verdict} \|"
+    rows = re.findall(row, PAGE, re.MULTILINE)
+    assert len(rows) > 30
+    return [(option, verdicts[column]) for option, *verdicts in rows]
+
+
+class Tolerance:
+    """Makes a call in a unit of rhea's with one option or more."""
+
+    def __init__(self, mediator: Mediator) -> None:
+        self._machine = mediator.machine
+        self._words = mediator.list_words("zoe")
+        request = json.dumps({"action": "kill", "pid": 999999, "signal": 0})
+        self._machine.write("/run/request", request)
+
+    def see(self, *options: str) -> str:
+        """Whether the call works."""
+        run = ["systemd-run", "--quiet", "--wait", "--collect"]
+        properties = [
+            "User=rhea",
+            "StandardInput=file:/run/request",
+            "StandardOutput=truncate:/run/reply",
+            "StandardError=null",
+            *options,
+        ]
+        words = [*run, *(f"--property={one}" for one in properties), "--", *self._words]
+        self._machine.run(words, check=False)
+        worked = self._machine.read("/run/reply") == '{"ok":true,"alive":false}\n'
+        return "works" if worked else "fails"
+
+
 def test_sudo_tolerates_what_the_page_says_and_nothing_else(
     machine: Machine, mediator: Mediator, debian: int
 ) -> None:
-    machine.write("/run/request", json.dumps({"action": "kill", "pid": 999999, "signal": 0}))
-    table = re.findall(r"^\| `(\w+=.*?)` \| (works|fails) \| (works|fails) \|", PAGE, re.MULTILINE)
-    rows = [(option, {12: old, 13: new}[debian]) for option, old, new in table]
-    assert len(rows) > 30
-    run = ["systemd-run", "--quiet", "--wait", "--collect", "--property=User=rhea"]
-    files = [
-        "--property=StandardInput=file:/run/request",
-        "--property=StandardOutput=truncate:/run/reply",
-        "--property=StandardError=null",
-    ]
-
-    def sees(*options: str) -> str:
-        properties = [f"--property={option}" for option in options]
-        words = [*run, *files, *properties, "--", *mediator.list_words("zoe")]
-        machine.run(words, check=False)
-        worked = machine.read("/run/reply") == '{"ok":true,"alive":false}\n'
-        return "works" if worked else "fails"
-
-    assert [(option, sees(option)) for option, _ in rows] == rows
+    tolerance = Tolerance(mediator)
+    rows = read_table({12: 0, 13: 1}[debian])
+    assert [(option, tolerance.see(option)) for option, _ in rows] == rows
     mediator.permit(more="Defaults log_output\n")
     machine.run(["mkdir", "-p", "/var/log/sudo-io"])
     recording = re.findall(r"`(ReadWritePaths=\S*sudo-io)`", PAGE)
     assert len(recording) == 1
-    assert sees("ProtectSystem=strict") == "fails"
-    assert sees("ProtectSystem=strict", *recording) == "works"
+    assert tolerance.see("ProtectSystem=strict") == "fails"
+    assert tolerance.see("ProtectSystem=strict", *recording) == "works"
     machine.run(["rm", "-r", "/var/log/sudo-io"])
+
+
+def test_the_socket_tolerates_what_the_page_says(machine: Machine, hub6: Cache) -> None:
+    mediator = SocketMediator.install(machine, "/opt/socket-mode/bin", hub6.bin / "sudospawner")
+    try:
+        tolerance = Tolerance(mediator)
+        rows = read_table(2)
+        assert [(option, tolerance.see(option)) for option, _ in rows] == rows
+    finally:
+        mediator.remove_all()

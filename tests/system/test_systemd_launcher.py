@@ -12,6 +12,7 @@ import pytest
 
 from machine.caches import Cache
 from machine.machine import Machine
+from system.door import WAYS, in_each_way
 from system.mediator import OWN, Answer, wait_for_file, wait_until
 from system.units import UNIT, UnitMediator
 
@@ -21,16 +22,19 @@ PORT = 4300
 
 
 @pytest.fixture
-def mediator(machine: Machine, hub6: Cache) -> Iterator[UnitMediator]:
+def mediator(
+    request: pytest.FixtureRequest, machine: Machine, hub6: Cache
+) -> Iterator[UnitMediator]:
     """A mediator whose servers live in units; none may outlive the test."""
-    binary = hub6.bin / "sudospawner"
-    mediator = UnitMediator.install(machine, "/opt/unit-mediator/bin", binary)
+    binary, way = hub6.bin / "sudospawner", WAYS[getattr(request, "param", "sudo")]
+    mediator = way.install(machine, "/opt/unit-mediator/bin", binary)
     yield mediator
     left = mediator.end_units()
     mediator.remove_all()
     assert left == []
 
 
+@in_each_way
 def test_a_server_in_a_unit_is_the_target_and_nothing_else(mediator: UnitMediator) -> None:
     seen = mediator.take_report(env={"A": "b", "LD_PRELOAD": "/x"})
     zoe = mediator.machine.look_up_account("zoe")
@@ -47,6 +51,7 @@ def test_a_server_in_a_unit_is_the_target_and_nothing_else(mediator: UnitMediato
     assert {"0", "1", "2"} >= set(seen["descriptors"])
 
 
+@in_each_way
 def test_the_reply_names_unit_process_and_limits(mediator: UnitMediator) -> None:
     mediator.set_policy('[limits]\nmemory = "512M"\ncpus = 2\ntasks = 99\n')
     spawned = mediator.spawn(
@@ -73,6 +78,7 @@ def test_the_reply_names_unit_process_and_limits(mediator: UnitMediator) -> None
     assert mediator.call(status).reply == {"ok": True, "alive": False}
 
 
+@in_each_way
 def test_a_unit_starts_where_its_caller_cannot_write_to_control_groups(
     mediator: UnitMediator,
 ) -> None:
@@ -86,6 +92,7 @@ def test_a_unit_starts_where_its_caller_cannot_write_to_control_groups(
     assert mediator.call(stop).reply["alive"] is False
 
 
+@in_each_way
 def test_nothing_of_ours_stays_beside_a_server_in_a_unit(mediator: UnitMediator) -> None:
     spawned = mediator.spawn("listen", str(PORT), wait={"port": PORT, "seconds": 60})
     group = mediator.show("ControlGroup")["ControlGroup"]
@@ -146,6 +153,7 @@ def test_processes_and_cpus_are_limited(mediator: UnitMediator) -> None:
     assert mediator.stop(spawned)["leftovers_killed"] > 0
 
 
+@in_each_way
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
@@ -165,6 +173,7 @@ def test_a_request_for_more_than_the_policy_gives_is_refused(
         assert str(512 << 20) in answer.reply["error"] or "at most 2 " in answer.reply["error"]
 
 
+@in_each_way
 def test_limits_that_the_process_launcher_cannot_hold_are_refused(mediator: UnitMediator) -> None:
     mediator.set_policy('[server]\nlauncher = "process"\n')
     answer = mediator.spawn(limits={"memory": 1 << 30})
@@ -173,6 +182,7 @@ def test_limits_that_the_process_launcher_cannot_hold_are_refused(mediator: Unit
     assert "mem_limit" in answer.reply["error"]
 
 
+@in_each_way
 def test_stop_leaves_no_process_in_whatever_session_it_is(mediator: UnitMediator) -> None:
     mediator.add_hook("10-daemon", "#!/bin/sh\nsetsid sleep 7771 >/dev/null 2>&1 &\n")
     spawned = mediator.spawn("leave", "listen", str(PORT), wait={"port": PORT, "seconds": 60})
@@ -194,6 +204,7 @@ def test_what_a_server_leaves_ends_when_it_ends_by_itself(mediator: UnitMediator
     mediator.machine.run(["systemctl", "reset-failed", UNIT])
 
 
+@in_each_way
 def test_a_second_spawn_ends_the_first_server_of_that_name_and_no_other(
     mediator: UnitMediator,
 ) -> None:
@@ -230,6 +241,7 @@ def test_a_unit_in_failed_state_is_no_obstacle(mediator: UnitMediator) -> None:
     mediator.stop(again)
 
 
+@in_each_way
 def test_a_failed_unit_is_forgotten_when_its_end_has_been_told(mediator: UnitMediator) -> None:
     spawned = mediator.spawn().reply
     status = {"action": "status", "pid": spawned["pid"], "unit": UNIT}
@@ -281,6 +293,7 @@ def test_a_foreign_unit_of_the_name_is_never_touched(mediator: UnitMediator) -> 
     machine.run(["systemctl", "stop", UNIT])
 
 
+@in_each_way
 @pytest.mark.parametrize(
     "unit", ["sshd.service", "jupyter-wash.service", "jupyter-*.service", "-x"]
 )
@@ -305,6 +318,7 @@ def test_hostile_names_are_units_of_their_own(mediator: UnitMediator, name: str)
     assert mediator.stop(spawned, server_name=name, unit=reply["unit"])["alive"] is False
 
 
+@in_each_way
 def test_arguments_and_variables_arrive_unchanged_and_unseen(mediator: UnitMediator) -> None:
     strange = [
         "$HOME",
@@ -325,6 +339,7 @@ def test_arguments_and_variables_arrive_unchanged_and_unseen(mediator: UnitMedia
     assert seen["argv"][-len(strange) :] == strange
 
 
+@in_each_way
 def test_nobody_else_sees_what_a_server_was_given(mediator: UnitMediator) -> None:
     token = "a-secret-token-of-zoes"
     spawned = mediator.spawn(env={"TOKEN": token}, server_name="gpu")
@@ -399,6 +414,7 @@ def test_the_unit_is_what_the_policy_says(mediator: UnitMediator) -> None:
     machine.run(["rm", "-r", "/srv/zoe", "/tmp/of-the-host"])
 
 
+@in_each_way
 def test_what_cannot_be_started_is_said_as_with_the_other_launcher(mediator: UnitMediator) -> None:
     mediator.put_server("#!/no/such/interpreter\n")
     reply = mediator.spawn().reply
@@ -416,6 +432,7 @@ def test_what_cannot_be_started_is_said_as_with_the_other_launcher(mediator: Uni
     assert reply["hooks"][0]["exit"] == 3
 
 
+@in_each_way
 def test_without_systemd_the_launcher_is_unavailable(mediator: UnitMediator) -> None:
     machine = mediator.machine
     machine.run(["mv", "/usr/bin/systemd-run", "/usr/bin/systemd-run.away"])
@@ -525,6 +542,7 @@ def test_what_is_not_the_monitors_is_neither_request_nor_pipe(
     machine.run(["rm", "/run/forged", "/run/reports"])
 
 
+@in_each_way
 def test_a_spawn_that_another_one_has_replaced_undoes_nothing_of_it(mediator: UnitMediator) -> None:
     wait = {"port": PORT + 1, "seconds": 600}
     request = {"action": "spawn", "args": ["say", "first"], "env": {}, "wait": wait}
@@ -554,6 +572,7 @@ def test_a_unit_that_systemd_cannot_set_up_is_said_so_and_leaves_nothing(
     wait_until(lambda: mediator.list_units() == [], "the end of the unit")
 
 
+@in_each_way
 def test_hooks_in_a_unit_do_not_have_the_servers_limits(mediator: UnitMediator) -> None:
     mediator.set_policy("[limits]\nopen_files = 123\nrlimits = { fsize = 4096 }\n")
     mediator.add_hook("10-limits", "#!/bin/sh\nulimit -f\nulimit -n\n")
@@ -592,6 +611,7 @@ def test_a_servers_name_is_one_part_of_a_path_in_roots_own_commands(
     mediator.machine.run(["rm", "-r", "/run/of"])
 
 
+@in_each_way
 def test_a_recycled_pid_is_another_server_also_in_the_same_unit(mediator: UnitMediator) -> None:
     spawned = mediator.spawn()
     reply = spawned.reply
@@ -604,6 +624,7 @@ def test_a_recycled_pid_is_another_server_also_in_the_same_unit(mediator: UnitMe
     mediator.stop(spawned)
 
 
+@in_each_way
 def test_another_account_is_out_of_reach(mediator: UnitMediator) -> None:
     spawned = mediator.spawn()
     pid = spawned.reply["pid"]

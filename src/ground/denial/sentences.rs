@@ -74,6 +74,16 @@ impl Display for Denial {
                 f,
                 "servers cannot be started as units: {reason}; where systemd does not run, set server.launcher = \"process\" in the policy"
             ),
+            Self::LineMalformed(reason) => write!(
+                f,
+                "the first line of a call through the socket has to be ACTION NAME, with at most 255 bytes: {reason}"
+            ),
+            Self::TooManyCalls => f.write_str(
+                "this account has as many calls through the socket as it may have at once: call again when one has ended",
+            ),
+            Self::LauncherBesideDoor => f.write_str(
+                "a Hub that calls through the socket cannot have servers as processes beside it: set server.launcher = \"systemd\" or \"slurm\" in the policy, or have the Hub call through sudo",
+            ),
             Self::TargetIsRoot => f.write_str(
                 "root is never a target: call this program as `sudo -nH -u USER …`, with the account whose server it is",
             ),

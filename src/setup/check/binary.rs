@@ -10,13 +10,16 @@ use super::finding::{Area, Finding};
 use super::remedy::{quote, restore_trust};
 use super::scene::Scene;
 use super::viewpoint::report;
+use root::account::Way;
 use root::trusted_file::{Distrust, check_trusted};
 
 /// Looks at who could replace the mediator, and whether sudo can give privileges at all.
 pub fn look(scene: &Scene) -> Vec<Finding> {
     let own = scene.own.as_path();
     let mut findings = report(Area::Binary, own, || look_at_own(own));
-    findings.extend(report(Area::Sudo, Path::new("/usr/bin/sudo"), || vec![look_at_sudo()]));
+    if scene.way == Way::Command {
+        findings.extend(report(Area::Sudo, Path::new("/usr/bin/sudo"), || vec![look_at_sudo()]));
+    }
     findings
 }
 

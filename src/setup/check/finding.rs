@@ -16,6 +16,8 @@ pub enum Area {
     Path,
     /// sudo, its rules and its settings.
     Sudo,
+    /// The socket through which a Hub calls without sudo.
+    Socket,
     /// The policy file.
     Policy,
     /// The hooks.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ground::script::read_interpreter_of;
 use nix::fcntl::OFlag;
+use root::account::Way;
 use serde::{Deserialize, Serialize};
 use target::mode::Mode;
 
@@ -18,8 +19,12 @@ const MAX_PATH: usize = 4096;
 /// What the Hub's configuration says about us, as far as its text shows.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Whether `c.SudoSpawner.mode` is root mode.
+    /// Whether in `c.SudoSpawner.mode` root's policy decides.
     is_root_mode: Option<bool>,
+    /// Whether that is through the socket.
+    is_by_socket: bool,
+    /// `c.SudoSpawner.socket_path`.
+    pub socket: Option<PathBuf>,
     /// `c.SudoSpawner.sudospawner_path`.
     pub path: Option<PathBuf>,
     /// Whether people log in through PAM, which is the default.
@@ -31,9 +36,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `c.SudoSpawner.mode`.
-    pub fn mode(&self) -> Option<Mode> {
-        self.is_root_mode.map(|is_root| if is_root { Mode::Root } else { Mode::User })
+    /// `c.SudoSpawner.mode`, and how the Hub calls in it.
+    pub fn called(&self) -> Option<(Mode, Way)> {
+        let way = if self.is_by_socket { Way::Socket } else { Way::Command };
+        self.is_root_mode.map(|is_root| (if is_root { Mode::Root } else { Mode::User }, way))
     }
 }
 
@@ -95,8 +101,13 @@ fn parse_settings(text: &str) -> Settings {
         let value = value.trim();
         let word = value.strip_prefix(['"', '\'']).and_then(|rest| rest.split(['"', '\'']).next());
         match (name.trim(), word) {
-            ("c.SudoSpawner.mode", Some("root")) => settings.is_root_mode = Some(true),
-            ("c.SudoSpawner.mode", Some("user")) => settings.is_root_mode = Some(false),
+            ("c.SudoSpawner.mode", Some(mode @ ("user" | "root" | "socket"))) => {
+                settings.is_root_mode = Some(mode != "user");
+                settings.is_by_socket = mode == "socket";
+            }
+            ("c.SudoSpawner.socket_path", Some(path)) if path.len() < MAX_PATH => {
+                settings.socket = Some(path.into());
+            }
             ("c.SudoSpawner.sudospawner_path", Some(path)) if path.len() < MAX_PATH => {
                 settings.path = Some(path.into());
             }
@@ -148,7 +159,11 @@ mod tests {
         let text = "c.SudoSpawner.mode = \"root\"  # why\nc.SudoSpawner.sudospawner_path='/b'\n\
                     # c.SudoSpawner.mode = \"user\"\nc.JupyterHub.authenticator_class = 'dummy'\n";
         let settings = parse_settings(text);
-        assert_eq!(settings.mode(), Some(Mode::Root));
+        assert_eq!(settings.called(), Some((Mode::Root, Way::Command)));
+        let by_socket = "c.SudoSpawner.mode = 'socket'\nc.SudoSpawner.socket_path = '/run/s'";
+        let settings_of_socket = parse_settings(by_socket);
+        assert_eq!(settings_of_socket.called(), Some((Mode::Root, Way::Socket)));
+        assert_eq!(settings_of_socket.socket, Some(PathBuf::from("/run/s")));
         assert_eq!(settings.path, Some(PathBuf::from("/b")));
         assert_eq!(settings.pam, Some(false));
         assert!(parse_settings("c.JupyterHub.internal_ssl = True  # why").internal_ssl);

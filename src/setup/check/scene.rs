@@ -16,9 +16,12 @@ use super::properties::{find_usual, read_properties, read_user};
 use super::sudo_listing::Listing;
 use super::viewpoint::{LIMIT, look_apart, look_as, name_mount};
 use crate::mediator::find_mediator;
-use root::account::Account;
+use root::account::{Account, Way};
 use root::policy::file::Policy;
 use target::mode::Mode;
+
+/// Where the socket is, if nothing else is said.
+const USUAL_SOCKET: &str = "/run/sudospawner.socket";
 
 /// What the command line asks for.
 #[derive(Debug, Default)]
@@ -29,8 +32,10 @@ pub struct Question {
     pub own_account_only: bool,
     /// The account of the Hub.
     pub hub_user: Option<String>,
-    /// The mode that is meant.
-    pub mode: Option<Mode>,
+    /// The mode that is meant, and how the Hub calls in it.
+    pub called: Option<(Mode, Way)>,
+    /// The Hub's `socket_path`.
+    pub socket: Option<PathBuf>,
     /// The Hub's systemd unit.
     pub unit: Option<String>,
     /// The Hub's `sudospawner_path`.
@@ -44,7 +49,7 @@ pub struct Question {
 impl Question {
     /// The mode that is meant; user mode if nothing says otherwise.
     pub fn mode(&self) -> Mode {
-        self.mode.unwrap_or(Mode::User)
+        self.called.map_or(Mode::User, |(mode, _)| mode)
     }
 }
 
@@ -92,8 +97,12 @@ pub struct Scene {
     pub hub: Option<Account>,
     /// The groups of that account; none if it is not known.
     pub hub_groups: Result<Vec<Gid>, Silence>,
-    /// The mode.
+    /// The mode,
     pub mode: Mode,
+    /// and how the Hub calls in it.
+    pub way: Way,
+    /// The socket, for a Hub that calls through one.
+    pub socket: PathBuf,
     /// The policy, if only root can have written it and this account can read it.
     pub policy: Option<Policy>,
     /// The policy's text.
@@ -155,7 +164,10 @@ impl Scene {
             Err(silence) => Err(silence.clone()),
         };
         let settings = seen.as_ref().map(|seen| &seen.settings).ok();
+        let called = question.called.or(settings.and_then(Settings::called));
+        let way = called.map_or(Way::Command, |(_, way)| way);
         let listing = match (&hub, viewpoint, &hub_groups) {
+            _ if way == Way::Socket => Listing::default(),
             // sudo asks for them, too.
             (_, Viewpoint::Root | Viewpoint::Hub, Err(silence)) => {
                 Listing::from_answer(Err(silence.clone()))
@@ -167,8 +179,8 @@ impl Scene {
             _ => Listing::default(),
         };
         // Not from the policy: its rules for root mode may be there before the Hub uses root mode.
-        let mode = question.mode.or(settings.and_then(Settings::mode));
-        let mode = mode.unwrap_or_else(|| listing.find_mode(&own));
+        let mode = called.map_or_else(|| listing.find_mode(&own), |(mode, _)| mode);
+        let socket = question.socket.clone().or(settings.and_then(|said| said.socket.clone()));
         let path = question.path.clone().or(settings.and_then(|said| said.path.clone()));
         let pam = question.pam.or(settings.and_then(|said| said.pam));
         let unit = question.unit.clone().or_else(|| program.unit.clone());
@@ -178,6 +190,8 @@ impl Scene {
             hub,
             hub_groups,
             mode,
+            way,
+            socket: socket.unwrap_or_else(|| USUAL_SOCKET.into()),
             policy,
             policy_text,
             targets: question.users.iter().cloned().map(Asked::find).collect(),
@@ -198,7 +212,11 @@ impl Scene {
 
     /// The mode's name.
     pub fn mode_name(&self) -> &'static str {
-        if self.mode == Mode::Root { "root" } else { "user" }
+        match (self.mode, self.way) {
+            (_, Way::Socket) => "socket",
+            (Mode::Root, Way::Command) => "root",
+            (Mode::User, Way::Command) => "user",
+        }
     }
 
     /// The groups whose members may have servers.

@@ -19,7 +19,7 @@ use root::account::Account;
 use target::mode::Mode;
 
 /// A request that does nothing: no process has this pid, since the kernel gives none above 2^22, proc(5).
-const HARMLESS: &str = r#"{"action":"kill","pid":2147483647,"signal":0}"#;
+pub const HARMLESS: &str = r#"{"action":"kill","pid":2147483647,"signal":0}"#;
 
 /// Shows what sudo and the mediator have logged about a call.
 const READ_LOG: &str =

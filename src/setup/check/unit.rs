@@ -9,6 +9,7 @@ use super::properties::{
 };
 use super::remedy::{add_to_unit, quote};
 use super::scene::Scene;
+use root::account::Way;
 use root::policy::file::Launcher;
 use target::mode::Mode;
 
@@ -21,7 +22,9 @@ pub fn look(scene: &Scene) -> Vec<Finding> {
     let unit = scene.unit.as_deref();
     let properties = unit.map(read_properties).transpose();
     let known = properties.as_ref().ok().and_then(Option::as_ref);
-    findings.extend(look_at_privileges(scene, unit, known));
+    if scene.way == Way::Command {
+        findings.extend(look_at_privileges(scene, unit, known));
+    }
     if let Err(silence) = &properties {
         findings.push(Finding::warning(Area::Unit, "unit", silence.to_string(), None));
     }
