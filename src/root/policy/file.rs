@@ -318,6 +318,14 @@ mod tests {
             ("[hooks]\ncredentials = 'secrets'", "(credentials)"),
             ("[hooks]\nafter_dir = '/a'\n[server]\nlauncher = 'slurm'", "hooks.after_dir"),
             ("[hooks]\nafter_dir = '/a'\n[server]\nleftovers = 'keep'", "hooks.after_dir"),
+            (
+                "[hooks]\nafter_dir = '/a'\n[systemd]\nproperties = { CapabilityBoundingSet = '~CAP_SYS_PTRACE' }",
+                "CAP_SYS_PTRACE",
+            ),
+            (
+                "[hooks]\nafter_dir = '/a'\n[systemd]\nproperties = { CapabilityBoundingSet = 'CAP_SETUID' }",
+                "CAP_SYS_PTRACE",
+            ),
             ("[server]\numask = '0999'", "octal"),
             ("[server]\nlauncher = 'magic'", "line 2"),
             ("[limits]\nmemory = 1000", "1 MiB"),

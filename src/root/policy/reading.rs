@@ -53,6 +53,9 @@ impl Policy {
         if policy.hooks.after_dir.is_some() && policy.server.leftovers == Leftovers::Keep {
             return Err("hooks.after_dir needs server.leftovers = \"kill\": its hooks run when all that a server left is gone".to_owned());
         }
+        if policy.hooks.after_dir.is_some() && policy.systemd.properties.iter().any(hides_monitor) {
+            return Err("hooks.after_dir needs CAP_SYS_PTRACE in CapabilityBoundingSet of systemd.properties: the first process of a unit opens its request in the monitor".to_owned());
+        }
         if policy.server.launcher == Launcher::Slurm && policy.server.pam_service.is_some() {
             return Err("server.pam_service is not for servers in jobs: Slurm opens sessions itself (UsePAM=)".to_owned());
         }
@@ -70,6 +73,13 @@ impl Policy {
             None => Ok(policy),
         }
     }
+}
+
+/// Whether a property of a unit, by name and value, keeps its first process from what a process with all capabilities
+/// has open: ptrace(2), "Ptrace access mode checking".
+fn hides_monitor((name, value): &(String, String)) -> bool {
+    let is_excluded = value.contains("CAP_SYS_PTRACE") == value.starts_with('~');
+    name == "CapabilityBoundingSet" && !value.is_empty() && is_excluded
 }
 
 /// The mistake with its line, message and key. The library's own display takes several lines, as it shows the
