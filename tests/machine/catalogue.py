@@ -37,6 +37,7 @@ def list_environments(debian: Debian) -> list[Cache]:
         Virtualenv(
             "native", "JupyterHub 5 and NativeAuthenticator", REQUIREMENTS / "native.txt", debian
         ),
+        Virtualenv("moto", "a server with buckets", REQUIREMENTS / "moto.txt", debian),
         NodeModules("node", "JupyterHub's proxy", REQUIREMENTS / "node", debian),
         Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt", debian),
     ]
@@ -55,6 +56,7 @@ ARCHIVES = [
     Archives(name, title, REQUIREMENTS / f"debian-{name}.txt", DEBIANS[release])
     for name, title, releases in (
         ("directory", "a directory server and its client", [13]),
+        ("buckets", "s3fs", [13]),
         ("containers", "runc and buildah", [13]),
         ("kerberos", "a KDC and its client", [13]),
         ("slurm", "Slurm and munge", [13, 12]),
