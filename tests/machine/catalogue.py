@@ -25,6 +25,12 @@ NEWEST = 13
 def list_environments(debian: Debian) -> list[Cache]:
     """What lies in a root file system, with the packages that only tests need first."""
     hub = "JupyterHub 6 and "
+    native = "JupyterHub 5 and NativeAuthenticator"
+    # What is tried on one release alone.
+    once = [
+        Virtualenv("native", native, REQUIREMENTS / "native.txt", debian),
+        Virtualenv("moto", "a server with buckets", REQUIREMENTS / "moto.txt", debian),
+    ]
     return [
         Packages("more", "what only tests need", REQUIREMENTS / "debian-more.txt", debian),
         Virtualenv("hub6", hub + "JupyterLab", REQUIREMENTS / "hub6.txt", debian),
@@ -34,11 +40,9 @@ def list_environments(debian: Debian) -> list[Cache]:
             "systemdspawner", hub + "SystemdSpawner", REQUIREMENTS / "systemdspawner.txt", debian
         ),
         Virtualenv("batchspawner", hub + "batchspawner", REQUIREMENTS / "batchspawner.txt", debian),
-        Virtualenv(
-            "native", "JupyterHub 5 and NativeAuthenticator", REQUIREMENTS / "native.txt", debian
-        ),
         NodeModules("node", "JupyterHub's proxy", REQUIREMENTS / "node", debian),
         Downloads("downloads", "what a Hub is installed from", REQUIREMENTS / "hub6.txt", debian),
+        *(once if debian == DEBIANS[NEWEST] else []),
     ]
 
 
@@ -55,6 +59,7 @@ ARCHIVES = [
     Archives(name, title, REQUIREMENTS / f"debian-{name}.txt", DEBIANS[release])
     for name, title, releases in (
         ("directory", "a directory server and its client", [13]),
+        ("buckets", "s3fs", [13]),
         ("containers", "runc and buildah", [13]),
         ("kerberos", "a KDC and its client", [13]),
         ("slurm", "Slurm and munge", [13, 12]),
