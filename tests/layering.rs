@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The members of the workspace: which others each may use, and how many lines of code it may have, without
 /// comments, blank lines and tests. Only this table says so.
 const MEMBERS: &[(&str, &[&str], usize)] = &[
-    ("ground", &[], 1800),
-    ("root", &["ground"], 2240),
+    ("ground", &[], 1810),
+    ("root", &["ground"], 2232),
     ("target", &["ground", "root"], 4110),
     ("slurm", &["ground", "root", "target"], 1980),
     ("setup", &["ground", "root", "slurm", "target"], 4640),

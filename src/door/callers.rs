@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use ground::denial::POLICY_PATH;
+use ground::waiting::within_limit;
 use nix::unistd::Uid;
-use root::account::{Account, NOBODY, within_limit};
+use root::account::{Account, NOBODY};
 use root::policy::file::Policy;
 
 /// How long a look-up counts: an account may be new, or its directory have been away.

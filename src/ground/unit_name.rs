@@ -127,6 +127,14 @@ pub fn is_unit_text(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte))
 }
 
+/// Whether a property of a unit, by name and value, keeps its first process from what a process with all capabilities
+/// has open: ptrace(2), "Ptrace access mode checking".
+#[must_use]
+pub fn hides_others((name, value): &(String, String)) -> bool {
+    let is_excluded = value.contains("CAP_SYS_PTRACE") == value.starts_with('~');
+    name == "CapabilityBoundingSet" && !value.is_empty() && is_excluded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

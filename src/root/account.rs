@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, User, alarm, getgrouplist, getuid};
+use nix::unistd::{Gid, Uid, User, getgrouplist, getuid};
 
 pub use ground::account_name::{is_name, parse_id};
 use ground::denial::Denial;
@@ -14,18 +14,6 @@ use ground::system_calls;
 
 /// The uid and the gid of nobody, whom no account of a person has.
 pub const NOBODY: u32 = 65534;
-
-/// How long the account database may take, in seconds.
-pub const LONGEST_LOOKUP: u32 = 30;
-
-/// Asks the account database. If it takes too long, SIGALRM ends this process: nothing else can be done about a
-/// library that waits.
-pub fn within_limit<T>(ask: impl FnOnce() -> T) -> T {
-    alarm::set(LONGEST_LOOKUP);
-    let answer = ask();
-    alarm::cancel();
-    answer
-}
 
 /// An account of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,11 @@ use ground::denial::Denial;
 use ground::ending::{GRACE, end_children};
 use ground::report::HookStatus;
 use ground::turn::Turn;
+use ground::waiting::within_limit;
 use nix::errno::Errno;
 use nix::unistd::{Group, User};
 
-use crate::account::{is_name, within_limit};
+use crate::account::is_name;
 use crate::hooks::list_variables_of_all;
 use crate::hooks::runner::{Runner, Surroundings};
 use crate::policy::file::Policy;

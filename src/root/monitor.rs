@@ -26,7 +26,7 @@ use ground::server_name::ServerName;
 use ground::syslog;
 use ground::system_calls;
 use ground::system_calls::afresh::{Limit, set_limit};
-use ground::waiting::wait_for_any;
+use ground::waiting::{wait_for_any, within_limit};
 use ground::wire::{DELIVERED, Link, Wire};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -36,7 +36,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::Mode as FileMode;
 use nix::unistd::{ForkResult, Pid, dup2_stderr, pipe2, read, write};
 
-use crate::account::{Caller, Way, within_limit};
+use crate::account::{Caller, Way};
 use crate::audit::{self, Record};
 use crate::enrolment::enrol;
 use crate::hooks::{Prepared, after, list_variables, run_hooks};

@@ -12,10 +12,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use ground::account_name::parse_ids;
 use ground::denial::Denial;
 use ground::system_calls::{adopt_descriptor, execute, exit_now, find_beside};
+use ground::waiting::within_limit;
 use ground::wire::Wire;
 use nix::unistd::{Gid, geteuid};
 
-use crate::account::within_limit;
 use crate::hooks::Prepared;
 use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, keep_keyring_and_become};

@@ -523,7 +523,7 @@ MUTANTS = [
            "Err(Error::Denied(Denial::PolicyMissing)) =>",
            HOSTILE + "a_target_that_kills_what_acts_for_it_is_named_in_the_reply",
            only="process"),
-    mutant("hostile", "a limit for the look-up of accounts", "src/root/account.rs",
+    mutant("hostile", "a limit for the look-up of accounts", "src/ground/waiting.rs",
            "    alarm::set(LONGEST_LOOKUP);\n", "    let _ = LONGEST_LOOKUP;\n",
            "system/test_directory.py::test_"
            "no_process_of_roots_waits_without_end_for_a_directory_that_does_not_answer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
+from typing import ClassVar
 
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
@@ -23,6 +24,8 @@ CHROMIUM = [
 class Browser:
     """A running chromium. `open_session()` gives a fresh session, with no cookies of another."""
 
+    _connected: ClassVar[Browser | None] = None
+
     def __init__(self, machine: Machine) -> None:
         self._process = machine.start(
             CHROMIUM, user=USER, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
@@ -31,10 +34,25 @@ class Browser:
         assert self._process.stderr is not None
         # Nobody reads what it says from now on, and it would wait once the pipe is full.
         threading.Thread(target=self._process.stderr.read, daemon=True).start()
+        self._machine = machine
+        self._address = address
+
+    def _connect(self) -> None:
+        """Connect to chromium, in place of another browser: a process can have one driver alone."""
+        if Browser._connected is self:
+            return
+        if Browser._connected:
+            Browser._connected._disconnect()
         # The driver inherits the machine's network, where chromium listens.
-        with machine.network():
+        with self._machine.network():
             self._playwright = sync_playwright().start()
-            self._browser = self._playwright.chromium.connect_over_cdp(address)
+            self._browser = self._playwright.chromium.connect_over_cdp(self._address)
+        Browser._connected = self
+
+    def _disconnect(self) -> None:
+        self._browser.close()
+        self._playwright.stop()
+        Browser._connected = None
 
     def _wait_for_address(self) -> str:
         """Read chromium's messages until it tells where it listens."""
@@ -47,15 +65,16 @@ class Browser:
         raise MachineError("chromium did not start:\n" + "".join(lines))
 
     def open_session(self) -> BrowserContext:
-        """A session with its own cookies; close it when done."""
+        """A session with its own cookies; close it when done, and before another browser's."""
+        self._connect()
         context = self._browser.new_context()
         context.set_default_timeout(120_000)
         return context
 
     def close(self) -> None:
         """End chromium and its driver."""
-        self._browser.close()
-        self._playwright.stop()
+        if Browser._connected is self:
+            self._disconnect()
         self._process.terminate()
         self._process.wait()
 

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use ground::denial::Denial;
 pub use ground::denial::POLICY_PATH;
+use ground::unit_name::hides_others;
+use ground::units::find_resource;
 
 use super::file::{Launcher, Leftovers, Policy};
 use crate::trusted_file::{Distrust, open_trusted};
-use ground::units::find_resource;
 
 /// The maximum size of a policy, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -53,7 +54,7 @@ impl Policy {
         if policy.hooks.after_dir.is_some() && policy.server.leftovers == Leftovers::Keep {
             return Err("hooks.after_dir needs server.leftovers = \"kill\": its hooks run when all that a server left is gone".to_owned());
         }
-        if policy.hooks.after_dir.is_some() && policy.systemd.properties.iter().any(hides_monitor) {
+        if policy.hooks.after_dir.is_some() && policy.systemd.properties.iter().any(hides_others) {
             return Err("hooks.after_dir needs CAP_SYS_PTRACE in CapabilityBoundingSet of systemd.properties: the first process of a unit opens its request in the monitor".to_owned());
         }
         if policy.server.launcher == Launcher::Slurm && policy.server.pam_service.is_some() {
@@ -73,13 +74,6 @@ impl Policy {
             None => Ok(policy),
         }
     }
-}
-
-/// Whether a property of a unit, by name and value, keeps its first process from what a process with all capabilities
-/// has open: ptrace(2), "Ptrace access mode checking".
-fn hides_monitor((name, value): &(String, String)) -> bool {
-    let is_excluded = value.contains("CAP_SYS_PTRACE") == value.starts_with('~');
-    name == "CapabilityBoundingSet" && !value.is_empty() && is_excluded
 }
 
 /// The mistake with its line, message and key. The library's own display takes several lines, as it shows the
