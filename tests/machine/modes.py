@@ -25,7 +25,7 @@ pam_service = "sudospawner"
 no_new_privileges = true
 """
 PROGRAM = REPOSITORY / "examples/accounts/create-account"
-SERVICE = REPOSITORY / "examples/pam/sudospawner"
+PAM_SERVICE = REPOSITORY / "examples/pam/sudospawner"
 
 # The Hub requests less than the policy allows: its limits apply, and the policy's task limit.
 POLICY_OF_UNITS = f"""\
@@ -123,7 +123,7 @@ class RootMode(UserMode):
         machine.write("/etc/sudospawner/policy.toml", self.policy)
         machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
         machine.write("/etc/sudospawner/afterhooks.d/10-note", AFTER_HOOK, mode=0o755)
-        machine.write("/etc/pam.d/sudospawner", SERVICE.read_bytes())
+        machine.write("/etc/pam.d/sudospawner", PAM_SERVICE.read_bytes())
         machine.write("/etc/sudospawner/create-account", PROGRAM.read_bytes(), mode=0o755)
         self._before = machine.run(["id", self.user], check=False).stderr
 
