@@ -142,7 +142,7 @@ class SudoSpawner(LocalProcessSpawner):
         mediator adds.
         """
         if self._latest_start.is_under_way:
-            if self._account is None and self.mode == "root":
+            if self._account is None and is_decided_by_root(self.mode):
                 return env
             return add_account(env, self.user.name, self._account)
         return super().user_env(env)

@@ -188,3 +188,10 @@ async def test_in_root_mode_an_account_that_does_not_exist_may_be_made_by_the_me
     await spawner.start()
     (request,) = programs.requests()
     assert request["env"] == {"PATH": "/bin"}
+
+
+def test_through_the_socket_an_account_that_does_not_exist_may_be_made_too(make_spawner):
+    spawner = make_spawner("", mode="socket")
+    spawner.user.name = "no-such-account"
+    spawner._latest_start._task = object()
+    assert spawner.user_env({"PATH": "/bin"}) == {"PATH": "/bin"}

@@ -118,8 +118,12 @@ class RootMode(UserMode):
     """The policy that is installed."""
 
     def install(self, machine: Machine, environment: Cache) -> None:
-        """Install the rules, the policy, the hooks and the service of PAM's."""
+        """Install the rules, and what root has beside them."""
         install_sudoers(machine, environment, fragment="sudospawner-root-mode")
+        self.install_policy(machine)
+
+    def install_policy(self, machine: Machine) -> None:
+        """Install the policy, the hooks, what makes accounts, and the service of PAM's."""
         machine.write("/etc/sudospawner/policy.toml", self.policy)
         machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
         machine.write("/etc/sudospawner/afterhooks.d/10-note", AFTER_HOOK, mode=0o755)
@@ -239,8 +243,7 @@ class SocketMode(UnitMode):
         machine.write(f"/etc/systemd/system/{self._hub_unit}.d/socket.conf", CONFINED)
         machine.run(["systemctl", "daemon-reload"])
         machine.run(["systemctl", "start", SOCKET_UNIT])
-        machine.write("/etc/sudospawner/policy.toml", self.policy)
-        machine.write("/etc/sudospawner/roothooks.d/10-scratch", HOOK, mode=0o755)
+        self.install_policy(machine)
 
     def show_server(self, hub: Hub, user: str) -> None:
         """Print what root mode shows, and what the Hub and the door may do."""
