@@ -24,6 +24,9 @@ use target::answer::{Call, deny};
 use target::{agent, files, launcher, supervisor};
 
 fn main() -> ExitCode {
+    if getuid() != geteuid() || getgid() != getegid() {
+        return refuse_setuid();
+    }
     let asked = supervisor::run_if_asked().or_else(keeper::run_if_asked);
     let asked = asked.or_else(foreground::run_hooks_after_if_asked);
     if let Some(status) = asked.or_else(files::run_if_asked) {
@@ -31,10 +34,19 @@ fn main() -> ExitCode {
     }
     let resumed = session::resume_if_asked().map(Ok);
     if let Some(begun) = resumed.or_else(foreground::begin_if_asked) {
-        diagnostics::start_logging("sudospawner", LevelFilter::Info);
-        return begun.map_or_else(|sentence| say(&sentence, ExitCode::FAILURE), launcher::go_on);
+        return begun
+            .map_or_else(|sentence| complain(&sentence, ExitCode::FAILURE), launcher::go_on);
     }
     mediate()
+}
+
+/// The ids differ, so a setuid or setgid bit gave them, to anyone who called, by whatever name. Gives them back. Comes
+/// first: some names are those of processes that root starts itself.
+#[inline(never)]
+fn refuse_setuid() -> ExitCode {
+    system_calls::begin();
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    give_back_ids().map_or(ExitCode::FAILURE, |()| deny(&words, Denial::BinarySetuid, Ok(())))
 }
 
 /// Answers one call. Not a part of `main`, whose stack each supervisor keeps.
@@ -42,19 +54,13 @@ fn main() -> ExitCode {
 fn mediate() -> ExitCode {
     let inherited_umask = system_calls::begin();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if getuid() != geteuid() || getgid() != getegid() {
-        // The ids differ, so a setuid or setgid bit gave them, to anyone who called. Give them back.
-        return give_back_ids()
-            .map_or(ExitCode::FAILURE, |()| deny(&words, Denial::BinarySetuid, Ok(())));
-    }
     if let Some(sentence) = subcommand::execute_if_asked(&words) {
-        return say_at_start(&sentence, ExitCode::from(subcommand::REFUSED));
+        return complain(&sentence, ExitCode::from(subcommand::REFUSED));
     }
     let connection = connection::accept_if_asked(&words);
     let caller = Caller::identify();
     system_calls::clear_environment();
-    let mut call =
-        Call { words, caller, target: None, action: None, monitor: None, inherited_umask };
+    let mut call = Call::new(words, caller, inherited_umask);
     if let Some(Connection { caller, line }) = connection {
         call.caller = Ok(caller);
         call.words.clear();
@@ -67,12 +73,8 @@ fn mediate() -> ExitCode {
 }
 
 /// For a process that cannot even reply.
-fn say_at_start(sentence: &str, status: ExitCode) -> ExitCode {
+fn complain(sentence: &str, status: ExitCode) -> ExitCode {
     diagnostics::start_logging("sudospawner", LevelFilter::Info);
-    say(sentence, status)
-}
-
-fn say(sentence: &str, status: ExitCode) -> ExitCode {
     log::error!("{sentence}");
     status
 }
@@ -101,8 +103,7 @@ fn refuse(mut call: Call, denial: Denial) -> ExitCode {
 
 /// Where this fails, for instance in a user namespace without nobody's uid, root says so itself.
 fn become_nobody_and(answer: impl FnOnce(Unprivileged<()>) -> ExitCode) -> ExitCode {
-    become_nobody()
-        .map_or_else(|denial| say_at_start(&denial.to_string(), ExitCode::FAILURE), answer)
+    become_nobody().map_or_else(|denial| complain(&denial.to_string(), ExitCode::FAILURE), answer)
 }
 
 /// Check 2 and the policy. The monitor does everything else that is done as root.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use ground::connection::{find_peer, require_listening};
 use ground::denial::Denial;
 use ground::pidfd::Pidfd;
-use ground::system_calls;
+use ground::system_calls::{self, find_beside};
 use ground::waiting::wait_for_any;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -79,8 +79,7 @@ pub fn answer_calls(words: impl IntoIterator<Item = OsString>) -> Result<(), Str
     let listener = stdin.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
     let listener = UnixListener::from(listener);
     listener.set_nonblocking(true).map_err(|error| error.to_string())?;
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let mediator = own.with_file_name("sudospawner");
+    let mediator = find_beside("sudospawner");
     // Check 2: from here on only root can put another program there.
     check_trusted(&mediator).map_err(|distrust| distrust.to_string())?;
     let (callers, refusals) = (Callers::default(), Refusals::new());

@@ -130,7 +130,7 @@ pub fn is_unit_text(text: &str) -> bool {
 /// Whether a property of a unit, by name and value, keeps its first process from what a process with all capabilities
 /// has open: ptrace(2), "Ptrace access mode checking".
 #[must_use]
-pub fn hides_others((name, value): &(String, String)) -> bool {
+pub fn excludes_ptrace((name, value): &(String, String)) -> bool {
     let is_excluded = value.contains("CAP_SYS_PTRACE") == value.starts_with('~');
     name == "CapabilityBoundingSet" && !value.is_empty() && is_excluded
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, User, getgrouplist, getuid};
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, getuid};
 
 pub use ground::account_name::{is_name, parse_id};
 use ground::denial::Denial;
@@ -102,10 +102,12 @@ pub enum Way {
 /// The variables that programs other than sudo (doas, pkexec) set to say who called.
 const FOREIGN: [&str; 2] = ["DOAS_USER", "PKEXEC_UID"];
 
-/// Whether sudo or the like has made this process root for somebody: one of their variables is left.
+/// Whether this process is root's own. If sudo or the like made it root for somebody, one of their variables is left.
 #[must_use]
-pub fn is_made_root() -> bool {
-    FOREIGN.into_iter().chain(["SUDO_UID"]).any(|name| std::env::var_os(name).is_some())
+pub fn is_roots_own() -> bool {
+    let is_left = |name| std::env::var_os(name).is_some();
+    let is_root = getuid().is_root() && geteuid().is_root();
+    is_root && !FOREIGN.into_iter().chain(["SUDO_UID"]).any(is_left)
 }
 
 impl Caller {

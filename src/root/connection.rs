@@ -18,9 +18,8 @@ use ground::connection::find_peer;
 use ground::denial::Denial;
 use ground::waiting::wait_for_any;
 use nix::poll::{PollFd, PollFlags};
-use nix::unistd::{geteuid, getuid};
 
-use crate::account::{Caller, Way, is_made_root};
+use crate::account::{Caller, Way, is_roots_own};
 
 /// The option that the door gives, with the caller's name for the log.
 pub const CALL: &str = "--call=";
@@ -50,10 +49,7 @@ pub struct FirstLine {
 #[must_use]
 pub fn accept_if_asked(words: &[OsString]) -> Option<Connection> {
     let [word] = words else { return None };
-    let name = word.to_str()?.strip_prefix(CALL)?.to_owned();
-    if !getuid().is_root() || !geteuid().is_root() || is_made_root() {
-        return None;
-    }
+    let name = word.to_str()?.strip_prefix(CALL).filter(|_| is_roots_own())?.to_owned();
     let connection = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
     let uid = find_peer(&connection).ok()?;
     connection.set_write_timeout(Some(LONGEST_WAIT)).ok()?;

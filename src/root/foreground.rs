@@ -25,9 +25,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, geteuid, getppid, getuid};
+use nix::unistd::{Gid, Pid, dup2_stdin, dup2_stdout, getppid};
 
-use crate::account::is_made_root;
+use crate::account::is_roots_own;
 use crate::hooks::{after, run_hooks};
 use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, become_nobody, become_target};
@@ -75,9 +75,8 @@ pub fn begin_if_asked() -> Option<Result<Begun, String>> {
 
 /// Whether systemd has started this process, as root.
 fn is_unit() -> bool {
-    let is_root = getuid().is_root() && geteuid().is_root();
-    // If sudo or the like made this process root and left it to PID 1, it says so.
-    is_root && getppid() == Pid::from_raw(1) && !is_made_root()
+    // sudo or the like may have made a process root and left it to PID 1.
+    getppid() == Pid::from_raw(1) && is_roots_own()
 }
 
 /// Opens the request and the pipe, of which systemd knows nothing if it runs our program again after the unit: it would

@@ -13,11 +13,12 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 
 use ground::ending::{GRACE, end_children};
 use ground::report::End;
 
+use crate::account::is_roots_own;
 use crate::hooks::after;
 
 /// Its `argv[0]`, and its name in `ps`; see the supervisor's.
@@ -38,14 +39,12 @@ pub fn to_argv(supervisor: Pid, variables: &[Vec<u8>]) -> Vec<CString> {
 #[must_use]
 pub fn run_if_asked() -> Option<ExitCode> {
     let mut argv = std::env::args_os();
-    if argv.next()? != OsStr::new(NAME) {
+    // Only root has something to keep, and only this program starts a process of root's own by that name.
+    if argv.next()? != OsStr::new(NAME) || !is_roots_own() {
         return None;
     }
-    let supervisor = argv.next().and_then(|word| word.to_str()?.parse().ok()).map(Pid::from_raw);
-    // Only root has something to keep, and only this program starts a root process by that name.
-    let supervisor = supervisor.filter(|_| geteuid().is_root());
-    let variables = argv.map(OsString::into_vec).collect();
-    Some(supervisor.map_or(ExitCode::FAILURE, |supervisor| keep(supervisor, variables)))
+    let supervisor = Pid::from_raw(argv.next()?.to_str()?.parse().ok()?);
+    Some(keep(supervisor, argv.map(OsString::into_vec).collect()))
 }
 
 /// Waits for this child to end, and then does what is left to do.

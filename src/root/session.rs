@@ -14,8 +14,9 @@ use ground::denial::Denial;
 use ground::system_calls::{adopt_descriptor, execute, exit_now, find_beside};
 use ground::waiting::within_limit;
 use ground::wire::Wire;
-use nix::unistd::{Gid, geteuid};
+use nix::unistd::Gid;
 
+use crate::account::is_roots_own;
 use crate::hooks::Prepared;
 use crate::policy::file::{Launcher, Policy};
 use crate::privileges::{Unprivileged, keep_keyring_and_become};
@@ -71,7 +72,7 @@ pub fn resume_if_asked() -> Option<Begun> {
     let words: Vec<String> = std::env::args_os().flat_map(OsString::into_string).collect();
     let [name, launcher, user, groups, descriptors @ ..] = words.as_slice() else { return None };
     // Only root opens sessions, and only its program starts a root process by that name.
-    if name != NAME || !geteuid().is_root() {
+    if name != NAME || !is_roots_own() {
         return None;
     }
     let groups = parse_ids(groups)?.into_iter().map(Gid::from_raw).collect();

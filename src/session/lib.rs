@@ -32,7 +32,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, dup2_stdin, geteuid};
+use nix::unistd::{chdir, dup2_stdin, geteuid, getuid};
 
 use order::{Order, Place};
 use pam::{Session, Step};
@@ -46,7 +46,9 @@ const SERVICES: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 /// Opens the session and executes the mediator in it. Returns only on failure, of which the mediator has been told. To
 /// whoever else has started this program it says so.
 pub fn carry_out(words: impl Iterator<Item = OsString>) -> Option<&'static str> {
-    let order = geteuid().is_root().then(|| Order::read(words)).flatten();
+    // With a setuid bit, the real uid would be that of whoever called.
+    let is_root = getuid().is_root() && geteuid().is_root();
+    let order = is_root.then(|| Order::read(words)).flatten();
     let Some(mut order) = order else {
         return Some("sudospawner alone starts this program, in root mode (server.pam_service)");
     };

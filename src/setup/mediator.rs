@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use ground::system_calls::find_beside;
+
 /// The path of the mediator, which is beside this program.
 #[must_use]
 pub fn find_mediator() -> PathBuf {
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    own.with_file_name("sudospawner")
+    find_beside("sudospawner")
 }

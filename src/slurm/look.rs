@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ground::system_calls::find_beside;
 use ground::waiting::wait_for_any;
 use nix::unistd::{Gid, Uid};
 use root::unit_properties::Limits;
@@ -71,8 +72,7 @@ pub fn try_profiles(section: &Section, groups: &[Gid]) -> Vec<Seen> {
 pub fn look_at_node(section: &Section, policy: &str, profile: &Profile, limit: Duration) -> Seen {
     let programs = Programs::find(section);
     let seen = |fault: Option<String>| Seen { profile: profile.name.clone(), fault };
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let beside = own.with_file_name("sudospawner-slurm");
+    let beside = find_beside("sudospawner-slurm");
     let submission = Submission {
         name: NAME,
         output: "/dev/null",

@@ -55,6 +55,16 @@ pub struct Call {
 }
 
 impl Call {
+    /// What is known at the beginning.
+    #[must_use]
+    pub fn new(
+        words: Vec<OsString>,
+        caller: Result<Caller, Denial>,
+        inherited_umask: FileMode,
+    ) -> Self {
+        Self { words, caller, target: None, action: None, monitor: None, inherited_umask }
+    }
+
     /// For user mode: sudo has made this process the target.
     pub fn answer_in_user_mode(self) -> ExitCode {
         let command = read_command_line(&self.words);

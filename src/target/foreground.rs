@@ -31,7 +31,7 @@ pub fn become_server(mut begun: Begun) -> ExitCode {
 }
 
 fn execute_server(begun: &mut Begun) -> Result<Infallible, Error> {
-    let Begun { proof, policy, request, variables, wire, .. } = begun;
+    let Begun { proof, policy, request, variables, wire } = begun;
     let plan = Plan::read(request, variables.as_mut(), policy, proof)?;
     report_lowered_limits(policy, wire, proof);
     if let Some(limit) = plan.limits.iter().find(|limit| !limit.holds_here()) {

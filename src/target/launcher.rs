@@ -15,9 +15,11 @@ use std::fs::File;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ground::diagnostics;
 use ground::ending::{GRACE, LONGEST_ENDING};
 use ground::report::{HookResult, Report};
 use ground::wire::{Link, Wire};
+use log::LevelFilter;
 use nix::sys::stat::Mode as FileMode;
 use root::policy::file::{Launcher, Policy};
 use root::privileges::Unprivileged;
@@ -178,10 +180,11 @@ pub fn start_for_monitor(
 /// Continues in a process of its own after root is given up: a unit's first one, or one that a session was opened in.
 /// Becomes the server, or its supervisor. Returns only on failure, after telling the mediator why.
 pub fn go_on(mut begun: Begun) -> ExitCode {
+    diagnostics::start_logging("sudospawner", LevelFilter::Info);
     if begun.policy.server.launcher == Launcher::Systemd {
         return become_server(begun);
     }
-    let Begun { proof, policy, request, variables, wire, .. } = &mut begun;
+    let Begun { proof, policy, request, variables, wire } = &mut begun;
     // With a policy, the caller's umask does not matter.
     let umask = FileMode::empty();
     let session = variables.as_mut();

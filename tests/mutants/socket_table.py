@@ -42,7 +42,7 @@ SOCKET_MUTANTS: list[Mutant] = [
            "if announced.is_some_and(", "if false && announced.is_some_and(",
            ATTACKS + "a_request_that_is_none_or_another_is_refused", only="another"),
     mutant("door", "telling apart who else is made root", CONNECTION,
-           " || is_made_root()", "",
+           ".filter(|_| is_roots_own())", "",
            ATTACKS + "a_hub_behind_sudo_cannot_bring_a_connection_of_its_own"),
     mutant("door", "refusal of launchers beside it", "src/root/monitor.rs",
            '(Launcher::Process, "spawn") if ', '(Launcher::Process, "spawn") if false && ',

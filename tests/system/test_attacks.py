@@ -152,6 +152,23 @@ def test_subcommands_called_through_sudo_do_nothing_as_root(
         machine.run(["rm", secret, other])
 
 
+def name_as_roots_own(program: str | Path) -> Iterator[str]:
+    """Commands of bash that execute a program by the names of processes that root starts itself."""
+    held = "exec 3</etc/hostname 4>/dev/null 5</dev/null 6</dev/null"
+    for name, words in {
+        "sudospawner-keeper": "1 SUDOSPAWNER_USER=zoe SUDOSPAWNER_UID= PATH=/tmp",
+        "sudospawner-in-session": "Process zoe 0 3 4 5 6",
+    }.items():
+        yield f"{held}; exec -a {name} {program} {words}"
+
+
+@pytest.mark.parametrize("user", ["mal", "rhea"])
+def test_by_the_name_of_a_process_of_roots_nobody_is_one(mediator: RootMediator, user: str) -> None:
+    for line in name_as_roots_own(mediator.path):
+        run = mediator.machine.run(["bash", "-c", line], user=user, check=False)
+        assert json.loads(run.stdout)["code"] == "usage", run
+
+
 @pytest.mark.parametrize(
     ("owner", "mode"), [("root:root", "4755"), ("zoe:zoe", "4755"), ("root:shadow", "2755")]
 )
@@ -174,6 +191,9 @@ def test_a_mediator_with_a_setuid_bit_does_nothing_for_anyone(
             run = machine.run([copy, *options], user=user, env=env, input=spawn, check=False)
             assert (json.loads(run.stdout)["code"], run.returncode) == ("binary_setuid", 1), run
             assert "chmod ug-s" in run.stderr
+    for line in name_as_roots_own(copy):
+        run = machine.run(["bash", "-c", line], user=user, input=spawn, check=False)
+        assert (json.loads(run.stdout)["code"], run.returncode) == ("binary_setuid", 1), run
     machine.run(["rm", "/root/secret.toml"])
     assert machine.run(["test", "-e", "/run/hook-ran"], check=False).returncode == 1
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::{Due, find_hooks, run_found};
-use crate::account::{Account, Caller};
+use crate::account::{Account, Caller, parse_id};
 use crate::audit::{self, Record};
 use crate::policy::file::{Hooks, Policy};
 use crate::service_manager;
@@ -39,19 +39,19 @@ const LONGEST_TURN: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`Denial::HooksBusy`]; [`Denial::LaunchFailed`] if there can be no list.
 pub fn enter(settings: &Hooks, account: &Account, name: &str) -> Result<(File, Turn), Denial> {
-    let place = find_place(&account.uid.to_string(), name);
+    let place = find_place(account.uid.as_raw(), name);
     let turn = take_turn(&place, settings.timeout)?;
     roster::enter(&place).map(|held| (held, turn)).map_err(no_list)
 }
 
-fn find_place(uid: &str, name: &str) -> PathBuf {
-    [SERVERS, uid, name].iter().collect()
+fn find_place(uid: u32, name: &str) -> PathBuf {
+    [SERVERS, &uid.to_string(), name].iter().collect()
 }
 
 fn take_turn(place: &Path, timeout: Duration) -> Result<Turn, Denial> {
     let longest = LONGEST_TURN.saturating_add(timeout);
     let folder = place.parent().unwrap_or(place);
-    make_trusted(folder).map_err(|_| no_list(io::ErrorKind::PermissionDenied.into()))?;
+    make_trusted(folder).map_err(|_| no_list(Errno::EPERM.into()))?;
     Turn::wait_for(folder, longest).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Denial::HooksBusy { seconds: longest.as_secs() },
         _ => no_list(error),
@@ -80,8 +80,9 @@ pub fn run_hooks_after(name: &str, mut variables: Vec<Vec<u8>>, end: Option<End>
         let value = variables.iter().find_map(|word| word.strip_prefix(name.as_bytes()));
         String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
     };
-    let (user, uid) = (find("SUDOSPAWNER_USER="), find("SUDOSPAWNER_UID="));
-    let place = find_place(&uid, name);
+    let user = find("SUDOSPAWNER_USER=");
+    let Some(uid) = parse_id(&find("SUDOSPAWNER_UID=")) else { return };
+    let place = find_place(uid, name);
     let Ok(since) = fs::metadata(&place).and_then(|file| file.modified()) else { return };
     let mut turn = None;
     let done = Policy::load_for_root().and_then(|policy| {

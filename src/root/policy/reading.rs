@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ground::denial::Denial;
 pub use ground::denial::POLICY_PATH;
-use ground::unit_name::hides_others;
+use ground::unit_name::excludes_ptrace;
 use ground::units::find_resource;
 
 use super::file::{Launcher, Leftovers, Policy};
@@ -54,7 +54,8 @@ impl Policy {
         if policy.hooks.after_dir.is_some() && policy.server.leftovers == Leftovers::Keep {
             return Err("hooks.after_dir needs server.leftovers = \"kill\": its hooks run when all that a server left is gone".to_owned());
         }
-        if policy.hooks.after_dir.is_some() && policy.systemd.properties.iter().any(hides_others) {
+        if policy.hooks.after_dir.is_some() && policy.systemd.properties.iter().any(excludes_ptrace)
+        {
             return Err("hooks.after_dir needs CAP_SYS_PTRACE in CapabilityBoundingSet of systemd.properties: the first process of a unit opens its request in the monitor".to_owned());
         }
         if policy.server.launcher == Launcher::Slurm && policy.server.pam_service.is_some() {

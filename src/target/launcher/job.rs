@@ -79,8 +79,7 @@ pub fn become_program(
     mode: Mode,
     _: &Unprivileged,
 ) -> Error {
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let path = own.with_file_name(PROGRAM);
+    let path = system_calls::find_beside(PROGRAM);
     if mode == Mode::Root {
         match check_trusted(&path) {
             Ok(_) | Err(Distrust::Closed(..)) => {}
