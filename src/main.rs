@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
     let asked = supervisor::run_if_asked().or_else(keeper::run_if_asked);
     let asked = asked.or_else(foreground::run_hooks_after_if_asked);
-    if let Some(status) = asked.or_else(files::run_if_asked) {
+    if let Some(status) = asked.or_else(files::remover::run_if_asked) {
         return status;
     }
     let resumed = session::resume_if_asked().map(Ok);

@@ -105,11 +105,12 @@ async def test_what_writes_without_end_is_given_up(path):
     assert (caught.value.code, str(REPLY_LIMIT) in str(caught.value)) == ("reply_too_large", True)
 
 
-async def test_what_never_replies_is_given_up_and_told_so(path):
-    closed = asyncio.Event()
+def never_reply(begun, closed):
+    """Serve without a reply; say when the request is complete, and when the caller is gone."""
 
     async def serve(reader, writer):
         await reader.read(-1)
+        begun.set()
         # The Hub's direction is at its end: that the other one is closed, only a writer notices.
         with contextlib.suppress(ConnectionError):
             while True:
@@ -118,7 +119,12 @@ async def test_what_never_replies_is_given_up_and_told_so(path):
                 await asyncio.sleep(0.01)
         closed.set()
 
-    async with door_at(path, serve):
+    return serve
+
+
+async def test_what_never_replies_is_given_up_and_told_so(path):
+    closed = asyncio.Event()
+    async with door_at(path, never_reply(asyncio.Event(), closed)):
         with pytest.raises(MediatorError) as caught:
             await call(path, limit=0.2)
         await asyncio.wait_for(closed.wait(), LIMIT)
@@ -127,18 +133,7 @@ async def test_what_never_replies_is_given_up_and_told_so(path):
 
 async def test_a_call_that_is_cancelled_closes_the_connection_and_leaves_no_descriptor(path):
     begun, closed = asyncio.Event(), asyncio.Event()
-
-    async def serve(reader, writer):
-        await reader.read(-1)
-        begun.set()
-        with contextlib.suppress(ConnectionError):
-            while True:
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-        closed.set()
-
-    async with door_at(path, serve):
+    async with door_at(path, never_reply(begun, closed)):
         before = len(os.listdir("/proc/self/fd"))
         calling = asyncio.ensure_future(call(path))
         await asyncio.wait_for(begun.wait(), LIMIT)

@@ -5,6 +5,6 @@ use std::process::ExitCode;
 use target::{files, supervisor};
 
 fn main() -> ExitCode {
-    let asked = supervisor::run_if_asked().or_else(files::run_if_asked);
+    let asked = supervisor::run_if_asked().or_else(files::remover::run_if_asked);
     asked.unwrap_or_else(|| slurm::carry_out(std::env::args_os().skip(1)))
 }

@@ -104,14 +104,14 @@ impl Monitor {
             ForkResult::Parent { .. } => Ok(Self { decision: File::from(tell), request, link }),
             ForkResult::Child => {
                 drop((tell, link));
-                let mut work = Work { order, wire, request, followed: None };
+                let mut work = Work { order, wire, request, followed: Vec::new() };
                 match work.follow_decision(&decision) {
                     Ok(None) => {}
                     Ok(Some(launch)) => work.see_through(launch),
                     Err(denial) => {
                         end_children(GRACE);
                         work.wire.send(&denial.into());
-                        finish(work.followed);
+                        after::run_hooks_after(&Pid::this().to_string(), work.followed, None);
                     }
                 }
                 system_calls::exit_now(1)
@@ -125,8 +125,8 @@ struct Work<'a> {
     order: &'a Order<'a>,
     wire: Wire,
     request: File,
-    /// The variables of the hooks that will follow the server.
-    followed: Option<Vec<Vec<u8>>>,
+    /// The variables of the hooks that will follow the server; empty if there are none.
+    followed: Vec<Vec<u8>>,
 }
 
 impl Work<'_> {
@@ -202,7 +202,7 @@ impl Work<'_> {
             let _ = signals.into_iter().collect::<SigSet>().thread_block();
             let (held, taken) = after::enter(settings, target.account(), &Pid::this().to_string())?;
             self.wire.held = Some(held.into());
-            self.followed = Some(list_variables(&target, name));
+            self.followed = list_variables(&target, name);
             turn = Some(taken);
         }
         let report = |result| self.wire.send(&Report::Hook(result));
@@ -287,13 +287,12 @@ impl Work<'_> {
         drop(reports);
         if is_delivered(&delivered) {
             let _ = write(&deliver, &[DELIVERED]);
-            if leaves_something || self.followed.is_some() {
+            if leaves_something || !self.followed.is_empty() {
                 // A keeper does not use the Hub's log.
                 let _ = dup2_stderr(std::io::stdin());
-                let variables = self.followed.unwrap_or_default();
                 let kept: Vec<_> = held.iter().map(AsFd::as_fd).collect();
-                system_calls::execute_anew(&keeper::to_argv(supervisor, &variables), &kept);
-                keeper::keep(supervisor, variables);
+                system_calls::execute_anew(&keeper::to_argv(supervisor, &self.followed), &kept);
+                keeper::keep(supervisor, self.followed);
             }
             return;
         }
@@ -305,13 +304,6 @@ impl Work<'_> {
         if leaves_something || self.order.policy.server.launcher != Launcher::Slurm {
             end_children(GRACE);
         }
-        finish(self.followed);
-    }
-}
-
-/// Runs the hooks after a server whose caller never learnt of it.
-fn finish(followed: Option<Vec<Vec<u8>>>) {
-    if let Some(variables) = followed {
-        after::run_hooks_after(&Pid::this().to_string(), variables, None);
+        after::run_hooks_after(&Pid::this().to_string(), self.followed, None);
     }
 }

@@ -103,9 +103,9 @@ impl Unit {
             name_starter() + pipes,
             FOREGROUND.to_owned(),
         ]);
-        let Err(_) = call(RUN, &words, || {})? else { return Ok(()) };
+        let Err(_) = call(RUN, &words)? else { return Ok(()) };
         self.make_free()?;
-        let Err(sentence) = call(RUN, &words, || {})? else { return Ok(()) };
+        let Err(sentence) = call(RUN, &words)? else { return Ok(()) };
         // systemd keeps an earlier server's unit, as inactive, whose processes the kernel keeps.
         let shown = self.show()?;
         let is_kept = self.is_ours(&shown) && !self.is_started_here(&shown);
@@ -157,7 +157,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn show(&self) -> Result<String, Denial> {
-        self.control(&["show", STATE], || {})?.map_err(unavailable)
+        self.control(&["show", STATE])?.map_err(unavailable)
     }
 
     /// Ends every process of the unit, waits for that, and makes systemd forget the unit. A unit that is not
@@ -185,7 +185,10 @@ impl Unit {
     pub fn end_processes(&self, tell: impl FnOnce()) -> Result<bool, Denial> {
         let ours = self.is_ours(&self.show()?);
         if ours {
-            let _ = self.control(&["stop"], tell)?;
+            let mut stopping = Running::begin(CONTROL, &self.list_words(&["stop"]))?;
+            let _ = stopping.output.read_until_end_of(stopping.child, LONGEST_ENDING);
+            tell();
+            let _ = stopping.finish()?;
         } else {
             tell();
         }
@@ -197,7 +200,7 @@ impl Unit {
     /// # Errors
     /// [`Denial::LauncherUnavailable`].
     pub fn forget(&self) -> Result<(), Denial> {
-        self.control(&["reset-failed"], || {}).map(drop)
+        self.control(&["reset-failed"]).map(drop)
     }
 
     /// The same, if the unit is ours.
@@ -216,7 +219,7 @@ impl Unit {
             return;
         }
         let find = |name| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");
-        let _ = call(JOURNAL, &["--sync".to_owned()], || {});
+        let _ = call(JOURNAL, &["--sync".to_owned()]);
         let only = [
             format!("_SYSTEMD_INVOCATION_ID={}", find("InvocationID=")),
             "+".to_owned(),
@@ -231,7 +234,8 @@ impl Unit {
         let journal = null.map_err(|_| Errno::EIO).and_then(|null| {
             prepare(JOURNAL, &words)?.start(None, Some([to.as_fd(), null.as_fd()]))
         });
-        let _ = journal.map(|journal| wait_for(journal, &mut Output::default(), || {}));
+        let _ = journal
+            .map(|child| Running { program: JOURNAL, child, output: Output::default() }.finish());
     }
 
     /// Whether this program made the unit: it is transient and executes this program in the foreground.
@@ -248,14 +252,13 @@ impl Unit {
         self.is_ours(shown) && by_this.is_some_and(|(_, rest)| rest.starts_with([' ', ',']))
     }
 
-    fn control(
-        &self,
-        words: &[&str],
-        tell: impl FnOnce(),
-    ) -> Result<Result<String, String>, Denial> {
+    fn control(&self, words: &[&str]) -> Result<Result<String, String>, Denial> {
+        call(CONTROL, &self.list_words(words))
+    }
+
+    fn list_words(&self, words: &[&str]) -> Vec<String> {
         let how = ["--quiet", "--no-ask-password", "--", self.name.as_str()];
-        let words: Vec<String> = words.iter().chain(&how).map(|word| (*word).to_owned()).collect();
-        call(CONTROL, &words, tell)
+        words.iter().chain(&how).map(|word| (*word).to_owned()).collect()
     }
 }
 
@@ -268,42 +271,45 @@ fn prepare(program: &str, words: &[String]) -> Result<Program, Errno> {
     Program::new(words, ["LC_ALL=C"])
 }
 
-/// What one of systemd's programs wrote. If the program failed, this is the inner error. `tell` is called when it has
-/// ended, or takes long.
-fn call(
-    program: &str,
-    words: &[String],
-    tell: impl FnOnce(),
-) -> Result<Result<String, String>, Denial> {
-    let failed = |reason: String| unavailable(format!("{program}: {reason}"));
-    let at = |errno: Errno| failed(errno.to_string());
-    let (mut output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
-    let child =
-        prepare(program, words).and_then(|program| program.start(None, Some([input.as_fd(); 2])));
-    let child = child.map_err(at)?;
-    drop(input);
-    if program == RUN {
-        begin_grace_period();
-    }
-    let success = wait_for(child, &mut output, tell).map_err(at)?;
-    let success = success
-        .ok_or_else(|| failed(format!("no answer within {} seconds", LONGEST_CALL.as_secs())))?;
-    let text = String::from_utf8_lossy(&output.bytes).into_owned();
-    Ok(if success { Ok(text) } else { Err(text.trim().to_owned()) })
+/// What one of systemd's programs wrote. If the program failed, this is the inner error.
+fn call(program: &'static str, words: &[String]) -> Result<Result<String, String>, Denial> {
+    Running::begin(program, words)?.finish()
 }
 
-/// Whether a program succeeded; `None` if it did not end in time and was killed.
-fn wait_for(child: Pid, output: &mut Output, tell: impl FnOnce()) -> Result<Option<bool>, Errno> {
-    let mut in_time = output.read_until_end_of(child, LONGEST_ENDING);
-    tell();
-    if in_time == Ok(false) {
-        in_time = output.read_until_end_of(child, LONGEST_CALL);
+/// One of systemd's programs, which runs.
+struct Running {
+    program: &'static str,
+    child: Pid,
+    output: Output,
+}
+
+impl Running {
+    fn begin(program: &'static str, words: &[String]) -> Result<Self, Denial> {
+        let at = |errno: Errno| unavailable(format!("{program}: {errno}"));
+        let (output, input) = Output::keep(LONGEST_ANSWER).map_err(at)?;
+        let prepared = prepare(program, words);
+        let child = prepared.and_then(|it| it.start(None, Some([input.as_fd(); 2]))).map_err(at)?;
+        if program == RUN {
+            begin_grace_period();
+        }
+        Ok(Self { program, child, output })
     }
-    if in_time != Ok(true) {
-        let _ = kill(child, Signal::SIGKILL);
+
+    /// Waits for its end, and kills it if that does not come.
+    fn finish(mut self) -> Result<Result<String, String>, Denial> {
+        let Self { program, child, .. } = self;
+        let in_time = self.output.read_until_end_of(child, LONGEST_CALL) == Ok(true);
+        if !in_time {
+            let _ = kill(child, Signal::SIGKILL);
+        }
+        let success = waitpid(child, None) == Ok(WaitStatus::Exited(child, 0));
+        if !in_time {
+            let seconds = LONGEST_CALL.as_secs();
+            return Err(unavailable(format!("{program}: no answer within {seconds} seconds")));
+        }
+        let text = String::from_utf8_lossy(&self.output.bytes).into_owned();
+        Ok(if success { Ok(text) } else { Err(text.trim().to_owned()) })
     }
-    let success = waitpid(child, None)? == WaitStatus::Exited(child, 0);
-    Ok(in_time?.then_some(success))
 }
 
 /// Whether a unit is there, or what systemd runs after it; also if systemd does not say.
@@ -312,7 +318,7 @@ pub fn is_there(unit: &str) -> bool {
     let has_ended =
         |shown: String| shown == "ActiveState=inactive\n" || shown == "ActiveState=failed\n";
     unit.ends_with(".service")
-        && !call(CONTROL, &words, || {}).is_ok_and(|shown| shown.is_ok_and(has_ended))
+        && !call(CONTROL, &words).is_ok_and(|shown| shown.is_ok_and(has_ended))
 }
 
 fn unavailable(reason: String) -> Denial {

@@ -10,34 +10,25 @@
 //! folders for this machine alone, on NFS, too. So a folder's name has the machine's name, and the folders of other
 //! machines are left alone.
 
-use std::ffi::{CString, OsStr, OsString};
+pub mod remover;
+
+use std::ffi::{CString, OsStr};
 use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
 
-use ground::pidfd::Pidfd;
-use ground::system_calls;
-use ground::waiting::wait_for_any;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
-use nix::poll::{PollFd, PollFlags};
-use nix::sys::prctl;
-use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, chdir, close, dup2_stderr, dup2_stdin, dup2_stdout, geteuid};
+use nix::unistd::close;
 use root::privileges::Unprivileged;
 
 use crate::error::Error;
 use crate::request::files::Files;
 
-/// The remover's `argv[0]`, and its name in `ps`; see the supervisor's.
-const NAME: &str = "sudospawner-files";
 /// What stands for the folder in arguments and variables.
 const PLACEHOLDER: &str = "{files}";
 /// How many digits make a folder's name its own.
@@ -67,7 +58,7 @@ impl Folder {
         let place = find_place(proof)?;
         let failed = |reason| Error::FilesNotWritten { place: place.clone(), reason };
         let folder = Self::make(&place, proof).map_err(failed)?;
-        folder.leave_remover()?;
+        remover::leave(&folder.path, folder.lock.as_fd())?;
         for (name, text) in files {
             let written = folder.write_one(name, text);
             written.map_err(|errno| failed(explain(errno)))?;
@@ -109,48 +100,6 @@ impl Folder {
         file.write_all(text.as_bytes()).map_err(|error| to_errno(&error))?;
         // NFS may say only now that there is no room.
         close(file)
-    }
-
-    /// Leaves a process that removes the folder when this process has ended.
-    fn leave_remover(&self) -> Result<(), Error> {
-        let server = Pidfd::open(Pid::this()).map_err(Error::at("pidfd_open"))?;
-        match system_calls::fork().map_err(Error::at("fork"))? {
-            ForkResult::Parent { child } => match waitpid(child, None) {
-                Ok(WaitStatus::Exited(_, 0)) => Ok(()),
-                _ => Err(Error::at("the process that removes the server's files")(Errno::EAGAIN)),
-            },
-            ForkResult::Child => {
-                // A signal to all processes of the server's ends it, and the remover has work to do then.
-                let _ = SigSet::all().thread_block();
-                // Not a child of the server's, which may wait for its children.
-                match system_calls::fork() {
-                    Ok(ForkResult::Parent { .. }) => system_calls::exit_now(0),
-                    Ok(ForkResult::Child) => self.become_remover(&server),
-                    Err(_) => {}
-                }
-                system_calls::exit_now(1)
-            }
-        }
-    }
-
-    /// Returns only on failure.
-    fn become_remover(&self, server: &Pidfd) {
-        let numbers = [self.lock.as_raw_fd(), server.as_fd().as_raw_fd()];
-        let words = [OsString::from(NAME)].into_iter();
-        let words = words.chain(numbers.map(|number| number.to_string().into()));
-        let words = words.chain([self.path.clone().into_os_string()]);
-        let argv: Vec<CString> =
-            words.flat_map(|word| CString::new(word.into_encoded_bytes())).collect();
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-        let moved = null.and_then(|null| {
-            dup2_stdin(&null)?;
-            dup2_stdout(&null)?;
-            dup2_stderr(&null)?;
-            chdir("/")
-        });
-        if moved.is_ok() {
-            system_calls::execute_anew(&argv, &[self.lock.as_fd(), server.as_fd()]);
-        }
     }
 
     /// Where the files are.
@@ -257,39 +206,6 @@ fn fill(text: &[u8], folder: Option<&Path>) -> Option<CString> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.contains(PLACEHOLDER))?;
     let parts: Vec<&[u8]> = text.split(PLACEHOLDER).map(str::as_bytes).collect();
     CString::new(parts.join(folder?.as_os_str().as_encoded_bytes())).ok()
-}
-
-/// Whether a process is a remover, by its name.
-#[must_use]
-pub fn is_remover(pid: Pid) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|line| line.split(|byte| *byte == 0).next() == Some(NAME.as_bytes()))
-}
-
-/// If this process was started as a remover, waits for the server's end, and removes its files.
-#[must_use]
-pub fn run_if_asked() -> Option<ExitCode> {
-    let mut argv = std::env::args_os();
-    if argv.next()? != OsStr::new(NAME) {
-        return None;
-    }
-    // Root never has such files, and reads no further word of the command line.
-    let words = Some(argv.collect()).filter(|_| !geteuid().is_root());
-    Some(words.and_then(wait_and_remove).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
-}
-
-fn wait_and_remove(words: Vec<OsString>) -> Option<()> {
-    let [lock, server, path]: [OsString; 3] = words.try_into().ok()?;
-    let adopt = |word: OsString| system_calls::adopt_descriptor(word.to_str()?.parse().ok()?);
-    // The lock is held until the end.
-    let (_lock, server) = (adopt(lock)?, adopt(server)?);
-    let _ = prctl::set_name(c"sudospawner");
-    loop {
-        let mut watched = [PollFd::new(server.as_fd(), PollFlags::POLLIN)];
-        if wait_for_any(&mut watched, Duration::MAX).ok()?.contains(&true) {
-            return fs::remove_dir_all(path).ok();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -321,7 +321,7 @@ MUTANTS = [
            ".chain(wire.held.iter().map(AsFd::as_fd))", "",
            TURNS + "a_server_whose_keeper_was_killed_still_counts"),
     mutant("6", "a keeper for hooks after a server", "src/root/monitor.rs",
-           "if leaves_something || self.followed.is_some() {", "if leaves_something {",
+           "if leaves_something || !self.followed.is_empty() {", "if leaves_something {",
            AFTER_ENDS + "hooks_after_a_server_run_however_it_ended", only="root-kill_server"),
     mutant("6", "writing down what failed after a server", "src/root/hooks/after.rs",
            'let _ = syslog::write_line("sudospawner", Severity::Warning, &line);',

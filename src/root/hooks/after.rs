@@ -73,8 +73,8 @@ pub fn find_longest(settings: &Hooks) -> Option<Duration> {
 }
 
 /// Runs the hooks after a server, and takes it out of the list. Does nothing for a server that is not in the list: it
-/// has had no hooks before. The policy is read anew; `variables` are those of the hooks before; `end` is how the server
-/// ended, if that is known.
+/// has had no hooks before, nor if there are no variables. The policy is read anew; `variables` are those of the hooks
+/// before; `end` is how the server ended, if that is known.
 pub fn run_hooks_after(name: &str, mut variables: Vec<Vec<u8>>, end: Option<End>) {
     let find = |name: &str| {
         let value = variables.iter().find_map(|word| word.strip_prefix(name.as_bytes()));

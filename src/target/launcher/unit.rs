@@ -9,7 +9,7 @@ use nix::libc;
 use nix::unistd::Pid;
 
 use crate::error::Error;
-use crate::files;
+use crate::files::remover::is_remover;
 use crate::process::Process;
 use crate::process::census::Census;
 use crate::process::identity::{Identity, Started};
@@ -98,7 +98,7 @@ impl UnitState {
     /// Every process of the unit, except what removes the server's files.
     fn list_processes(&self) -> Vec<Pid> {
         let all = list_processes(&self.control_group);
-        all.into_iter().filter(|pid| !files::is_remover(*pid)).collect()
+        all.into_iter().filter(|pid| !is_remover(*pid)).collect()
     }
 }
 

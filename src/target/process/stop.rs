@@ -10,7 +10,7 @@ use super::identity::Identity;
 use super::stat::Stat;
 use super::{Process, poll_for_end};
 use crate::error::Error;
-use crate::files;
+use crate::files::remover::is_remover;
 use crate::request::Stop;
 use crate::supervisor;
 use ground::ending;
@@ -80,7 +80,7 @@ fn open_relatives(top: Pid, server: Pid, proof: &Unprivileged) -> Vec<Process> {
     Census::take()
         .list_descendants(top)
         .into_iter()
-        .filter(|pid| *pid != server && !files::is_remover(*pid))
+        .filter(|pid| *pid != server && !is_remover(*pid))
         // If no descriptor is left for a process, it is neither waited for nor counted.
         .filter_map(|pid| Process::open(&Identity { pid, started: None }, proof).ok().flatten())
         .collect()
