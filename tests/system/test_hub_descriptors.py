@@ -93,6 +93,21 @@ def test_a_supervisor_that_its_user_stops_keeps_no_descriptor_of_the_hub(hub: Hu
     hub.machine.run(["pkill", "-KILL", "--uid", "zoe"])
 
 
+@pytest.mark.parametrize("place", ["journal", "file"])
+def test_a_server_whose_log_goes_elsewhere_takes_no_descriptor_of_the_hub(
+    hub: Hub, place: str
+) -> None:
+    policy = "/etc/sudospawner/policy.toml"
+    hub.machine.write(policy, f'[server]\nlog = "{place}"\n')
+    try:
+        before = count_logs(hub)
+        hub.start_server("zoe")
+        wait_until(lambda: count_logs(hub) == before, "the end of the mediator's messages")
+        hub.stop_server("zoe")
+    finally:
+        hub.machine.run(["rm", "-r", "/etc/sudospawner"])
+
+
 def count_logs(hub: Hub) -> int:
     """How many pipes the Hub's process reads from."""
     ends = hub.machine.run(f"find /proc/{hub.pid}/fd -lname 'pipe:*' -perm -u+r ! -perm -u+w")

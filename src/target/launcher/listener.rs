@@ -1,7 +1,9 @@
 //! Finds who listens on a TCP port in the server's network namespace.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+mod sock_diag;
+mod table;
+
+use std::fs;
 use std::path::Path;
 
 use nix::unistd::{Pid, Uid};
@@ -17,9 +19,6 @@ pub enum Listening {
     Other(u32),
 }
 
-/// The kernel's state of a listening socket, TCP_LISTEN in `include/net/tcp_states.h`.
-const LISTEN: &str = "0A";
-
 /// Looks for sockets that listen on `port`, at any address, as the process `server` sees them. Where /proc
 /// hides that process from this one (hidepid), as this one sees them.
 ///
@@ -27,60 +26,26 @@ const LISTEN: &str = "0A";
 /// cannot know which one the Hub will reach.
 #[must_use]
 pub fn find_listeners(server: Pid, port: u16, target: Uid) -> Listening {
-    let mut found = Listening::Nobody;
     let is_visible = Path::new(&format!("/proc/{server}")).exists();
     let process = if is_visible { server.to_string() } else { "self".to_owned() };
-    for table in ["tcp", "tcp6"] {
-        // If there is no such file, there is no IPv6, or the server has just ended and will be reported.
-        let Ok(file) = File::open(format!("/proc/{process}/net/{table}")) else {
-            continue;
-        };
-        for line in BufReader::new(file).lines().skip(1).map_while(Result::ok) {
-            let Some(socket) = Socket::parse(&line) else { break };
-            if socket.port != port {
-                continue;
-            }
-            if socket.uid != target.as_raw() {
-                return Listening::Other(socket.uid);
-            }
-            found = Listening::Target;
-        }
+    let owners = if shares_our_network(&process) { sock_diag::list_owners(port) } else { None };
+    let owners = owners.unwrap_or_else(|| table::list_owners(&process, port));
+    match owners.iter().find(|uid| **uid != target.as_raw()) {
+        Some(other) => Listening::Other(*other),
+        None if owners.is_empty() => Listening::Nobody,
+        None => Listening::Target,
     }
-    found
 }
 
-/// A listening socket, from a row of proc_net_tcp.
-#[derive(Debug, PartialEq, Eq)]
-struct Socket {
-    port: u16,
-    uid: u32,
-}
-
-impl Socket {
-    /// Reads a row. `None` at the first that does not listen, since the listening ones come first (see
-    /// `Documentation/networking/proc_net_tcp.rst` of the kernel).
-    fn parse(row: &str) -> Option<Self> {
-        let mut fields = row.split_ascii_whitespace();
-        let (_, port) = fields.nth(1)?.rsplit_once(':')?;
-        if fields.nth(1)? != LISTEN {
-            return None;
-        }
-        Some(Self { port: u16::from_str_radix(port, 16).ok()?, uid: fields.nth(3)?.parse().ok()? })
-    }
+/// Whether a process is known to be in this one's network namespace.
+fn shares_our_network(process: &str) -> bool {
+    let read = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    process == "self" || read(process).is_some_and(|found| Some(found) == read("self"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_row_that_listens_tells_port_and_owner_and_any_other_nothing() {
-        let listening = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 12345 1 0 100 0 0 10 0";
-        assert_eq!(Socket::parse(listening), Some(Socket { port: 8080, uid: 1001 }));
-        assert_eq!(Socket::parse(&listening.replace(" 0A ", " 01 ")), None);
-        assert_eq!(Socket::parse("nonsense"), None);
-        assert_eq!(Socket::parse(""), None);
-    }
 
     #[test]
     fn a_socket_of_ours_is_found_and_to_another_account_it_is_a_strangers() {
@@ -91,5 +56,21 @@ mod tests {
         assert_eq!(find_listeners(Pid::this(), port, me), Listening::Target);
         assert_eq!(find_listeners(Pid::this(), port, other), Listening::Other(me.as_raw()));
         assert_eq!(find_listeners(Pid::this(), 0, me), Listening::Nobody);
+    }
+
+    #[test]
+    fn both_ways_find_the_listening_sockets_of_both_families_and_no_other() {
+        let me = nix::unistd::geteuid().as_raw();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = std::net::TcpListener::bind(address) else { continue };
+            let address = socket.local_addr().unwrap();
+            let client = std::net::TcpStream::connect(address).unwrap();
+            let _accepted = socket.accept().unwrap();
+            let own = client.local_addr().unwrap().port();
+            for (port, owners) in [(address.port(), vec![me]), (own, vec![])] {
+                assert_eq!(sock_diag::list_owners(port), Some(owners.clone()));
+                assert_eq!(table::list_owners("self", port), owners);
+            }
+        }
     }
 }

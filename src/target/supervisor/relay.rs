@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup2_stderr};
 
 use super::inherited::LogPlace;
 use super::log_file::LogFile;
@@ -67,8 +67,12 @@ impl Relay {
     /// Makes the relay for the reading end of the server's output.
     ///
     /// # Errors
-    /// What fcntl(2) says.
+    /// What fcntl(2) or dup2(2) says.
     pub fn new(output: OwnedFd, server: Pid, place: LogPlace) -> Result<Self, Errno> {
+        if place != LogPlace::Hub {
+            // Our stdin is /dev/null. The pipe to the Hub would cost the Hub a descriptor.
+            dup2_stderr(std::io::stdin())?;
+        }
         // The reading end is ours alone, so making it non-blocking affects nobody else.
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
