@@ -23,7 +23,7 @@ DEBIAN ?=
 # The same source gives the same binary wherever it is built, so no path of this computer may get into it.
 wheel: export RUSTFLAGS = --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 
-.PHONY: help check test test-vm wheel deb release docs demo demo-caches bench fuzz mutants clean
+.PHONY: help check test test-vm wheel deb release docs pictures site demo demo-caches bench fuzz mutants clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -80,8 +80,16 @@ release: ## what is published: wheels for two architectures, source, source with
 	cd spawner-py && $(TOOLS)/maturin sdist --out ../$(RELEASE)
 	@cd tests && $(TOOLS)/python -B -m machine.release ../$(RELEASE)
 
-docs: ## the documentation as a site with a search, into target/docs; a warning is an error
+docs: pictures ## the documentation: its pictures anew, and then the site
+	@$(MAKE) --no-print-directory site
+
+pictures: wheel ## docs/pictures, from a real Hub, a real terminal and the texts of the drawings
+	@$(PREPARE) demo more slurm
+	@cd tests && exec $(TOOLS)/python -B -m pictures
+
+site: ## the documentation as a site with a search, into target/docs; a warning is an error
 	@$(PREPARE) docs
+	@echo "==> the site, into target/docs"
 	@$(CACHE)/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --nitpicky \
 		-d target/docs-cache docs target/docs
 	@echo "==> target/docs/index.html"

@@ -1,4 +1,4 @@
-"""How Sphinx makes a site of this folder: `make docs`."""
+"""How Sphinx makes a site of this folder: `make site`."""
 
 import re
 from pathlib import Path

@@ -24,6 +24,14 @@ fn read_all(folder: &str) -> Vec<(String, String)> {
     files
 }
 
+/// The contents of every page of `docs`.
+fn read_pages() -> Vec<String> {
+    let folder = format!("{}/docs", env!("CARGO_MANIFEST_DIR"));
+    let names = std::fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".md")).map(|name| read(&format!("docs/{name}"))).collect()
+}
+
 /// What stands in backquotes.
 fn words_in_backquotes(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -192,6 +200,34 @@ fn the_architecture_has_a_paragraph_on_every_member() {
         members += 1;
     }
     assert!(members > 5);
+}
+
+/// What stands in place of each picture that a text shows, and the picture.
+fn pictures_in(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("![").skip(1).filter_map(|rest| rest.split(')').next()?.split_once("]("))
+}
+
+#[test]
+fn each_picture_is_on_a_page_and_never_without_words_in_its_place() {
+    let mut shown = BTreeSet::new();
+    let readme = read("README.md").replace("](docs/", "](");
+    for page in read_pages().into_iter().chain([readme]) {
+        for (words, picture) in pictures_in(&page) {
+            assert!(words.len() > 80 && words.ends_with('.'), "{picture}: {words}");
+            shown.insert(picture.trim_start_matches("pictures/").to_owned());
+        }
+    }
+    let folder = format!("{}/docs/pictures", env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(folder).unwrap();
+    let files: BTreeSet<String> =
+        files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let (texts, pictures): (BTreeSet<_>, BTreeSet<_>) =
+        files.into_iter().partition(|name| name.ends_with(".dot"));
+    assert!(pictures.len() > 6);
+    assert_eq!(shown, pictures);
+    for text in texts {
+        assert!(pictures.contains(&text.replace(".dot", ".svg")), "{text}");
+    }
 }
 
 #[test]
