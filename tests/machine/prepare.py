@@ -2,8 +2,9 @@
 
     python3 -m machine.prepare [NEED …]      the default is everything but `vm`
 
-A need is `build` (formats, lints, the wheel), `demo`, `suite` (all tests and benchmarks), `release`
-(wheels for other computers), `vm` (the tests in the virtual machine) or the name of a cache.
+A need is `build` (formats, lints, the wheel), `demo`, `suite` (all tests and benchmarks), `docs`
+(the site), `release` (wheels for other computers), `vm` (the tests in the virtual machine) or the
+name of a cache.
 Changes nothing else on the host. Needs root only if something is missing.
 """
 
@@ -46,6 +47,7 @@ RUST_TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 NEEDS: dict[str, tuple[dict[str, str], list[Cache]]] = {
     "build": (BUILD, [cache_named("tests")]),
     "demo": (MACHINE, [DEBIANS[NEWEST], cache_named("hub6"), cache_named("node")]),
+    "docs": (BUILD | {"mandoc": "/usr/bin/mandoc"}, [cache_named("docs")]),
     "release": (BUILD, [cache_named("tests"), cache_named("release")]),
     "suite": (SUITE, [cache for cache in CACHES if cache.name not in ("docs", "release")]),
     "vm": (BUILD | VM, [cache_named("tests"), DISK]),

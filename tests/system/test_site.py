@@ -58,7 +58,7 @@ def site() -> dict[Path, Document]:
     """Every page of the site, made anew."""
     made = subprocess.run(["make", "site"], cwd=REPOSITORY, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
-    return {file: Document(file) for file in SITE.glob("*.html")}
+    return {file: Document(file) for file in SITE.rglob("*.html")}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,7 @@ def test_every_page_is_reachable_from_the_first(site: dict[Path, Document]) -> N
         reached.add(file)
         waiting += [follow(file, link)[0] for link in site[file].links if "://" not in link]
     pages = {SITE / f"{page.stem}.html" for page in DOCS.glob("*.md")}
+    pages |= {SITE / f"man/{page.stem}.html" for page in DOCS.glob("man/*")}
     assert len(pages) > 10
     assert pages <= reached
 
@@ -117,6 +118,10 @@ def test_every_link_within_the_site_leads_to_a_place(site: dict[Path, Document])
     assert broken == []
 
 
+def test_options_have_two_dashes(site: dict[Path, Document]) -> None:
+    assert "--server-name" in (SITE / "man/sudospawner.html").read_text()
+
+
 def test_the_search_knows_the_words_of_the_pages(site: dict[Path, Document]) -> None:
     index = (SITE / "searchindex.js").read_text()
     assert SITE / "search.html" in site
@@ -129,7 +134,7 @@ def test_on_a_telephone_no_page_scrolls_sideways(
 ) -> None:
     page.set_viewport_size(TELEPHONE)
     for file in sorted(site):
-        page.goto(f"{address}/{file.name}")
+        page.goto(f"{address}/{file.relative_to(SITE)}")
         if file.stem == "index":
             page.screenshot(path=artifacts / "site-on-a-telephone.png", full_page=True)
         content = page.locator("meta[name=viewport]").first.get_attribute("content") or ""
