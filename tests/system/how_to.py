@@ -2,7 +2,8 @@
 
 A fenced block marked `bash` is run by bash as root, and has to succeed. In one marked `console`,
 what follows `# ` is run, whatever its exit status, and has to print what the page shows; `...`
-stands for anything. Other blocks are not for running.
+stands for anything. One marked `sh` is a program, whose second line says where it belongs. Other
+blocks are not for running.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from machine.installation import REPOSITORY
 from machine.machine import Machine
 
 # What the mediator says first where the tests were started with a low limit of open files.
@@ -44,12 +46,29 @@ def read_sections(page: Path) -> list[Section]:
     # A comment in a block is no heading.
     blank = FENCE.sub(lambda found: "\n" * found[0].count("\n"), page.read_text())
     lines = page.read_text().split("\n")
-    starts = [n for n, line in enumerate(blank.split("\n")) if re.match(r"##+ ", line)]
+    starts = [n for n, line in enumerate(blank.split("\n")) if re.match(r"#+ ", line)]
     sections = [
         Section(lines[start].lstrip("# "), "\n".join(lines[start:end]))
         for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)
     ]
     return [section for section in sections if section.list_blocks()]
+
+
+def read_blocks(page: str, language: str) -> list[str]:
+    """The texts of the fenced blocks of a page of `docs` that are marked so."""
+    blocks = (Block(*found) for found in FENCE.findall((REPOSITORY / "docs" / page).read_text()))
+    return [block.text for block in blocks if block.language == language]
+
+
+def read_place(program: str) -> str:
+    """Where a program of a page belongs."""
+    return program.splitlines()[1].removeprefix("# ")
+
+
+def read_program(page: str, place: str) -> str:
+    """The program of a page of `docs` that belongs there."""
+    [program] = [text for text in read_blocks(page, "sh") if read_place(text) == place]
+    return program
 
 
 def read_dialogue(text: str) -> Iterator[tuple[str, str]]:

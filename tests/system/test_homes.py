@@ -7,15 +7,12 @@ home as anyone but its user. Homes that hang are in `test_hanging_homes.py`.
 from __future__ import annotations
 
 import json
-import re
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from machine.caches import Cache
-from machine.installation import REPOSITORY
 from machine.machine import Machine
 from system.homes import (
     HOME,
@@ -25,6 +22,7 @@ from system.homes import (
     prepare_fuse,
     set_server,
 )
+from system.how_to import read_program
 from system.mediator import Answer, Mediator, RootMediator, wait_for_file, wait_until
 from system.units import MODES, mediator_in
 
@@ -159,11 +157,8 @@ def test_a_home_is_mounted_when_its_server_enters_it_and_not_before(
 @pytest.mark.parametrize("mediator", ["root", "unit"], indirect=True)
 def test_a_home_is_made_by_the_hook_that_the_page_shows(mediator: RootMediator) -> None:
     machine = mediator.machine
-    page = (REPOSITORY / "docs/hooks.md").read_text()
-    _, section = page.split("## A home that is made at the first start\n")
-    [hook] = re.findall(r"(?:^    .*\n)+", section.split("## ")[0], re.MULTILINE)
     set_server(mediator, 'log = "file"')
-    mediator.add_hook("10-home", textwrap.dedent(hook))
+    mediator.add_hook("10-home", read_program("hooks.md", "/etc/sudospawner/roothooks.d/10-home"))
     try:
         for _ in range(2):
             seen = start_and_report(mediator, "/home/nohome", "nohome")

@@ -6,7 +6,6 @@ The tests are the page's sections in their order: each needs those before it.
 from __future__ import annotations
 
 import re
-import textwrap
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +18,14 @@ from machine.environments import Downloads
 from machine.installation import REPOSITORY, find_debian_package, find_wheel
 from machine.machine import Machine
 from system.browser import Browser, run_a_cell_and_stop
-from system.how_to import Section, read_sections, run_section
+from system.how_to import (
+    Section,
+    is_shown,
+    read_blocks,
+    read_dialogue,
+    read_sections,
+    run_section,
+)
 from system.mediator import wait_until
 
 DEBIANS = (13, 12)
@@ -175,6 +181,34 @@ def test_the_programs_of_the_wheel_are_the_debian_packages(bare_machine: Machine
         assert bare_machine.run(compare, check=False).returncode == 0
 
 
+# What Fedora's files are like.
+NO_SHADOW = """
+gpasswd --delete rhea shadow
+chmod 0000 /etc/shadow
+chgrp root /etc/shadow
+groupdel shadow
+"""
+
+
+def test_where_files_are_as_on_fedora_the_commands_for_it_let_rhea_check_passwords(
+    bare_machine: Machine,
+) -> None:
+    [section] = [one for one in PAGE if one.heading == "Passwords: PAM without root"]
+    [setting] = [block.text for block in section.list_blocks() if block.language == "shell"]
+    [*_, (_, trial)] = [block for block in section.list_blocks() if block.language == "console"]
+    [(command, shown)] = read_dialogue(trial)
+    bare_machine.run(NO_SHADOW)
+
+    def is_right() -> bool:
+        line = ["bash", "-c", f"{command} 2>&1"]
+        ended = bare_machine.run(line, input=f"{PASSWORD}\n", check=False)
+        return is_shown(shown, ended.stdout)
+
+    assert not is_right()
+    bare_machine.run(["bash", "-e", "-c", setting])
+    assert is_right()
+
+
 def test_the_script_does_it_all_in_one(
     bare_machine: Machine, registries: dict[str, str], visitor: Browser
 ) -> None:
@@ -194,10 +228,8 @@ def test_the_script_does_it_all_in_one(
 
 def test_the_values_for_kubernetes_are_those_of_its_page() -> None:
     values = (EXAMPLES / "kubernetes/values.yaml").read_text()
-    page = (REPOSITORY / "docs/kubernetes.md").read_text()
-    start = page.index("    hub:\n      config:\n        KubeSpawner:")
-    shown = textwrap.dedent(page[start:].partition("\n\n")[0])
-    context = shown.partition("container_security_context:\n")[2]
+    [shown] = read_blocks("kubernetes.md", "yaml")
+    context = shown.partition("container_security_context:\n")[2].rstrip()
     assert context and context in "\n".join(
         line for line in values.splitlines() if not line.lstrip().startswith("#")
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.cookiejar
 import json
-import textwrap
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,6 +23,7 @@ from machine.installation import REPOSITORY
 from machine.kernel import Kernel
 from machine.machine import Machine
 from system.bundle import Bundle, SecurityContext
+from system.how_to import read_blocks
 from system.images import CONTEXT, Image, boot_builder, build, make_base, open_image, read_base
 from system.mediator import wait_until
 from system.pods import ALL, LOOK, NONE, PAGE, take_outcome
@@ -171,9 +171,7 @@ CMD ["start-notebook.py"]
 @pytest.fixture(scope="module")
 def pod_image(builder: Machine) -> Image:
     """The image of docs/kubernetes.md."""
-    page = (REPOSITORY / "docs/kubernetes.md").read_text()
-    block = page[page.index("    FROM ") :].partition("\n\n")[0]
-    dockerfile = textwrap.dedent(block) + "\n"
+    [dockerfile] = read_blocks("kubernetes.md", "dockerfile")
     build(builder, BASE_NOTEBOOK.format(base=BASE), read_base(dockerfile))
     builder.write(f"{CONTEXT}/roothooks.d/01-look", LOOK)
     build(builder, dockerfile, "pod")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from playwright.sync_api import Page, expect
 
 from machine.caches import Cache
 from machine.hub import Hub, HubError
-from machine.installation import EXAMPLE_PATH, REPOSITORY, SUDOERS
+from machine.installation import EXAMPLE_PATH, SUDOERS
 from machine.kernel import Kernel
 from machine.machine import Machine
 from system.browser import log_in
+from system.how_to import read_program
 from system.mediator import wait_until
 
 POLICY = Path("/etc/sudospawner/policy.toml")
@@ -76,13 +76,6 @@ def list_processes(machine: Machine, name: str) -> list[str]:
 def add_hook(machine: Machine, name: str, program: str) -> None:
     """Put a hook into the folder that the example policy names."""
     machine.write(HOOKS / name, program, mode=0o755)
-
-
-def read_example() -> str:
-    """The hook that the page shows in full."""
-    page = (REPOSITORY / "docs/hooks.md").read_text()
-    [example] = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    return example
 
 
 def wait_for_nothing(machine: Machine) -> None:
@@ -201,7 +194,8 @@ def test_the_example_hook_mounts_for_its_server_alone_and_is_gone_with_it(root_h
     machine = root_hub.machine
     policy = (SUDOERS / "policy.toml").read_text()
     machine.write(POLICY, policy.replace("# timeout_seconds = 5", "timeout_seconds = 60"))
-    add_hook(machine, "20-projects", read_example())
+    program = read_program("hooks.md", "/etc/sudospawner/roothooks.d/20-projects")
+    add_hook(machine, "20-projects", program)
     for user in ("zoe", "wash"):
         machine.write(f"/srv/projects/{user}/data", f"{user}'s", owner="rhea", mode=0o600)
         machine.run(["chown", "rhea:", f"/srv/projects/{user}"])

@@ -6,7 +6,6 @@ The server with the buckets checks the signature of each request.
 from __future__ import annotations
 
 import subprocess
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from machine.installation import REPOSITORY
 from machine.machine import Machine
 from system.after_hooks import LAUNCHERS, Followed, followed_in
 from system.conftest import install_what_is_tested
+from system.how_to import read_program
 from system.mediator import Answer, wait_for_file, wait_until
 
 EXAMPLES = REPOSITORY / "examples/s3"
@@ -129,9 +129,8 @@ def read_as(machine: Machine, user: str, spawned: Answer, path: str) -> str:
 
 
 def test_the_page_shows_the_hook_that_is_among_the_examples() -> None:
-    page = (REPOSITORY / "docs/hooks.md").read_text()
-    hook = textwrap.indent((EXAMPLES / "mount").read_text(), "    ")
-    assert f"\n\n{hook}\n" in page.partition("## An S3 bucket\n")[2].partition("\n## ")[0]
+    hook = read_program("hooks.md", "/etc/sudospawner/roothooks.d/30-s3")
+    assert hook == (EXAMPLES / "mount").read_text()
 
 
 def test_a_server_reads_and_writes_its_users_bucket_and_nobody_else_does(

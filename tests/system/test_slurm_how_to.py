@@ -12,7 +12,7 @@ from system.how_to import Section, read_sections, run_section
 from system.slurm import Cluster
 from system.slurm_hub import JobHub
 
-PAGE = REPOSITORY / "docs/slurm.md"
+PAGE = read_sections(REPOSITORY / "docs/slurm.md")
 # The page's Hub listens where the tests' Hub does.
 PORTS = 'c.JupyterHub.hub_bind_url = ""\nc.JupyterHub.hub_port = {port}\n'
 
@@ -35,11 +35,12 @@ def test_the_page_leads_from_a_cluster_to_a_server_on_a_node(cluster: Cluster) -
     install_wheel(cluster.machine, hub6)
     install_sudoers(cluster.machine, hub6)
     configuration = ""
-    for section in read_sections(PAGE):
+    for section in PAGE:
         text = put_places(section.text, str(hub6.path))
         own = Section(section.heading, text)
         run_section(own, cluster.machine, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-        configuration += "".join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
+        if section.heading == "The Hub":
+            [configuration] = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
     assert "SudoSpawner" in configuration
     hub = PageHub(cluster)
     hub.use(configuration)
