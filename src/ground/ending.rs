@@ -4,6 +4,7 @@
 //! signals to the direct children reach every descendant in the end. The kernel does not reuse a child's pid
 //! before this process has reaped the child.
 
+use std::fs::read_to_string;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -114,17 +115,19 @@ fn finish(mut ending: Ending) {
     }
 }
 
-/// The children of this process, which has one thread.
+/// The children of this process.
 #[must_use]
 pub fn list_children() -> Vec<Pid> {
     list_children_of(Pid::this())
 }
 
-/// The children of a process with one thread.
+/// The children of a process. The kernel lists them for each thread, and so looks at no other process.
 #[must_use]
 pub fn list_children_of(process: Pid) -> Vec<Pid> {
-    let path = format!("/proc/{process}/task/{process}/children");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let threads =
+        std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| read_to_string(thread.path().join("children")).ok());
+    let text = lists.collect::<Vec<_>>().join(" ");
     let pids = text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
     pids.map(Pid::from_raw).collect()
 }

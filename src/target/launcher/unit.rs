@@ -11,7 +11,6 @@ use nix::unistd::Pid;
 use crate::error::Error;
 use crate::files::remover::is_remover;
 use crate::process::Process;
-use crate::process::census::Census;
 use crate::process::identity::{Identity, Started};
 use crate::process::stop::{Stopped, end_server};
 use crate::process::usage::{Usage, measure_processes};
@@ -213,7 +212,7 @@ pub fn measure_in_unit(
         return Ok(None);
     }
     if let Some(server) = server {
-        let usage = measure_processes(server.pid, &state.list_processes(), &Census::take(), proof);
+        let usage = measure_processes(server.pid, &state.list_processes(), proof);
         return Ok(Some(UnitStatus::Alive(usage)));
     }
     link.send_word(FORGET).map_err(Error::at("asking the monitor"))?;

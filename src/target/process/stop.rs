@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::unistd::Pid;
 
-use super::census::Census;
+use super::census::list_descendants;
 use super::identity::Identity;
 use super::stat::Stat;
 use super::{Process, poll_for_end};
@@ -77,8 +77,7 @@ fn find_supervisor(server: &Process, proof: &Unprivileged) -> Result<Option<Proc
 
 /// All of the target's processes below `top`, except the server itself and what removes its files.
 fn open_relatives(top: Pid, server: Pid, proof: &Unprivileged) -> Vec<Process> {
-    Census::take()
-        .list_descendants(top)
+    list_descendants(top)
         .into_iter()
         .filter(|pid| *pid != server && !is_remover(*pid))
         // If no descriptor is left for a process, it is neither waited for nor counted.

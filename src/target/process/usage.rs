@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use root::privileges::Unprivileged;
 
 use super::Process;
-use super::census::Census;
+use super::census::{Census, list_descendants};
 use crate::error::Error;
 use crate::request::Status;
 
@@ -39,20 +39,15 @@ pub fn measure_server(
     if server.signal(0).is_err() || !server.is_alive() {
         return Ok(None);
     }
-    let census = Census::take();
-    let mut processes = census.list_descendants(server.pid);
+    let mut processes = list_descendants(server.pid);
     processes.push(server.pid);
-    Ok(Some(measure_processes(server.pid, &processes, &census, unprivileged)))
+    Ok(Some(measure_processes(server.pid, &processes, unprivileged)))
 }
 
-/// Measures a server and everything that belongs to it.
+/// Measures a server and everything that belongs to it, the server itself among them.
 #[must_use]
-pub fn measure_processes(
-    server: Pid,
-    processes: &[Pid],
-    census: &Census,
-    unprivileged: &Unprivileged,
-) -> Usage {
+pub fn measure_processes(server: Pid, processes: &[Pid], unprivileged: &Unprivileged) -> Usage {
+    let census = Census::take(processes);
     let found = || processes.iter().filter_map(|pid| census.find(*pid));
     let add = |sum: u64, amount: u64| sum.saturating_add(amount);
     let uptime = census.find(server).map(sysinfo::Process::run_time).unwrap_or_default();
