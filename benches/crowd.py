@@ -32,21 +32,21 @@ done
 class Measured:
     """What was measured of so many servers; times in seconds, memory in kB.
 
-    `start` and `stop` are of one server while all others run; `start_busy` and `stop_busy` are the
-    seconds for each while many are started or stopped at the same time.
+    `start` and `stop` are of one more server while all others run. `memory` and `descriptors` are
+    what the Hub's process has more than before, `machine` and `beside` what each server takes of
+    the machine, and beside itself.
     """
 
     servers: int
     start_all: float
-    start_busy: float
     start: float
     memory: float
     descriptors: int
     beside: float
+    machine: float
     poll_all: float
     find_all: float
     stop: float
-    stop_busy: float
     stop_all: float
 
 
@@ -117,12 +117,13 @@ def measure_size(machine: Machine, accounts: list[str], servers: int, at_once: i
     }
     with running(machine, "start", plan) as process:
         empty = process.read()
-        before = take_census(machine)
+        before, available = take_census(machine), read_available_memory()
         process.go_on()
         full = process.read()
         started = full["started"]
         report(f"{servers} servers started in {started['seconds']:.1f} s")
         refuse_failures(started["failures"])
+        left = read_available_memory()
         beside = sum_beside(before, take_census(machine), full["servers"])
         process.go_on()
         then = process.read()
@@ -144,17 +145,22 @@ def measure_size(machine: Machine, accounts: list[str], servers: int, at_once: i
     return Measured(
         servers=servers,
         start_all=started["seconds"],
-        start_busy=started["last"],
         start=alone["start"],
         memory=full["memory"] - empty["memory"],
         descriptors=full["descriptors"] - empty["descriptors"],
         beside=beside / servers,
+        machine=(available - left) / servers,
         poll_all=then["polled"]["seconds"],
         find_all=find_all,
         stop=alone["stop"],
-        stop_busy=stopped["last"],
         stop_all=stopped["seconds"],
     )
+
+
+def read_available_memory() -> int:
+    """Return what the computer has left in kB: the kernel's part of a server counts, too."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
 
 
 def sum_beside(before: dict[int, Any], after: dict[int, Any], servers: list[int]) -> int:

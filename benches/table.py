@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BEGIN = "<!-- table: begin (written by `benches/run --write`) -->"
-END = "<!-- table: end -->"
 HEADINGS = ("measured", "compared with", "ours", "upstream", "ours ÷ compared", "goal", "result")
 
 
@@ -108,19 +106,28 @@ def format_duration(seconds: float) -> str:
 
 def format_table(rows: Iterable[Row]) -> str:
     """Format the rows as a Markdown table with aligned columns."""
-    lines = [HEADINGS, *(row.list_cells() for row in rows)]
+    return align([HEADINGS, *(row.list_cells() for row in rows)])
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Format lines of cells, the first of them the headings, as a Markdown table."""
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    lines.insert(1, tuple("-" * width for width in widths))
+    lines = [lines[0], ["-" * width for width in widths], *lines[1:]]
     return "".join(
         "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |\n"
         for line in lines
     )
 
 
-def replace_between_markers(path: Path, text: str) -> None:
-    """Replace the text between the markers of a file; `ValueError` if a marker is missing."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+def replace_between_markers(path: Path, text: str, name: str = "table", by: str = "run") -> None:
+    """Replace the text between the markers of a file; `ValueError` if a marker is missing.
+
+    `name`: which markers. `by`: the program of this folder that writes there.
+    """
+    begins = f"<!-- {name}: begin (written by `benches/{by} --write`) -->"
+    ends = f"<!-- {name}: end -->"
+    before, begin, rest = path.read_text().partition(begins)
+    _, end, after = rest.partition(ends)
     if not begin or not end:
-        raise ValueError(f"{path} has not both of the lines {BEGIN} and {END}")
+        raise ValueError(f"{path} has not both of the lines {begins} and {ends}")
     path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
