@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from jupyterhub.spawner import LocalProcessSpawner
-from jupyterhub.utils import random_port
 
+from .ports import reserved_ports
 from .process_server import ProcessServer
 from .reply import get_error
 from .settings import is_decided_by_root
@@ -50,11 +50,21 @@ class ProcessLaunch:
         :raises MediatorError: if there is no reply.
         :raises SpawnException: (before JupyterHub 6 HTTPError) if no server has started.
         """
+        with reserved_ports() as choose_port:
+            return await self._spawn(start, collect_env, files, choose_port)
+
+    async def _spawn(
+        self,
+        start: Start,
+        collect_env: Callable[[], dict[str, str]],
+        files: Mapping[str, str],
+        choose_port: Callable[[], int],
+    ) -> tuple[str, int]:
         spawner = self._spawner
         limits = self._find_limits()
         for _ in range(_PORT_TRIES):
             if spawner.port in (0, self._chosen_port):
-                spawner.port = self._chosen_port = random_port()
+                spawner.port = self._chosen_port = choose_port()
             start.forget_hooks()
             wait = {"port": spawner.port, "seconds": start.wait_seconds}
             reply = await spawner.do(

@@ -9,7 +9,7 @@ import pytest
 from conftest import LIMIT, RECORD, REPLY
 from tornado.web import HTTPError
 
-from sudospawner import failures, identity
+from sudospawner import failures, identity, ports
 
 
 async def test_a_reply_with_nothing_but_a_pid_is_enough(programs, make_spawner, child):
@@ -92,6 +92,24 @@ async def test_a_random_port_that_is_taken_is_tried_anew_twice(programs, make_sp
     assert [f"--port={port}" for port in ports] == [
         request["args"][0] for request in programs.requests()
     ]
+
+
+async def test_starts_at_once_have_a_port_each_also_if_the_kernel_offers_one_twice(
+    programs, make_spawner, life_line, child, monkeypatch
+):
+    offers = iter([5001, 5001, 5001, 5002, 5001])
+    monkeypatch.setattr(ports, "random_port", lambda: next(offers))
+    first = make_spawner(programs.write(life_line.HOLD + "signal.pause()", "hangs"))
+    starting = asyncio.ensure_future(first.start())
+    await life_line.wait_for_start()
+    second = make_spawner(programs.write(REPLY % child.pid))
+    assert await second.start() == ("127.0.0.1", 5002)
+    await first.stop()
+    with pytest.raises(HTTPError):
+        await starting
+    # A start that is over reserves nothing.
+    third = make_spawner(programs.write(REPLY % child.pid))
+    assert await third.start() == ("127.0.0.1", 5001)
 
 
 async def test_a_configured_port_that_is_taken_is_a_failure_at_once(programs, make_spawner):
