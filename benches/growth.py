@@ -22,6 +22,7 @@ def format_machine(one: Measured) -> str:
 
 
 ROWS: dict[str, Callable[[Measured], str]] = {
+    "starts and stops that failed": lambda one: f"{one.failures:,}",
     "start of all, 20 at once": lambda one: format_duration(one.start_all),
     "start, for each of these": lambda one: format_duration(one.start_all / one.servers),
     "start of one more, alone": lambda one: format_duration(one.start),

@@ -121,6 +121,7 @@ async def start(plan: dict[str, Any]) -> None:
     spawners = [make_spawner(plan, number) for number in range(plan["servers"])]
     crowd = Crowd(plan["at_once"])
     started = await crowd.do(start_server(spawner) for spawner in spawners)
+    spawners = [spawner for spawner in spawners if spawner.pid]
     # What servers log at their start is read soon after.
     await asyncio.sleep(1)
     step(started=started, servers=[spawner.pid for spawner in spawners])
