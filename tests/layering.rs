@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("ground", &[], 1810),
     ("root", &["ground"], 2227),
-    ("target", &["ground", "root"], 4110),
+    ("target", &["ground", "root"], 4180),
     ("slurm", &["ground", "root", "target"], 1980),
     ("setup", &["ground", "root", "slurm", "target"], 4640),
     ("session", &["ground"], 520),
