@@ -142,6 +142,7 @@ def measure_size(machine: Machine, accounts: list[str], servers: int, at_once: i
                 raise RuntimeError(f"of {len(full['servers'])} servers {asked['alive']} are alive")
         find_all = again["loaded"] + again["found"]["seconds"]
         report(f"polled in {then['polled']['seconds']:.3f} s, found again in {find_all:.3f} s")
+        report(f"the Hub's processes have {full['memory']} kB, and now {again['memory']} kB")
         process.go_on()
         stopped = process.read()["stopped"]
         report(f"stopped in {stopped['seconds']:.1f} s")
