@@ -109,8 +109,9 @@ def choose_and_look(hub: JobHub, page: Page, picture: Path) -> None:
     """Make a mistake in the form, mend it, and see what becomes of it."""
     log_in(page, hub, "zoe", "/hub/spawn")
     group = page.get_by_role("group", name="Profile", exact=True)
-    names = [radio.get_attribute("value") for radio in group.get_by_role("radio").all()]
-    assert names == ["small", "big"]
+    profiles = group.get_by_role("radio")
+    expect(profiles).to_have_count(2)
+    assert [radio.get_attribute("value") for radio in profiles.all()] == ["small", "big"]
     small, big = page.get_by_label("Small & quick"), page.get_by_label("<b>Big</b>")
     expect(small).to_be_checked()
     expect(big).to_have_accessible_description(
