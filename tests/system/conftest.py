@@ -178,9 +178,9 @@ def hub(
     hubs[version].stop_all_servers()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(machine: Machine) -> Iterator[Browser]:
-    """One chromium for all tests."""
+    """One chromium for the tests of a file: those of another may end all processes of its user."""
     browser = Browser(machine)
     yield browser
     browser.close()
