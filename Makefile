@@ -11,11 +11,13 @@ PREPARE := cd tests && /usr/bin/python3 -B -m machine.prepare
 POLICY := /etc/sudospawner
 WITHOUT_POLICY := unshare --mount sh -c '[ ! -d $(POLICY) ] || mount -t tmpfs -o mode=755 tmpfs $(POLICY); exec "$$@"' sh
 
-# What the programs of `wheel` and `deb` need: the C library of this computer, or, as manylinux_2_28, glibc 2.28 or newer.
-COMPATIBILITY ?= linux
+# What the programs of `wheel` and `deb` need: glibc 2.28 or newer, or, as linux, the C library of this computer. What is
+# built for this computer alone is ready earlier: only what leaves it has to be linked by zig.
+COMPATIBILITY ?= manylinux_2_28
+test test-vm deb demo bench fuzz: COMPATIBILITY = linux
 HOST := $(shell uname -m)
 ARCHITECTURE ?= $(HOST)
-TARGET := $(if $(filter-out linux,$(COMPATIBILITY)),$(ARCHITECTURE)-unknown-linux-gnu)
+TARGET = $(if $(filter-out linux,$(COMPATIBILITY)),$(ARCHITECTURE)-unknown-linux-gnu)
 RELEASE := target/release-files
 # Tests of one release of Debian, such as 12; without it of all.
 DEBIAN ?=
@@ -55,7 +57,7 @@ test-vm: wheel deb ## what needs a kernel of its own, limits and SELinux: in a v
 	@$(PREPARE) vm
 	cd tests && $(TOOLS)/python -B -m pytest vm --override-ini timeout=1800
 
-wheel: ## build the wheel with the programs, into target/wheels
+wheel: ## build the wheel with the programs, for every Linux with glibc 2.28 or newer, into target/wheels
 	@$(PREPARE) $(if $(TARGET),release,build)
 	@echo "==> the wheel, into target/wheels"
 	@rm -f target/wheels/*.whl
@@ -96,7 +98,7 @@ site: ## the documentation as a site with a search, into target/docs; a warning 
 
 demo: ## a Hub to log in to, until Ctrl-C (ONCE=1: one server and its timings; ROOT=1: root mode; SYSTEMD=1: servers in units; SOCKET=1: the same without sudo; SLURM=1: servers on a cluster; PORT=8000)
 	@$(PREPARE) build
-	@$(MAKE) --no-print-directory --jobs=2 wheel demo-caches
+	@$(MAKE) --no-print-directory --jobs=2 wheel demo-caches COMPATIBILITY=$(COMPATIBILITY)
 	@cd tests && exec $(TOOLS)/python -B -m machine.demo --port $(PORT) $(if $(ONCE),--once) $(if $(ROOT),--root) $(if $(SYSTEMD),--systemd) $(if $(SOCKET),--socket) $(if $(SLURM),--slurm)
 
 demo-caches:
