@@ -14,7 +14,7 @@ WITHOUT_POLICY := unshare --mount sh -c '[ ! -d $(POLICY) ] || mount -t tmpfs -o
 # What the programs of `wheel` and `deb` need: glibc 2.28 or newer, or, as linux, the C library of this computer. What is
 # built for this computer alone is ready earlier: only what leaves it has to be linked by zig.
 COMPATIBILITY ?= manylinux_2_28
-test test-vm deb demo bench fuzz: COMPATIBILITY = linux
+test test-vm deb docs pictures demo bench fuzz: COMPATIBILITY = linux
 HOST := $(shell uname -m)
 ARCHITECTURE ?= $(HOST)
 TARGET = $(if $(filter-out linux,$(COMPATIBILITY)),$(ARCHITECTURE)-unknown-linux-gnu)
