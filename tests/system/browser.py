@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import threading
@@ -17,8 +18,10 @@ from system.mediator import wait_until
 USER = "mal"
 CHROMIUM = [
     *("/usr/bin/chromium", "--headless=new", "--remote-debugging-port=0"),
-    *("--user-data-dir=/tmp/chromium", "--no-first-run", "--disable-gpu", "about:blank"),
+    *("--no-first-run", "--disable-gpu", "about:blank"),
 ]
+# A profile that one chromium has left may be locked for the next.
+PROFILES = (f"--user-data-dir=/tmp/chromium-{number}" for number in itertools.count())
 
 
 class Browser:
@@ -28,7 +31,11 @@ class Browser:
 
     def __init__(self, machine: Machine) -> None:
         self._process = machine.start(
-            CHROMIUM, user=USER, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+            [*CHROMIUM, next(PROFILES)],
+            user=USER,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
         address = self._wait_for_address()
         assert self._process.stderr is not None
