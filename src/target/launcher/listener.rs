@@ -4,7 +4,7 @@ mod sock_diag;
 mod table;
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Pid, Uid};
 
@@ -26,10 +26,13 @@ pub enum Listening {
 /// cannot know which one the Hub will reach.
 #[must_use]
 pub fn find_listeners(server: Pid, port: u16, target: Uid) -> Listening {
-    let is_visible = Path::new(&format!("/proc/{server}")).exists();
-    let process = if is_visible { server.to_string() } else { "self".to_owned() };
-    let owners = if shares_our_network(&process) { sock_diag::list_owners(port) } else { None };
-    let owners = owners.unwrap_or_else(|| table::list_owners(&process, port));
+    let process = server.to_string();
+    let owners = match find_network(&process) {
+        Some(network) if Some(network) != find_network("self") => {
+            table::list_owners(&process, port)
+        }
+        _ => sock_diag::list_owners(port).unwrap_or_else(|| table::list_owners("self", port)),
+    };
     match owners.iter().find(|uid| **uid != target.as_raw()) {
         Some(other) => Listening::Other(*other),
         None if owners.is_empty() => Listening::Nobody,
@@ -37,10 +40,10 @@ pub fn find_listeners(server: Pid, port: u16, target: Uid) -> Listening {
     }
 }
 
-/// Whether a process is known to be in this one's network namespace.
-fn shares_our_network(process: &str) -> bool {
-    let read = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    process == "self" || read(process).is_some_and(|found| Some(found) == read("self"))
+/// The number of a process's network namespace's list of sockets; each namespace has a list of its own. In root mode
+/// nobody asks, who may not read `/proc/PID/ns`. `None` if the process is hidden from this one, or has ended.
+fn find_network(process: &str) -> Option<u64> {
+    fs::metadata(format!("/proc/{process}/net/tcp")).ok().map(|list| list.ino())
 }
 
 #[cfg(test)]
@@ -72,5 +75,27 @@ mod tests {
                 assert_eq!(table::list_owners("self", port), owners);
             }
         }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_server_in_another_network_is_looked_for_in_its_own() {
+        if !nix::unistd::geteuid().is_root() {
+            return; // Nobody else can make a network.
+        }
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let mut apart = std::process::Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo; exec cat"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Read::read_exact(apart.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let pid = Pid::from_raw(i32::try_from(apart.id()).unwrap());
+        let found = find_listeners(pid, port, nix::unistd::geteuid());
+        drop(apart.stdin.take());
+        apart.wait().unwrap();
+        assert_eq!(found, Listening::Nobody);
     }
 }
