@@ -29,6 +29,9 @@ session optional pam_systemd.so
 session required pam_exec.so {NOTE}
 """
 
+# The accounts whose servers have sessions in the tests.
+USERS = ("zoe", "nohome")
+
 LAUNCHERS: dict[str, type[RootMediator]] = {"process": RootMediator, "systemd": UnitMediator}
 
 
@@ -65,7 +68,9 @@ class Sessions:
         """End what a test has left, and remove everything."""
         if isinstance(self.mediator, UnitMediator):
             self.mediator.end_units()
-        self.mediator.kill_processes()
+        for user in USERS:
+            self.end_manager(user)
+            self.mediator.kill_processes(user)
         self.mediator.remove_all()
         self.machine.run(["rm", "-f", *PLACES])
 
@@ -84,6 +89,18 @@ class Sessions:
         shown = self.machine.run(["loginctl", "list-sessions", "--no-legend"]).stdout
         rows = [line.split() for line in shown.splitlines()]
         return [row[0] for row in rows if row[2] == user and "manager" not in row]
+
+    def end_manager(self, user: str) -> None:
+        """End an account's manager and wait for the end of all that belongs to it.
+
+        If it were killed, systemd would still be ending the rest at the next test's start, and
+        refuse logind a session: pam_systemd, which is optional, then gives the server nothing.
+        """
+        uid = self.machine.look_up_account(user).uid
+        units = [f"user@{uid}.service", f"user-runtime-dir@{uid}.service", f"user-{uid}.slice"]
+        self.machine.run(["systemctl", "stop", *units])
+        # The manager's starts are counted too: five within ten seconds are its limit.
+        self.machine.run(["systemctl", "reset-failed", *units], check=False)
 
     def wait_for_close(self, user: str = "zoe") -> None:
         """Wait until an account's sessions are closed, and nothing of root's is left of them."""
