@@ -22,9 +22,10 @@ PORT = 6817
 KILL_WAIT = 2
 # For how long Slurm keeps what is known of a job that has ended.
 MIN_JOB_AGE = 300
-# A partition for the group jupyterhub, and one for everybody.
+# A partition for the group jupyterhub, one for everybody, and one whose jobs go first.
 PARTITION = "jupyter"
 DEBUG = "debug"
+URGENT = "urgent"
 CPUS = 4
 MEMORY = 4096
 
@@ -45,6 +46,8 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 MpiDefault=none
 ReturnToService=2
 MinJobAge={MIN_JOB_AGE}
@@ -55,6 +58,7 @@ NodeName={NODES[1].name} NodeAddr={NODES[1].address} CPUs={{cpus}} RealMemory={{
 PartitionName={PARTITION} Nodes=ALL Default=YES AllowGroups=jupyterhub DefaultTime=60 MaxTime=1440 \
 DefMemPerCPU=256
 PartitionName={DEBUG} Nodes=ALL DefaultTime=10 MaxTime=30 DefMemPerCPU=256
+PartitionName={URGENT} Nodes=ALL DefaultTime=10 MaxTime=30 DefMemPerCPU=256 PriorityTier=10
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from machine.slurm_files import NODES
+from machine.slurm_files import NODES, URGENT
 from system.mediator import wait_until
 from system.slurm_calls import begin
 from system.slurm_servers import PROFILE, JobMediator
@@ -39,6 +39,23 @@ def test_a_server_whose_node_dies_has_failed_with_it(jobs: JobMediator) -> None:
     assert (reply["code"], reply["result"]) == ("exited_early", "NODE_FAIL")
     assert "its node failed" in reply["error"]
     assert (status["alive"], status["result"]) == (False, "NODE_FAIL")
+
+
+def test_a_server_makes_room_for_a_job_that_goes_first(jobs: JobMediator) -> None:
+    jobs.set_policy(FIRST)
+    spawned = jobs.spawn("leave", "serve", "{port}", server_name="up")
+    starting = begin(jobs, "sleep", "9999", server_name="starting")
+    jobs.cluster.wait_for(starting.job, "RUNNING")
+    options = (f"--partition={URGENT}", f"--nodelist={NODES[0].name}", "--exclusive")
+    urgent = jobs.cluster.submit("exec sleep 9999", *options)
+    jobs.cluster.wait_for(urgent, "RUNNING")
+    reply = starting.finish().reply
+    status = jobs.ask("status", spawned, server_name="up")
+    assert (reply["code"], reply["result"]) == ("exited_early", "PREEMPTED")
+    assert "had to make room for one of higher priority" in reply["error"]
+    assert (status["alive"], status["result"]) == (False, "PREEMPTED")
+    jobs.cluster.run("scancel", str(urgent))
+    wait_until(lambda: jobs.list_processes() == [], "the end of its processes")
 
 
 def test_a_server_on_a_node_that_is_drained_goes_on(jobs: JobMediator) -> None:
