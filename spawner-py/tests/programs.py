@@ -22,7 +22,7 @@ class Programs:
         path = self.folder / name
         prelude = (
             f"#!{sys.executable}\n"
-            "import json, os, pathlib, signal, subprocess, sys, time\n"
+            "import contextlib, json, os, pathlib, signal, subprocess, sys, time\n"
             f"folder = pathlib.Path({str(self.folder)!r})\n"
         )
         path.write_text(prelude + text)

@@ -116,7 +116,13 @@ async def test_a_server_that_outlives_its_stop_is_an_error_with_pid_and_unit(
 async def test_of_a_server_that_is_gone_nothing_is_said_though_its_stop_failed(
     programs, make_spawner, child, caplog
 ):
-    program = programs.write(RECORD + "os.kill(request['pid'], 9); sys.exit('killed')")
+    # Where it has not ended yet, it is sent signals.
+    program = programs.write(
+        RECORD + "os.kill(request['pid'], 9)\n"
+        "with contextlib.suppress(ProcessLookupError):\n"
+        "    while True: os.kill(request['pid'], 0); time.sleep(0.01)\n"
+        "sys.exit('killed')"
+    )
     spawner = make_spawner(program, interrupt_timeout=1)
     spawner.log.propagate = True
     spawner.load_state({"pid": child.pid})
