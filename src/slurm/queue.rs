@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ground::report::End;
+use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use target::request::about_job::JobId;
 
@@ -131,6 +132,9 @@ impl Job {
     }
 }
 
+/// What Slurm says in place of a signal where a job used too much memory. It was SIGKILL, the kernel's.
+const OUT_OF_MEMORY: i32 = 125;
+
 /// Reads `exit:signal`, or, as 22.05 has it, the status of wait(2).
 fn parse_end(text: &str) -> Option<End> {
     let (exit, signal) = match text.split_once(':') {
@@ -140,7 +144,11 @@ fn parse_end(text: &str) -> Option<End> {
             (status >> 8 & 0xff, status & 0x7f)
         }
     };
-    Some(if signal == 0 { End::Exited(exit) } else { End::Killed(signal) })
+    Some(match signal {
+        0 => End::Exited(exit),
+        OUT_OF_MEMORY => End::Killed(Signal::SIGKILL as i32),
+        _ => End::Killed(signal),
+    })
 }
 
 /// Which jobs are asked for.
@@ -268,6 +276,8 @@ mod tests {
             ("1792", End::Exited(7)),
             ("9", End::Killed(9)),
             ("0", End::Exited(0)),
+            ("0:125", End::Killed(9)),
+            ("125", End::Killed(9)),
         ] {
             assert_eq!(parse_end(text), Some(end), "{text}");
         }

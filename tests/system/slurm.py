@@ -10,7 +10,7 @@ from pathlib import Path
 
 from machine.cluster import FOLDER
 from machine.cluster import Cluster as PlainCluster
-from machine.slurm_files import ADDRESS, PORT, Node, configure
+from machine.slurm_files import ADDRESS, NODES, PORT, Node, configure
 from system.mediator import wait_until
 from system.slurm_job import ALIVE, Job, read_job
 
@@ -168,6 +168,29 @@ class Cluster(PlainCluster):
             self.machine.run(["rm", "/etc/default/slurmctld", behind])
             self.machine.run(["systemctl", "restart", "slurmctld"])
             wait_until(self.is_answering, "the controller's answer")
+
+    @contextmanager
+    def enforcing_memory(self) -> Iterator[None]:
+        """In this context the nodes end what takes more memory than its job has."""
+        files = {
+            FOLDER / "slurm.conf": ("TaskPlugin=task/none", "TaskPlugin=task/cgroup"),
+            FOLDER / "cgroup.conf": ("", "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n"),
+        }
+        before = {file: self.machine.read(file) for file in files}
+        for file, (usual, wanted) in files.items():
+            self.machine.write(file, before[file].replace(usual, wanted) if usual else wanted)
+        self._restart()
+        try:
+            yield
+        finally:
+            for file, text in before.items():
+                self.machine.write(file, text)
+            self._restart()
+
+    def _restart(self) -> None:
+        units = ["slurmctld", *(f"slurm-node@{node.name}" for node in NODES)]
+        self.machine.run(["systemctl", "restart", *units])
+        self.wait_until_idle()
 
     @contextmanager
     def drained(self, *nodes: Node) -> Iterator[None]:

@@ -58,6 +58,22 @@ def test_a_server_makes_room_for_a_job_that_goes_first(jobs: JobMediator) -> Non
     wait_until(lambda: jobs.list_processes() == [], "the end of its processes")
 
 
+def test_a_server_that_takes_too_much_memory_has_ended_for_that(jobs: JobMediator) -> None:
+    now = "/home/zoe/now"
+    with jobs.cluster.enforcing_memory():
+        spawned = jobs.spawn("serve", "{port}", "wait-for", now, "devour", "256", server_name="up")
+        jobs.machine.run(["touch", now])
+        jobs.cluster.wait_for_end(int(spawned.reply["job"]))
+        status = jobs.ask("status", spawned, server_name="up")
+        reply = jobs.spawn("devour", "256").reply
+    jobs.machine.run(["rm", now])
+    # Slurm says 125 for its signal, which is none.
+    ended = {"alive": False, "exit": None, "signal": 9, "result": "OUT_OF_MEMORY"}
+    assert {key: status[key] for key in ended} == ended
+    assert (reply["code"], reply["result"]) == ("exited_early", "OUT_OF_MEMORY")
+    assert "its job used more memory than it may" in reply["error"]
+
+
 def test_a_server_on_a_node_that_is_drained_goes_on(jobs: JobMediator) -> None:
     spawned = jobs.spawn("serve", "{port}")
     with jobs.cluster.drained(*NODES):
