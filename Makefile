@@ -61,8 +61,8 @@ wheel: ## build the wheel with the programs, for every Linux with glibc 2.28 or 
 	@$(PREPARE) $(if $(TARGET),release,build)
 	@echo "==> the wheel, into target/wheels"
 	@rm -f target/wheels/*.whl
-	cd spawner-py && $(if $(TARGET),CARGO_ZIGBUILD_ZIG_PATH=$(CACHE)/release/bin/zig) $(TOOLS)/maturin build --release --locked \
-		--compatibility $(COMPATIBILITY) $(if $(TARGET),--auditwheel skip --zig --target $(TARGET)) --quiet --out ../target/wheels
+	cd spawner-py && $(if $(TARGET),CARGO_ZIGBUILD_ZIG_PATH=$(CACHE)/release/bin/python-zig) $(TOOLS)/maturin build --release --locked \
+		--compatibility $(COMPATIBILITY) $(if $(TARGET),--auditwheel check --zig --target $(TARGET)) --quiet --out ../target/wheels
 	@cd tests && $(TOOLS)/python -B -m machine.bill ../target/wheels/*.whl
 
 deb: wheel ## build the Debian package from the same binaries, into target/debian

@@ -13,7 +13,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("target", &["ground", "root"], 4180),
     ("slurm", &["ground", "root", "target"], 1980),
     ("setup", &["ground", "root", "slurm", "target"], 4640),
-    ("session", &["ground"], 520),
+    ("session", &["ground"], 540),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
     ("door", &["ground", "root"], 200),
@@ -110,12 +110,12 @@ fn each_member_is_small_enough_to_be_read() {
 }
 
 #[test]
-fn unsafe_code_is_in_three_files_and_each_block_says_why() {
-    // For the system calls of all programs, and for libpam, which one program links.
+fn unsafe_code_is_in_four_files_and_each_block_says_why() {
+    // For the system calls of all programs, and for libpam, which one program loads.
     let mut blocks = [0; 2];
     for source in read_sources() {
         let here = source.code.matches("unsafe {").count();
-        let for_pam = source.is("session/pam.rs");
+        let for_pam = source.is("session/pam.rs") || source.is("session/pam/library.rs");
         let may = ["ground/system_calls.rs", "ground/system_calls/afresh.rs"];
         if !for_pam && !may.iter().any(|file| source.is(file)) {
             assert_eq!(here, 0, "{}", source.path.display());
@@ -126,7 +126,7 @@ fn unsafe_code_is_in_three_files_and_each_block_says_why() {
         assert_eq!(text.matches("// SAFETY:").count(), here);
         blocks[usize::from(for_pam)] += here;
     }
-    assert!(blocks[0] <= 8 && blocks[1] <= 8, "{blocks:?} blocks");
+    assert!(blocks[0] <= 8 && blocks[1] <= 13, "{blocks:?} blocks");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::trusted_file::check_trusted;
 
 /// Our `argv[0]` in a session, which no caller can choose; see the supervisor's.
 const NAME: &str = "sudospawner-in-session";
-/// The program beside our own that opens and closes sessions. It alone links libpam.
+/// The program beside our own that opens and closes sessions. It alone loads libpam.
 pub const PROGRAM: &str = "sudospawner-session";
 
 /// A process after giving up root: the first of a unit, or one that a session was opened in.

@@ -1,5 +1,5 @@
 //! `sudospawner-session`: opens the target's session of PAM's round a server, and closes it when the server has
-//! ended. Only this program links libpam.
+//! ended. Only this program loads libpam.
 //!
 //! ```text
 //! sudospawner, root ── exec ──► sudospawner-session ── exec ──► sudospawner, root ──► the target, the server

@@ -1,8 +1,10 @@
-//! libpam: the few functions of pam(3) that a session needs. Only this file calls them.
+//! A session of PAM's. Only this file calls libpam.
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+mod library;
+
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use ground::denial::Denial;
 use ground::escape::{Lines, escape_control_characters};
 use nix::libc;
+
+use self::library::{Conversation, Function, Handle, Library, Message, Response};
 
 /// How long the modules may take to open a session, and again to close it.
 pub const LONGEST: Duration = Duration::from_secs(30);
@@ -25,60 +29,13 @@ const DELETE_CREDENTIALS: c_int = 0x4;
 const ERROR_MESSAGE: c_int = 3;
 const INFORMATION: c_int = 4;
 
-/// libpam's own state.
-#[repr(C)]
-struct Handle {
-    _private: [u8; 0],
-}
-
-/// `struct pam_message`.
-#[repr(C)]
-struct Message {
-    style: c_int,
-    text: *const c_char,
-}
-
-/// `struct pam_response`.
-#[repr(C)]
-struct Response {
-    text: *mut c_char,
-    code: c_int,
-}
-
-/// `struct pam_conv`.
-#[repr(C)]
-struct Conversation {
-    converse: extern "C" fn(c_int, *const *const Message, *mut *mut Response, *mut c_void) -> c_int,
-    data: *mut c_void,
-}
-
-/// A function of libpam that takes its handle and flags, or at the end a status.
-type Function = unsafe extern "C" fn(*mut Handle, c_int) -> c_int;
-
-// By the file's name, so that a build needs neither headers nor the link of a development package.
-#[link(name = "libpam.so.0", kind = "dylib", modifiers = "+verbatim")]
-unsafe extern "C" {
-    fn pam_start(
-        service: *const c_char,
-        user: *const c_char,
-        conversation: *const Conversation,
-        handle: *mut *mut Handle,
-    ) -> c_int;
-    fn pam_end(handle: *mut Handle, status: c_int) -> c_int;
-    fn pam_acct_mgmt(handle: *mut Handle, flags: c_int) -> c_int;
-    fn pam_setcred(handle: *mut Handle, flags: c_int) -> c_int;
-    fn pam_open_session(handle: *mut Handle, flags: c_int) -> c_int;
-    fn pam_close_session(handle: *mut Handle, flags: c_int) -> c_int;
-    fn pam_getenvlist(handle: *mut Handle) -> *mut *mut c_char;
-    fn pam_strerror(handle: *mut Handle, status: c_int) -> *const c_char;
-}
-
 /// What modules have said to the user. It is all that [`converse`] can reach.
 static SAID: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// An account's session. Dropping it closes what was opened.
 #[derive(Debug)]
 pub struct Session {
+    library: Library,
     handle: NonNull<Handle>,
     has_credentials: bool,
     is_open: bool,
@@ -90,19 +47,25 @@ impl Session {
     /// # Errors
     /// [`Denial::PamFailed`].
     pub fn begin(service: &CStr, user: &CStr) -> Result<Self, Denial> {
+        let library = Library::load()?;
         let conversation = Conversation { converse, data: ptr::null_mut() };
         let mut handle = ptr::null_mut();
         // SAFETY: texts and conversation outlive the call, and libpam copies them. It writes the handle, or
         // leaves it as it is.
         let status = unsafe {
-            pam_start(service.as_ptr(), user.as_ptr(), &raw const conversation, &raw mut handle)
+            (library.start)(
+                service.as_ptr(),
+                user.as_ptr(),
+                &raw const conversation,
+                &raw mut handle,
+            )
         };
         let handle = NonNull::new(handle).filter(|_| status == SUCCESS);
         let handle = handle.ok_or_else(|| Denial::PamFailed {
             step: Step::Begin.name().to_owned(),
             reason: format!("libpam says {status}"),
         })?;
-        Ok(Self { handle, has_credentials: false, is_open: false })
+        Ok(Self { library, handle, has_credentials: false, is_open: false })
     }
 
     /// Takes one step to the open session.
@@ -112,12 +75,12 @@ impl Session {
     pub fn take(&mut self, step: Step) -> Result<(), Denial> {
         let status = match step {
             Step::Begin => SUCCESS,
-            Step::Account => self.call(pam_acct_mgmt, 0),
+            Step::Account => self.call(self.library.check_account, 0),
             Step::Credentials => {
                 self.has_credentials = true;
-                self.call(pam_setcred, ESTABLISH_CREDENTIALS)
+                self.call(self.library.set_credentials, ESTABLISH_CREDENTIALS)
             }
-            Step::Open => self.call(pam_open_session, 0),
+            Step::Open => self.call(self.library.open_session, 0),
         };
         if status != SUCCESS {
             return Err(Denial::PamFailed {
@@ -136,7 +99,7 @@ impl Session {
         // SAFETY: pam_getenvlist(3) returns null, or an array of texts that ends with null. It is ours to free,
         // and stays, since this process is about to execute another program.
         unsafe {
-            let mut next = pam_getenvlist(self.handle.as_ptr());
+            let mut next = (self.library.list_variables)(self.handle.as_ptr());
             while let Some(text) = next.as_ref().filter(|text| !text.is_null()) {
                 variables.push(CStr::from_ptr(*text).to_owned());
                 next = next.add(1);
@@ -154,7 +117,8 @@ impl Session {
     /// libpam's words for a status, and what the modules have said.
     fn explain(&self, status: c_int) -> String {
         // SAFETY: pam_strerror(3) returns a text that is constant, for numbers that it does not know, too.
-        let meaning = unsafe { CStr::from_ptr(pam_strerror(self.handle.as_ptr(), status)) };
+        let meaning =
+            unsafe { CStr::from_ptr((self.library.name_status)(self.handle.as_ptr(), status)) };
         let mut words = meaning.to_bytes().to_vec();
         words.extend(SAID.lock().iter().flat_map(|said| said.iter()));
         escape_control_characters(&words, Lines::One)
@@ -165,12 +129,12 @@ impl Drop for Session {
     fn drop(&mut self) {
         let mut status = SUCCESS;
         if self.is_open {
-            status = self.call(pam_close_session, 0);
+            status = self.call(self.library.close_session, 0);
         }
         if self.has_credentials {
-            self.call(pam_setcred, DELETE_CREDENTIALS);
+            self.call(self.library.set_credentials, DELETE_CREDENTIALS);
         }
-        self.call(pam_end, status);
+        self.call(self.library.end, status);
     }
 }
 

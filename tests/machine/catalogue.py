@@ -12,7 +12,6 @@ from machine.environments import (
     Packages,
     SudoRs,
     Virtualenv,
-    Zig,
 )
 
 DEBIANS = {
@@ -50,7 +49,7 @@ TOOLS = [
     Virtualenv(
         "tests", "pytest, hypothesis, playwright, ruff and maturin", REQUIREMENTS / "tests.txt"
     ),
-    Zig("release", "zig and auditwheel", REQUIREMENTS / "release.txt"),
+    Virtualenv("release", "zig and auditwheel", REQUIREMENTS / "release.txt"),
     Virtualenv("docs", "Sphinx", REQUIREMENTS / "docs.txt"),
     CargoTool("cargo-deb", "what builds the Debian package", REQUIREMENTS / "cargo-deb.txt"),
     SudoRs("sudo-rs", "the sudo of other distributions", REQUIREMENTS / "sudo-rs.txt"),

@@ -20,48 +20,6 @@ class Virtualenv(Cache):
         self.run([*pip, "--requirement", self.path / Path(pins).name])
 
 
-class Zig(Virtualenv):
-    """A virtualenv with ziglang, and `zig`, which links for a computer of any architecture.
-
-    zig has each C library, but no libpam, and finds no library by the name of its file. So `zig`
-    gives it one that has only names, in place of the word that rustc writes.
-    """
-
-    FUNCTIONS = (
-        *("pam_start", "pam_end", "pam_acct_mgmt", "pam_setcred", "pam_open_session"),
-        *("pam_close_session", "pam_getenvlist", "pam_strerror"),
-    )
-    COMMAND = """\
-#!/bin/sh
-for word; do
-    case $word in x86_64-linux-gnu* | aarch64-linux-gnu*) machine=${word%%-*} ;; esac
-done
-for word; do
-    shift
-    case $word in -l:libpam.so.0) word=FOLDER/$machine/libpam.so.0 ;; esac
-    set -- "$@" "$word"
-done
-exec FOLDER/bin/python -m ziglang "$@"
-"""
-
-    def _build(self) -> None:
-        super()._build()
-        names = self.folder / "libpam.c"
-        names.write_text("".join(f"void {name}(void) {{}}\n" for name in self.FUNCTIONS))
-        versions = self.folder / "libpam.map"
-        versions.write_text("LIBPAM_1.0 { global: pam_*; };\n")
-        for architecture in ("x86_64", "aarch64"):
-            library = self.folder / architecture / "libpam.so.0"
-            library.parent.mkdir()
-            link = ["-shared", f"-Wl,-soname,{library.name}", f"-Wl,--version-script={versions}"]
-            target = f"--target={architecture}-linux-gnu.2.28"
-            zig = [self.bin / "python", "-m", "ziglang", "cc", target, *link]
-            self.run([*zig, "-o", library, names])
-        command = self.bin / "zig"
-        command.write_text(self.COMMAND.replace("FOLDER", str(self.path)))
-        command.chmod(0o755)
-
-
 class NodeModules(Cache):
     """Modules of node; the pins are a folder with npm's two files."""
 

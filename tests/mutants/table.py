@@ -657,7 +657,7 @@ BEYOND = {
     "markup_of_a_dying_server_is_text_on_the_admins_pages": "the Python package's part",
     "users_read_of_the_hooks_on_the_page_while_their_server_starts": "the Python package's part",
     "each_member_is_small_enough_to_be_read": "it counts lines",
-    "one_program_alone_is_linked_with_libpam": "a crate that is not named is not linked",
+    "one_program_alone_loads_libpam": "a crate that is not named is not linked",
     "profiles_and_their_values_are_no_other_options":
         "each option is one word of a list, which no shell reads",
     "the_name_of_a_server_is_no_option_and_no_list": "as the one before",

@@ -172,11 +172,27 @@ def test_a_key_that_a_module_adds_is_the_servers(sessions: Sessions) -> None:
     assert said == "given\n"
 
 
-def test_one_program_alone_is_linked_with_libpam(machine: Machine, hub6: Cache) -> None:
-    linked = []
+@pytest.mark.parametrize("sessions", ["process"], indirect=True)
+def test_without_libpam_a_server_with_a_session_is_refused_in_words(sessions: Sessions) -> None:
+    machine = sessions.machine
+    [library] = machine.run("ls /usr/lib/*/libpam.so.0").stdout.split()
+    # Root calls by itself: sudo would need libpam, too.
+    without = f'mount --bind /dev/null {library}; exec "$@"'
+    words = ["unshare", "--mount", "sh", "-ec", without, "sh", sessions.mediator.path]
+    spawn = json.dumps({"action": "spawn", "args": [], "env": {}})
+    run = machine.run([*words, "--user=zoe"], input=spawn, check=False)
+    reply = json.loads(run.stdout)
+    assert (reply["ok"], reply["code"]) == (False, "pam_failed")
+    assert "libpam cannot be loaded (Debian: libpam0g; Fedora: pam-libs)" in reply["error"]
+
+
+def test_one_program_alone_loads_libpam(machine: Machine, hub6: Cache) -> None:
+    loading = []
     for program in BINARIES:
         shown = machine.run(["readelf", "--dynamic", "--wide", hub6.bin / program]).stdout
         needed = [line.split()[-1] for line in shown.splitlines() if "(NEEDED)" in line]
-        assert "[libc.so.6]" in needed
-        linked += [program] if "[libpam.so.0]" in needed else []
-    assert linked == ["sudospawner-session"]
+        assert "[libc.so.6]" in needed and "[libpam.so.0]" not in needed
+        # The name without which nothing can be loaded.
+        names_it = machine.run(["grep", "-c", "libpam.so.0", hub6.bin / program], check=False)
+        loading += [program] if names_it.returncode == 0 else []
+    assert loading == ["sudospawner-session"]
