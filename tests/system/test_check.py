@@ -31,6 +31,7 @@ POLICY = Path("/etc/sudospawner/policy.toml")
 RULES = Path("/etc/sudoers.d/sudospawner")
 HOOKS = POLICY.parent / "roothooks.d"
 PROGRAM = POLICY.parent / "create-account"
+SECRETS = POLICY.parent / "credentials"
 CONFIGURATION = "/var/lib/rhea/hub-8040/jupyterhub_config.py"
 UNIT = "jupyterhub-8040.service"
 UPSTREAM = cache_named("upstream").bin
@@ -364,6 +365,14 @@ IN_ROOT_MODE = [
              f"printf '#!/opt/bin/bash\\n' >{HOOKS}/10-x"),
     Breakage("hook_without_interpreter", "hook_not_executable",
              f"printf '#!/opt/bin/no-such-shell\\n' >{HOOKS}/10-x", undo=f"rm -r {HOOKS}"),
+    Breakage("no_secrets", "credentials_refused",
+             f"sed -i 's/^# credentials/credentials/' {POLICY}"),
+    Breakage("secrets_of_a_user", "credentials_refused", f"chown zoe {SECRETS}"),
+    Breakage("secret_that_others_can_read", "credentials_refused",
+             f"install -m 0644 /dev/null {SECRETS}/zoe", viewers=ROOT_ALONE),
+    Breakage("secret_of_a_user", "credentials_refused", f"chown zoe {SECRETS}/zoe",
+             viewers=ROOT_ALONE,
+             undo=f"rm -r {SECRETS}; sed -i 's/^credentials/# credentials/' {POLICY}"),
     Breakage("no_service", "pam_service",
              f"sed -i '/^\\[server\\]/a pam_service = \"servers\"' {POLICY}"),
     Breakage("session_program_writable_by_others", "pam_program",
