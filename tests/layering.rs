@@ -13,7 +13,7 @@ const MEMBERS: &[(&str, &[&str], usize)] = &[
     ("target", &["ground", "root"], 4180),
     ("slurm", &["ground", "root", "target"], 1980),
     ("setup", &["ground", "root", "slurm", "target"], 4640),
-    ("session", &["ground"], 540),
+    ("session", &["ground"], 520),
     ("roothooks", &["ground", "root"], 600),
     ("jsd-helper", &["ground", "root"], 650),
     ("door", &["ground", "root"], 200),
@@ -126,7 +126,7 @@ fn unsafe_code_is_in_four_files_and_each_block_says_why() {
         assert_eq!(text.matches("// SAFETY:").count(), here);
         blocks[usize::from(for_pam)] += here;
     }
-    assert!(blocks[0] <= 8 && blocks[1] <= 13, "{blocks:?} blocks");
+    assert!(blocks[0] <= 8 && blocks[1] <= 12, "{blocks:?} blocks");
 }
 
 #[test]

@@ -95,10 +95,7 @@ fn open_session(order: &Order) -> Result<Session, Denial> {
     let is_name = service.bytes().all(is_right);
     if !is_name || !SERVICES.iter().any(|folder| Path::new(folder).join(service).is_file()) {
         let reason = if is_name { "there is no file" } else { "no service can have this name:" };
-        return Err(Denial::PamFailed {
-            step: Step::Begin.name().to_owned(),
-            reason: format!("{reason} {}/{service}", SERVICES[0]),
-        });
+        return Err(Step::Begin.fail(format!("{reason} {}/{service}", SERVICES[0])));
     }
     let mut watcher = Watcher::start(order).map_err(Denial::at("fork"))?;
     let opened = Session::begin(&order.service, &order.user).and_then(|mut session| {

@@ -50,21 +50,13 @@ impl Session {
         let library = Library::load()?;
         let conversation = Conversation { converse, data: ptr::null_mut() };
         let mut handle = ptr::null_mut();
+        let (service, user) = (service.as_ptr(), user.as_ptr());
         // SAFETY: texts and conversation outlive the call, and libpam copies them. It writes the handle, or
         // leaves it as it is.
-        let status = unsafe {
-            (library.start)(
-                service.as_ptr(),
-                user.as_ptr(),
-                &raw const conversation,
-                &raw mut handle,
-            )
-        };
+        let status =
+            unsafe { (library.start)(service, user, &raw const conversation, &raw mut handle) };
         let handle = NonNull::new(handle).filter(|_| status == SUCCESS);
-        let handle = handle.ok_or_else(|| Denial::PamFailed {
-            step: Step::Begin.name().to_owned(),
-            reason: format!("libpam says {status}"),
-        })?;
+        let handle = handle.ok_or_else(|| Step::Begin.fail(format!("libpam says {status}")))?;
         Ok(Self { library, handle, has_credentials: false, is_open: false })
     }
 
@@ -83,10 +75,7 @@ impl Session {
             Step::Open => self.call(self.library.open_session, 0),
         };
         if status != SUCCESS {
-            return Err(Denial::PamFailed {
-                step: step.name().to_owned(),
-                reason: self.explain(status),
-            });
+            return Err(step.fail(self.explain(status)));
         }
         self.is_open = step == Step::Open;
         Ok(())
@@ -152,15 +141,16 @@ pub enum Step {
 }
 
 impl Step {
-    /// The step, as in pam.conf(5) and pam(3).
+    /// That this step failed, and why. The reply has the step's name as in pam.conf(5) and pam(3).
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
+    pub fn fail(self, reason: String) -> Denial {
+        let step = match self {
             Self::Begin => "start",
             Self::Account => "account",
             Self::Credentials => "credentials",
             Self::Open => "session",
-        }
+        };
+        Denial::PamFailed { step: step.to_owned(), reason }
     }
 }
 

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use ground::denial::Denial;
 use ground::ending::list_children_of;
 use ground::report::Report;
 use ground::system_calls;
@@ -81,8 +80,7 @@ fn watch(watched: Pid, heard: &OwnedFd, order: &Order) {
             _ => return,
         };
     }
-    let reason = format!("no answer within {} seconds", LONGEST.as_secs());
-    let denial = Denial::PamFailed { step: step.name().to_owned(), reason };
+    let denial = step.fail(format!("no answer within {} seconds", LONGEST.as_secs()));
     if let Ok(mut reports) = order.reports.try_clone() {
         send_to(&mut reports, &Report::from(denial));
     }

@@ -91,14 +91,8 @@ def choose_build(wheel: Path) -> tuple[str | Path, ...]:
     chosen = ("--compatibility", compatibility)
     if compatibility == "linux":
         return chosen
-    return (
-        *chosen,
-        "--auditwheel",
-        "check",
-        "--zig",
-        "--target",
-        f"{architecture}-unknown-linux-gnu",
-    )
+    target = f"{architecture}-unknown-linux-gnu"
+    return *chosen, "--auditwheel", "check", "--zig", "--target", target
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,7 @@ const NAME: &CStr = c"libpam.so.0";
 
 /// libpam's own state.
 #[repr(C)]
-pub struct Handle {
-    _private: [u8; 0],
-}
+pub struct Handle(c_void);
 
 /// `struct pam_message`.
 #[repr(C)]
@@ -96,11 +94,13 @@ impl Library {
 /// # Safety
 /// `F` is the type of a pointer to this function.
 unsafe fn find<F: Copy>(library: NonNull<c_void>, name: &CStr) -> Result<F, Denial> {
-    // SAFETY: the library has been opened and is never closed.
-    let found = unsafe { libc::dlsym(library.as_ptr(), name.as_ptr()) };
-    let address = NonNull::new(found).ok_or_else(cannot_load)?;
-    // SAFETY: the caller's promise. A pointer to a function is as large as one to data.
-    Ok(unsafe { mem::transmute_copy(&address) })
+    // SAFETY: the library stays open, and the type is the caller's promise. A pointer to a function is as large as one
+    // to data.
+    let found = unsafe {
+        NonNull::new(libc::dlsym(library.as_ptr(), name.as_ptr()))
+            .map(|address| mem::transmute_copy(&address))
+    };
+    found.ok_or_else(cannot_load)
 }
 
 /// What dlopen(3) or dlsym(3), which has just failed, says.
@@ -108,9 +108,7 @@ fn cannot_load() -> Denial {
     // SAFETY: after a failure dlerror(3) returns a text, or null where it has said it before. This program has one
     // thread when it begins a session.
     let said = unsafe { libc::dlerror().as_ref().map(|text| CStr::from_ptr(text)) };
-    let said = said.map_or_else(|| "nothing".into(), CStr::to_string_lossy);
-    Denial::PamFailed {
-        step: Step::Begin.name().to_owned(),
-        reason: format!("libpam cannot be loaded (Debian: libpam0g; Fedora: pam-libs): {said}"),
-    }
+    let said = said.unwrap_or_default().to_string_lossy();
+    let where_it_is = "Debian: libpam0g; Fedora: pam-libs";
+    Step::Begin.fail(format!("libpam cannot be loaded ({where_it_is}): {said}"))
 }
